@@ -1,0 +1,215 @@
+/*
+ * The one format that the core writes and src/records.ts reads.
+ *
+ * A batch is a run of records. Every record begins with struct record_head,
+ * whose size counts the whole record with its strings, padded to 8 bytes.
+ * Byte order is the machine's. Strings stand behind the fixed part in the
+ * order of their lengths and are not terminated; they are bytes, not text.
+ *
+ * A field is known only if its HAVE bit is set: unknown is not zero.
+ * Types are the kernel's, since stdint.h clashes with vmlinux.h.
+ */
+#ifndef RIMON_RECORD_H
+#define RIMON_RECORD_H
+
+#include <linux/types.h>
+
+#define RECORD_VERSION 1
+
+enum record_kind {
+	RECORD_PROCESS = 1,
+	RECORD_THREAD = 2,
+	RECORD_PROCESS_EVENT = 3,
+	RECORD_PROC_FILE = 4,
+	RECORD_FILE = 5,
+	RECORD_MOUNTS = 6,
+	RECORD_LOST = 7,
+	RECORD_MAPS = 8,
+	RECORD_MAPPING = 9,
+	RECORD_OPEN_FILE = 10,
+};
+
+struct record_head {
+	__u16 kind;
+	__u16 reserved;
+	__u32 size;
+};
+
+/* What of a process was asked for and could be read. */
+#define HAVE_STATUS	(1u << 0)	/* uid .. cap_effective, namespace pids */
+#define HAVE_EXE	(1u << 1)	/* the link */
+#define HAVE_EXE_FILE	(1u << 2)	/* the file behind it */
+#define HAVE_CMDLINE	(1u << 3)
+#define HAVE_CGROUP	(1u << 4)
+#define HAVE_PID_NS	(1u << 5)
+#define HAVE_MNT_NS	(1u << 6)
+#define HAVE_LOADER	(1u << 7)
+#define HAVE_LIMITS	(1u << 8)	/* core_soft, core_hard */
+#define HAVE_FILTER	(1u << 9)	/* coredump_filter */
+#define HAVE_OWNER	(1u << 10)	/* owner */
+#define HAVE_KTHREAD	(1u << 11)	/* it is a kernel thread (PF_KTHREAD) */
+
+#define CORE_UNLIMITED	(~0ull)
+
+/* A process; strings: comm, exe, cmdline (NUL separated), cgroup, loader ("NAME=value" NUL separated), namespace pids (__u32 each). */
+struct process_record {
+	struct record_head head;
+	__u64 start_ticks;
+	__u64 cap_effective;
+	__u64 exe_dev;
+	__u64 exe_inode;
+	__u64 exe_size;
+	__u64 exe_mtime_ns;
+	__u64 pid_ns;
+	__u64 mnt_ns;
+	__u64 core_soft;
+	__u64 core_hard;
+	__u32 have;
+	__u32 pid;
+	__u32 parent_pid;
+	__u32 tracer_pid;
+	__u32 uid;
+	__u32 euid;
+	__u32 gid;
+	__u32 threads;
+	__u32 coredump_filter;
+	__u32 owner;
+	__u16 comm_len;
+	__u16 exe_len;
+	__u16 cmdline_len;
+	__u16 cgroup_len;
+	__u16 loader_len;
+	__u16 namespace_pids;	/* how many */
+	__u32 reserved;
+};
+
+/* A thread of the process whose record came before; follows only where threads were asked for. */
+struct thread_record {
+	struct record_head head;
+	__u32 pid;
+	__u32 tid;
+	__u32 tracer_pid;
+	__u32 reserved;
+};
+
+enum process_event {
+	PROCESS_FORK = 1,	/* pid was made by other_pid */
+	PROCESS_EXEC = 2,	/* a process record of pid came before, if it could still be read */
+	PROCESS_EXIT = 3,	/* code: wait status */
+	PROCESS_TRACED = 4,	/* other_pid attached to tid of pid; 0: detached */
+	PROCESS_DUMPING = 5,	/* a signal that makes a core, dumped or not */
+	PROCESS_COMM = 6,
+};
+
+/* From the netlink process connector. Thread-level events are sent only where a thread matters: TRACED. */
+struct process_event_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u32 event;
+	__u32 pid;
+	__u32 tid;
+	__u32 other_pid;
+	__u32 other_tid;
+	__u32 code;
+};
+
+enum proc_file {
+	PROC_FILE_MEM = 1,
+	PROC_FILE_ENVIRON = 2,
+	PROC_FILE_MAPS = 3,
+	PROC_FILE_SMAPS = 4,
+	PROC_FILE_PAGEMAP = 5,
+	PROC_FILE_MAP_FILES = 6,
+	PROC_FILE_AUXV = 7,
+	PROC_FILE_STACK = 8,
+	PROC_FILE_SYSCALL = 9,
+	PROC_FILE_COREDUMP_FILTER = 10,
+	PROC_FILE_SYSCTL = 11,	/* written below /proc/sys */
+};
+
+#define ACCESS_OPEN	1
+#define ACCESS_READ	2
+#define ACCESS_WRITE	4
+
+/* A file of some procfs was touched; a process record of pid came before, if it could still be read. String: path. */
+struct proc_file_record {
+	struct record_head head;
+	__u64 dev;		/* of the procfs superblock */
+	__u64 target_start_ticks; /* 0: the target could not be read any more */
+	__u32 file;
+	__u32 access;
+	__u32 pid;		/* who */
+	__u32 target_pid;	/* in the pid namespace of that procfs */
+	__u32 target_tid;	/* 0: not by way of task/ */
+	__u16 path_len;
+	__u16 reserved;
+};
+
+/* A marked file was written. String: path. */
+struct file_record {
+	struct record_head head;
+	__u64 dev;
+	__u64 inode;
+	__u32 access;
+	__u32 pid;
+	__u16 path_len;
+	__u16 reserved[3];
+};
+
+/* The mount table behind this id changed. */
+struct mounts_record {
+	struct record_head head;
+	__u32 id;
+	__u32 reserved;
+};
+
+enum lost_source {
+	LOST_CONNECTOR = 1,	/* ENOBUFS: the kernel does not say how many; count is 0 */
+	LOST_FILES = 2,		/* FAN_Q_OVERFLOW: likewise */
+	LOST_QUEUE = 3,		/* JavaScript did not take its batches in time */
+};
+
+struct lost_record {
+	struct record_head head;
+	__u64 count;		/* 0: unknown */
+	__u32 source;
+	__u32 reserved;
+};
+
+/* Heads the mappings of one process; they follow only if the digest is not the one the caller knew. */
+struct maps_record {
+	struct record_head head;
+	__u64 digest;
+	__u32 pid;
+	__u32 count;
+};
+
+#define MAPPING_READ	1
+#define MAPPING_WRITE	2
+#define MAPPING_EXEC	4
+#define MAPPING_SHARED	8
+
+/* An executable mapping, adjacent ones of one file and permission merged. String: path. */
+struct mapping_record {
+	struct record_head head;
+	__u64 start;
+	__u64 end;
+	__u64 offset;
+	__u64 dev;
+	__u64 inode;
+	__u32 permissions;
+	__u16 path_len;
+	__u16 reserved;
+};
+
+/* A descriptor whose link ends as asked. String: path. */
+struct open_file_record {
+	struct record_head head;
+	__u64 start_ticks;
+	__u32 pid;
+	__u32 fd;
+	__u16 path_len;
+	__u16 reserved[3];
+};
+
+#endif

@@ -1,0 +1,121 @@
+// The configuration as the rest of the program sees it: complete, checked, with every default filled in.
+// policy/config.ts makes it out of YAML; nothing here reads a file.
+
+import type { Severity } from "./finding.ts";
+
+export type Mode = "monitor" | "enforce" | "off";
+
+/** "comm:vault", split. */
+export interface Selector {
+  readonly by: "pid" | "comm" | "exe" | "unit" | "cgroup" | "uid" | "container";
+  readonly value: string;
+}
+
+export interface RuleSettings {
+  readonly enabled?: boolean;
+  readonly severity?: Severity;
+  /** Replaces what `respond` says for the severity. */
+  readonly respond?: readonly ActionName[];
+  /** library-preloaded: paths or prefixes (ending in /) that may be preloaded. maps-changed: programs that compile at run time. */
+  readonly allow?: readonly string[];
+}
+
+export interface Exception {
+  readonly rule: string;
+  readonly suspect?: {
+    readonly exe?: string;
+    readonly sha256?: string;
+    readonly uid?: number;
+    readonly comm?: string;
+    readonly parent?: string;
+  };
+  readonly target?: Selector;
+  readonly reason: string;
+  /** The first instant at which it no longer holds, RFC 3339. */
+  readonly expires?: string;
+}
+
+/** A header value or a password comes from a file or an environment variable, never from the configuration itself. */
+export type SecretSource = { readonly file: string } | { readonly env: string };
+
+export interface HttpTarget {
+  readonly url: string;
+  readonly method: "POST" | "PUT" | "GET" | "DELETE";
+  /** One "Name: value" a line, read anew at every request, so that a rotated token is picked up. */
+  readonly headersFile?: string;
+  readonly bearer?: SecretSource;
+  readonly timeoutMs: number;
+  /** PEM bundle to trust besides the built-in ones. */
+  readonly caFile?: string;
+}
+
+export type SinkSettings =
+  | { readonly kind: "stdout" }
+  | { readonly kind: "file"; readonly path: string }
+  | ({ readonly kind: "webhook" } & HttpTarget)
+  | ({ readonly kind: "falcosidekick" } & HttpTarget)
+  | { readonly kind: "syslog"; readonly transport: "udp" | "tcp"; readonly host: string; readonly port: number; readonly facility: number }
+  | { readonly kind: "exec"; readonly command: readonly string[]; readonly timeoutMs: number };
+
+export interface Tenant {
+  readonly id: string;
+  readonly processes: readonly Selector[];
+  readonly admins: readonly SinkSettings[];
+}
+
+/** How an action reaches the keeper of the keys. */
+export type Driver =
+  | { readonly kind: "exec"; readonly command: readonly string[]; readonly timeoutMs: number }
+  /** The body is sent as written with {finding}, {rule}, {severity}, {node}, {tenants} filled in; without one, the finding's summary as JSON. */
+  | ({ readonly kind: "http"; readonly body?: string } & HttpTarget)
+  | { readonly kind: "socket"; readonly path: string; readonly timeoutMs: number };
+
+export interface KeyActionSettings {
+  readonly enabled: boolean;
+  readonly driver?: Driver;
+  readonly cooldownMs: number;
+}
+
+export const ACTION_NAMES = ["capture", "rotate-master-key", "evict-tenant-keks", "kill-suspect"] as const;
+export type ActionName = (typeof ACTION_NAMES)[number];
+
+export interface ActionSettings {
+  readonly "rotate-master-key": KeyActionSettings;
+  readonly "evict-tenant-keks": KeyActionSettings;
+  readonly "kill-suspect": {
+    readonly enabled: boolean;
+    /** Suspects acting on these processes only. Empty: on none. */
+    readonly scope: readonly Selector[];
+  };
+  readonly capture: { readonly enabled: boolean; readonly directory: string; readonly keep: number };
+}
+
+export interface Configuration {
+  readonly environment: "production" | "development";
+  readonly mode: Mode;
+  readonly intervalMs: number;
+  /** The name findings carry; the host name by default. */
+  readonly node: string;
+  /** Empty: the well-known holders of keys are looked for. */
+  readonly protect: readonly Selector[];
+  readonly rules: Readonly<Record<string, RuleSettings>>;
+  readonly respond: Readonly<Partial<Record<Severity, readonly ActionName[]>>>;
+  readonly exceptions: readonly Exception[];
+  readonly alerts: {
+    readonly clusterAdmins: readonly SinkSettings[];
+    /** Findings below it are in the log only. */
+    readonly minimumSeverity: Severity;
+    /** How long repeats of one finding are counted instead of told. */
+    readonly groupMs: number;
+    readonly spool: { readonly directory: string; readonly maxAlerts: number };
+  };
+  readonly tenants: readonly Tenant[];
+  readonly actions: ActionSettings;
+  readonly audit: {
+    readonly path: string;
+    readonly keyFile: string;
+    readonly rotateBytes: number;
+    readonly checkpointEvery: number;
+  };
+  readonly enforce: readonly { readonly protect: Selector; readonly operations: readonly string[] }[];
+}

@@ -1,0 +1,141 @@
+// The addon, typed. The only file that loads a binary. On a platform without it everything says so and nothing throws
+// on import.
+
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { RimonError, reasonOf } from "./errors.ts";
+
+/** What a pass over /proc reads besides /proc/PID/stat; bits to be combined. */
+export const WANT = {
+  status: 1 << 0,
+  exe: 1 << 1,
+  cmdline: 1 << 2,
+  cgroup: 1 << 3,
+  namespaces: 1 << 4,
+  /** One record per thread with its tracer. */
+  threads: 1 << 5,
+  /** LD_PRELOAD and LD_AUDIT out of environ. */
+  loader: 1 << 6,
+  /** RLIMIT_CORE, coredump_filter, the owner of the /proc files. */
+  dump: 1 << 7,
+} as const;
+
+/** A private or the visible procfs, opened once. */
+export interface Procfs {
+  /** Whole table, or the pids named. Off the event loop. Records of records.ts. */
+  scan(want: number, pids?: Uint32Array): Promise<Buffer>;
+  /** Executable and W+X mappings of one process, headed by their digest; only the digest if it equals `known`. */
+  maps(pid: number, known?: bigint): Promise<Buffer>;
+  /** Descriptors whose link ends in one of `suffixes`, of all processes or the pids named. */
+  openFiles(suffixes: readonly string[], pids?: Uint32Array): Promise<Buffer>;
+  /** True if this is a procfs of rimon's own, which no mark of ours reports. */
+  readonly isPrivate: boolean;
+  close(): void;
+}
+
+export interface WatchSources {
+  /** Attach the netlink process connector. */
+  readonly connector: boolean;
+  /** Open the fanotify group. */
+  readonly files: boolean;
+}
+
+export interface Watch {
+  /** Marks the superblock that the path or the descriptor's path is on; returns its st_dev. Throws with `code` set to the errno name. */
+  markProcfs(path: string): { dev: number; pidNamespace: number };
+  /** Marks one file for writes by others. */
+  markFile(path: string): FileMark;
+  unmarkFile(path: string): void;
+  /** Watches a mountinfo file for changes; the id comes back in mounts records. */
+  watchMounts(path: string, id: number): void;
+  unwatchMounts(id: number): void;
+  /** What each source lost so far, and the state it is in. */
+  status(): { connector: SourceStatus; files: SourceStatus };
+  close(): void;
+}
+
+export interface FileMark {
+  readonly dev: number;
+  readonly inode: number;
+}
+
+export interface SourceStatus {
+  readonly live: boolean;
+  /** The errno name and what failed, if it is not live. */
+  readonly reason?: string;
+  readonly events: number;
+  readonly lost: number;
+}
+
+export interface Addon {
+  readonly recordVersion: number;
+  openProcfs(): Procfs;
+  /** Batches arrive on the event loop as packed records; a batch is never larger than 1 MiB. */
+  openWatch(sources: WatchSources, procfs: Procfs, onBatch: (batch: Buffer) => void): Watch;
+  /** Sends a signal to exactly this process: by pidfd, the start time checked after opening it. */
+  signalProcess(pid: number, startTime: number, signal: number): "sent" | "gone" | "reused";
+  /** Not dumpable, no core file. */
+  harden(): void;
+  /** Effective capabilities of the caller as names without CAP_, lower case: "sys_ptrace". */
+  capabilities(): string[];
+  /** Replaces this process by `path` with these capabilities only (bounding set reduced). Returns only by throwing. */
+  execWithCapabilities(path: string, args: readonly string[], env: readonly string[], keep: readonly string[]): never;
+  /** The primitives of the drill; each acts on the pid it is given and on nothing else. */
+  readonly attack: Attack;
+}
+
+/** What an attacker does, for the drill's own decoy. Every call returns the bytes it got, if it is one that reads. */
+export interface Attack {
+  /** 32 random bytes in the addon's own data, for a decoy; `codeAddress` is a function nobody calls. */
+  secret(): { address: bigint; bytes: Buffer; codeAddress: bigint };
+  /** A second thread that sleeps until the process ends, for a decoy; its tid. */
+  startThread(): number;
+  ptraceAttach(pid: number, address: bigint, length: number): Buffer;
+  ptraceSeize(pid: number, address: bigint, length: number): Buffer;
+  processVmReadv(pid: number, address: bigint, length: number): Buffer;
+  /** Duplicates descriptor `fd` of the process; how many bytes of `length` could be read from it. */
+  pidfdGetfd(pid: number, fd: number, length: number): Buffer;
+  /** Mounts a procfs nobody else sees and reads the process's mem through it. */
+  procMemOtherMount(pid: number, address: bigint, length: number): Buffer;
+  /** Writes the byte that is there already flipped and back, through /proc/PID/mem. */
+  patchText(pid: number, address: bigint): void;
+}
+
+export type LoadedAddon = { readonly ok: true; readonly addon: Addon } | { readonly ok: false; readonly reason: string };
+
+/** Must equal RECORD_VERSION in native/record.h. */
+export const RECORD_VERSION = 1;
+
+let loaded: LoadedAddon | undefined;
+
+/** Loads the addon once; says why if there is none. */
+export function loadAddon(): LoadedAddon {
+  return (loaded ??= load());
+}
+
+/** The addon, or a RimonError that says what is missing and how to get it. */
+export function requireAddon(): Addon {
+  const result = loadAddon();
+  if (result.ok) return result.addon;
+  throw new RimonError(process.platform === "linux" ? "RIMON_NATIVE" : "RIMON_UNSUPPORTED", result.reason);
+}
+
+function load(): LoadedAddon {
+  if (process.platform !== "linux") {
+    return { ok: false, reason: `rimon watches Linux nodes; on ${process.platform} it can only replay, verify and explain` };
+  }
+  const root = fileURLToPath(new URL("..", import.meta.url));
+  try {
+    const require = createRequire(import.meta.url);
+    const addon = (require("node-gyp-build") as (root: string) => Addon)(root);
+    if (addon.recordVersion !== RECORD_VERSION) {
+      return {
+        ok: false,
+        reason: `the addon writes records of version ${addon.recordVersion}, this rimon reads version ${RECORD_VERSION}; run: npm run build`,
+      };
+    }
+    return { ok: true, addon };
+  } catch (thrown) {
+    return { ok: false, reason: `no addon for ${process.platform}-${process.arch}: ${reasonOf(thrown)}; run: npm run build` };
+  }
+}

@@ -1,0 +1,255 @@
+// Every fact a sensor can report. An observation is plain data: a recording of them is a test, a bug report and a
+// forensics file. `undefined` means unknown, never zero. No observation holds an environment value (but the paths that
+// LD_PRELOAD and LD_AUDIT name), a byte of memory or a key.
+
+/** A process for as long as it lives: a pid alone is reused. */
+export interface ProcessId {
+  readonly pid: number;
+  /** Clock ticks since boot, field 22 of /proc/PID/stat (proc_pid_stat(5)). */
+  readonly startTime: number;
+}
+
+/** A file as the kernel knows it, whatever its path. */
+export interface FileId {
+  readonly dev: number;
+  readonly inode: number;
+}
+
+/** One process as it was read, from one pass over its /proc directory. */
+export interface Process extends ProcessId {
+  readonly parentPid: number;
+  readonly comm: string;
+  readonly kernelThread: boolean;
+  readonly uid?: number;
+  readonly euid?: number;
+  readonly gid?: number;
+  readonly threads?: number;
+  /** The tracer of the main thread; 0 is "none". */
+  readonly tracerPid?: number;
+  /** Effective capabilities, 16 hexadecimal digits. */
+  readonly capabilities?: string;
+  /** The pid in each nested pid namespace, outermost (ours) first. */
+  readonly namespacePids?: readonly number[];
+  /** As /proc/PID/exe reads, " (deleted)" included. */
+  readonly exe?: string;
+  readonly exeFile?: FileId & { readonly size: number; readonly mtimeNs: string };
+  /** Cut at 4 KiB. */
+  readonly cmdline?: readonly string[];
+  /** The unified path, or the name=systemd one on a node with cgroup v1. */
+  readonly cgroup?: string;
+  readonly pidNamespace?: number;
+  readonly mountNamespace?: number;
+}
+
+/** What decides whether and how a process can be dumped, and what its loader was told. */
+export interface Posture {
+  /** "unlimited" or bytes, soft and hard (RLIMIT_CORE). */
+  readonly coreLimit?: readonly [soft: string, hard: string];
+  /** The bits of /proc/PID/coredump_filter (core(5)). */
+  readonly coredumpFilter?: number;
+  /** Who owns /proc/PID/stat and its neighbours: the process's own euid if dumpable, root if not (proc(5)). */
+  readonly procOwner?: number;
+  /** LD_PRELOAD and LD_AUDIT as they stood at exec, split into paths. Absent when environ could not be read. */
+  readonly loader?: readonly { readonly name: string; readonly paths: readonly string[] }[];
+}
+
+export interface Mapping {
+  /** Start and end addresses, hexadecimal. */
+  readonly start: string;
+  readonly end: string;
+  /** "r-xp" and the like (proc_pid_maps(5)). */
+  readonly permissions: string;
+  readonly offset: number;
+  readonly file: FileId;
+  /** Empty for anonymous memory. */
+  readonly path: string;
+}
+
+/** The files under /proc/PID whose opening says something. */
+export type ProcFile =
+  | "mem"
+  | "environ"
+  | "maps"
+  | "smaps"
+  | "pagemap"
+  | "map_files"
+  | "auxv"
+  | "stack"
+  | "syscall"
+  | "coredump_filter";
+
+/** What an executable file is, told by its own bytes and not by its name. */
+export interface ExecutableTraits {
+  /** Imported functions that reach into other processes: ptrace, process_vm_readv, process_vm_writev. */
+  readonly imports: readonly string[];
+  /** Shared libraries it names (DT_NEEDED). */
+  readonly needed: readonly string[];
+  /** Names of known debuggers whose own strings stand in the file. */
+  readonly marks: readonly string[];
+}
+
+export type SensorState = "live" | "degraded" | "down" | "unavailable" | "off";
+
+interface Head<Kind extends string> {
+  readonly kind: Kind;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  /** The sensor's name. */
+  readonly sensor: string;
+}
+
+export interface ProcessSeen extends Head<"process.seen"> {
+  readonly process: Process;
+  /** What led to the reading: a pass over /proc, an exec, or an act this process is named in. */
+  readonly by: "scan" | "exec" | "act";
+}
+
+export interface ProcessForked extends Head<"process.forked"> {
+  readonly pid: number;
+  readonly parentPid: number;
+}
+
+export interface ProcessExited extends Head<"process.exited"> {
+  readonly pid: number;
+  readonly startTime?: number;
+  readonly exitCode?: number;
+  readonly signal?: number;
+  readonly dumped?: boolean;
+}
+
+/** A thread has a tracer: an event from the connector, or a thread found traced by a scan. */
+export interface PtraceAttached extends Head<"ptrace.attached"> {
+  readonly pid: number;
+  readonly tid: number;
+  readonly tracerPid: number;
+  readonly startTime?: number;
+}
+
+export interface PtraceDetached extends Head<"ptrace.detached"> {
+  readonly pid: number;
+  readonly tid: number;
+}
+
+/** A file of /proc/PID was opened, read or written by a process. */
+export interface ProcfsAccessed extends Head<"procfs.accessed"> {
+  readonly file: ProcFile;
+  readonly access: "open" | "read" | "write" | "held";
+  /** Who did it, in our pid namespace. */
+  readonly pid: number;
+  /** Whose file it is, in our pid namespace; undefined if that procfs belongs to a namespace we could not map. */
+  readonly targetPid?: number;
+  readonly targetStartTime?: number;
+  /** The thread, if it was opened by way of task/TID. */
+  readonly targetTid?: number;
+  /** As the file is named in our mount namespace, or from the root of its own. */
+  readonly path: string;
+  /** False for a procfs other than the one rimon itself sees at /proc. */
+  readonly ownMount: boolean;
+}
+
+/** A kernel setting under /proc/sys was written. The value, if it matters, follows in a `setting.seen`. */
+export interface SysctlWritten extends Head<"sysctl.written"> {
+  readonly name: string;
+  readonly pid: number;
+}
+
+/** The value of a node-wide setting, as polled: kernel.core_pattern, /etc/ld.so.preload. */
+export interface SettingSeen extends Head<"setting.seen"> {
+  readonly setting: "kernel.core_pattern" | "fs.suid_dumpable" | "kernel.yama.ptrace_scope" | "/etc/ld.so.preload";
+  /** Undefined if it is not there. */
+  readonly value?: string;
+}
+
+export interface ProcessDumping extends Head<"process.dumping"> {
+  readonly pid: number;
+  readonly tid: number;
+}
+
+export interface PostureSeen extends Head<"posture.seen">, ProcessId {
+  readonly posture: Posture;
+}
+
+/** The executable and file-backed view of one address space. */
+export interface MapsSeen extends Head<"maps.seen">, ProcessId {
+  /** Keyed digest of the normalised view; only equality means anything. */
+  readonly digest: string;
+  readonly mappings: readonly Mapping[];
+}
+
+/** A process holds a private-key file open. */
+export interface KeyFileHeld extends Head<"key-file.held">, ProcessId {
+  readonly path: string;
+}
+
+export interface ExecutableIdentified extends Head<"executable.identified"> {
+  readonly file: FileId;
+  readonly path: string;
+  readonly traits: ExecutableTraits;
+}
+
+/** One of rimon's own files was changed by somebody else, or is no longer the same file. */
+export interface OwnFileChanged extends Head<"own-file.changed"> {
+  readonly path: string;
+  readonly role: "program" | "configuration" | "audit" | "key";
+  readonly change: "written" | "replaced" | "removed" | "mode" | "truncated";
+  /** Undefined if only the result was seen. */
+  readonly pid?: number;
+}
+
+export interface ProcfsMounted extends Head<"procfs.mounted"> {
+  readonly path: string;
+  readonly dev: number;
+  readonly mountNamespace?: number;
+  readonly marked: boolean;
+  /** Why it is not marked, if it is not. */
+  readonly reason?: string;
+}
+
+export interface SensorReported extends Head<"sensor.state"> {
+  readonly state: SensorState;
+  readonly reason?: string;
+}
+
+export interface SensorLost extends Head<"sensor.lost"> {
+  /** Undefined if the kernel only says that some were lost. */
+  readonly count?: number;
+  readonly reason: string;
+}
+
+/** The spine's clock: retires what is old, closes groups. */
+export interface Tick extends Head<"tick"> {}
+
+/** A spool is full, the audit log cannot be written: the monitor's own trouble, as a fact like any other. */
+export interface SelfTroubled extends Head<"self.troubled"> {
+  readonly part: "audit" | "spool" | "sink" | "inspector";
+  readonly message: string;
+  readonly recovered: boolean;
+}
+
+export type Observation =
+  | ProcessSeen
+  | ProcessForked
+  | ProcessExited
+  | PtraceAttached
+  | PtraceDetached
+  | ProcfsAccessed
+  | SysctlWritten
+  | SettingSeen
+  | ProcessDumping
+  | PostureSeen
+  | MapsSeen
+  | KeyFileHeld
+  | ExecutableIdentified
+  | OwnFileChanged
+  | ProcfsMounted
+  | SensorReported
+  | SensorLost
+  | SelfTroubled
+  | Tick;
+
+export type ObservationOf<Kind extends Observation["kind"]> = Extract<Observation, { kind: Kind }>;
+
+/** The key under which a process is remembered. */
+export function processKey(id: ProcessId): string {
+  return `${id.pid}:${id.startTime}`;
+}
