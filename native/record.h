@@ -176,12 +176,14 @@ struct lost_record {
 	__u32 reserved;
 };
 
-/* Heads the mappings of one process; they follow only if the digest is not the one the caller knew. */
+#define MAPS_UNCHANGED	(~0u)
+
+/* Heads the mappings of one process. */
 struct maps_record {
 	struct record_head head;
 	__u64 digest;
 	__u32 pid;
-	__u32 count;
+	__u32 count;		/* how many follow; MAPS_UNCHANGED: none, the digest is the one the caller knew */
 };
 
 #define MAPPING_READ	1

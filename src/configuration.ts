@@ -54,7 +54,13 @@ export type SinkSettings =
   | { readonly kind: "file"; readonly path: string }
   | ({ readonly kind: "webhook" } & HttpTarget)
   | ({ readonly kind: "falcosidekick" } & HttpTarget)
-  | { readonly kind: "syslog"; readonly transport: "udp" | "tcp"; readonly host: string; readonly port: number; readonly facility: number }
+  | {
+      readonly kind: "syslog";
+      readonly transport: "udp" | "tcp";
+      readonly host: string;
+      readonly port: number;
+      readonly facility: number;
+    }
   | { readonly kind: "exec"; readonly command: readonly string[]; readonly timeoutMs: number };
 
 export interface Tenant {

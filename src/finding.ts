@@ -38,6 +38,8 @@ export interface Detection {
   readonly suspect?: { readonly pid: number; readonly startTime?: number };
   /** Whom it was done to: undefined if it concerns the whole node. */
   readonly target?: { readonly pid: number; readonly startTime?: number };
+  /** It concerns every protected process, and so every tenant. */
+  readonly everyTenant?: boolean;
   /** Tells two subjects of one rule apart where neither suspect nor target does: a path, a sensor's name. */
   readonly subject?: string;
   /** One sentence, past tense, with the names in it. */
@@ -85,7 +87,11 @@ export interface Verdict {
   readonly actions: readonly PlannedAction[];
   /** The reason of the exception that applies; nothing is alerted or done then. */
   readonly exception?: string;
+  /** What a person should know about how it was judged: an exception that could not be checked. */
+  readonly notes?: readonly string[];
 }
+
+export type OutcomeResult = "done" | "failed" | "refused" | "skipped";
 
 export interface Outcome {
   readonly type: "outcome";
@@ -93,7 +99,7 @@ export interface Outcome {
   readonly time: string;
   readonly finding: string;
   readonly action: string;
-  readonly result: "done" | "failed" | "refused" | "skipped";
+  readonly result: OutcomeResult;
   /** What was achieved or what went wrong, as a sentence. */
   readonly message: string;
   readonly durationMs: number;

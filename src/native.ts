@@ -43,14 +43,16 @@ export interface WatchSources {
 export interface Watch {
   /** Marks the superblock that the path or the descriptor's path is on; returns its st_dev. Throws with `code` set to the errno name. */
   markProcfs(path: string): { dev: number; pidNamespace: number };
+  /** Lets go of a procfs that is no longer mounted. */
+  unmarkProcfs(dev: number): void;
   /** Marks one file for writes by others. */
   markFile(path: string): FileMark;
   unmarkFile(path: string): void;
   /** Watches a mountinfo file for changes; the id comes back in mounts records. */
   watchMounts(path: string, id: number): void;
   unwatchMounts(id: number): void;
-  /** What each source lost so far, and the state it is in. */
-  status(): { connector: SourceStatus; files: SourceStatus };
+  /** What each source lost so far, and the state it is in; `dropped` counts records JavaScript did not take in time. */
+  status(): { connector: SourceStatus; files: SourceStatus; dropped: number };
   close(): void;
 }
 
@@ -64,7 +66,10 @@ export interface SourceStatus {
   /** The errno name and what failed, if it is not live. */
   readonly reason?: string;
   readonly events: number;
+  /** How often the kernel lost events of this source; each time was also told by a "lost" record. */
   readonly lost: number;
+  /** Events whose file could no longer be opened, as a rule because its process was gone. */
+  readonly unreadable: number;
 }
 
 export interface Addon {
@@ -78,7 +83,7 @@ export interface Addon {
   harden(): void;
   /** Effective capabilities of the caller as names without CAP_, lower case: "sys_ptrace". */
   capabilities(): string[];
-  /** Replaces this process by `path` with these capabilities only (bounding set reduced). Returns only by throwing. */
+  /** Replaces this process by `path` with these capabilities only (bounding set reduced); `args` without argv[0]. Returns only by throwing. */
   execWithCapabilities(path: string, args: readonly string[], env: readonly string[], keep: readonly string[]): never;
   /** The primitives of the drill; each acts on the pid it is given and on nothing else. */
   readonly attack: Attack;
@@ -101,7 +106,8 @@ export interface Attack {
   patchText(pid: number, address: bigint): void;
 }
 
-export type LoadedAddon = { readonly ok: true; readonly addon: Addon } | { readonly ok: false; readonly reason: string };
+export type LoadedAddon =
+  { readonly ok: true; readonly addon: Addon; readonly path: string } | { readonly ok: false; readonly reason: string };
 
 /** Must equal RECORD_VERSION in native/record.h. */
 export const RECORD_VERSION = 1;
@@ -114,28 +120,35 @@ export function loadAddon(): LoadedAddon {
 }
 
 /** The addon, or a RimonError that says what is missing and how to get it. */
-export function requireAddon(): Addon {
+export function requireAddon(): { readonly addon: Addon; readonly path: string } {
   const result = loadAddon();
-  if (result.ok) return result.addon;
+  if (result.ok) return result;
   throw new RimonError(process.platform === "linux" ? "RIMON_NATIVE" : "RIMON_UNSUPPORTED", result.reason);
 }
 
 function load(): LoadedAddon {
   if (process.platform !== "linux") {
-    return { ok: false, reason: `rimon watches Linux nodes; on ${process.platform} it can only replay, verify and explain` };
+    return {
+      ok: false,
+      reason: `rimon watches Linux nodes; on ${process.platform} it can only replay, verify and explain`,
+    };
   }
   const root = fileURLToPath(new URL("..", import.meta.url));
   try {
     const require = createRequire(import.meta.url);
-    const addon = (require("node-gyp-build") as (root: string) => Addon)(root);
+    const path = (require("node-gyp-build") as { path(root: string): string }).path(root);
+    const addon = require(path) as Addon;
     if (addon.recordVersion !== RECORD_VERSION) {
       return {
         ok: false,
         reason: `the addon writes records of version ${addon.recordVersion}, this rimon reads version ${RECORD_VERSION}; run: npm run build`,
       };
     }
-    return { ok: true, addon };
+    return { ok: true, addon, path };
   } catch (thrown) {
-    return { ok: false, reason: `no addon for ${process.platform}-${process.arch}: ${reasonOf(thrown)}; run: npm run build` };
+    return {
+      ok: false,
+      reason: `no addon for ${process.platform}-${process.arch}: ${reasonOf(thrown)}; run: npm run build`,
+    };
   }
 }

@@ -67,16 +67,7 @@ export interface Mapping {
 
 /** The files under /proc/PID whose opening says something. */
 export type ProcFile =
-  | "mem"
-  | "environ"
-  | "maps"
-  | "smaps"
-  | "pagemap"
-  | "map_files"
-  | "auxv"
-  | "stack"
-  | "syscall"
-  | "coredump_filter";
+  "mem" | "environ" | "maps" | "smaps" | "pagemap" | "map_files" | "auxv" | "stack" | "syscall" | "coredump_filter";
 
 /** What an executable file is, told by its own bytes and not by its name. */
 export interface ExecutableTraits {
@@ -185,6 +176,8 @@ export interface ExecutableIdentified extends Head<"executable.identified"> {
   readonly file: FileId;
   readonly path: string;
   readonly traits: ExecutableTraits;
+  /** Hexadecimal; only of files that an exception names by hash. */
+  readonly sha256?: string;
 }
 
 /** One of rimon's own files was changed by somebody else, or is no longer the same file. */
@@ -221,7 +214,7 @@ export interface Tick extends Head<"tick"> {}
 
 /** A spool is full, the audit log cannot be written: the monitor's own trouble, as a fact like any other. */
 export interface SelfTroubled extends Head<"self.troubled"> {
-  readonly part: "audit" | "spool" | "sink" | "inspector";
+  readonly part: "audit" | "spool" | "action" | "inspector";
   readonly message: string;
   readonly recovered: boolean;
 }

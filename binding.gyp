@@ -1,0 +1,36 @@
+{
+  "conditions": [
+    ["OS=='linux'", {
+      "targets": [
+        {
+          "target_name": "rimon",
+          "sources": [
+            "native/addon.cc",
+            "native/attack.c",
+            "native/batch.c",
+            "native/file_events.c",
+            "native/harden.c",
+            "native/pidfd.c",
+            "native/proc_events.c",
+            "native/proc_files.c",
+            "native/proc_memory.c",
+            "native/proc_scan.c",
+            "native/procfs.c",
+            "native/record_check.c",
+            "native/watch.c"
+          ],
+          "defines": ["NAPI_VERSION=8", "_GNU_SOURCE"],
+          "cflags": ["-Wall", "-Wextra", "-Werror", "-O2", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],
+          "cflags_c": ["-std=c11"],
+          "cflags_cc": [
+            "-std=c++17",
+            "-fexceptions",
+            "-isystem", "<!(node -p \"require('node:path').resolve(require('node-addon-api').include_dir)\")"
+          ],
+          "cflags_cc!": ["-fno-exceptions"],
+          "ldflags": ["-Wl,-z,relro,-z,now", "-pthread"]
+        }
+      ]
+    }]
+  ]
+}

@@ -1,0 +1,112 @@
+/* A growing buffer of records. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rimon.h"
+
+/* More than four million processes' worth; beyond it somebody counts wrongly. */
+#define BATCH_MAX	((size_t)1 << 30)
+
+static bool batch_reserve(struct batch *b, size_t more)
+{
+	size_t cap = b->cap ? b->cap : 16384;
+	char *data;
+
+	if (b->error)
+		return false;
+	if (more > BATCH_MAX - b->len) {
+		b->error = -EOVERFLOW;
+		return false;
+	}
+	if (b->len + more <= b->cap)
+		return true;
+	while (cap < b->len + more)
+		cap *= 2;
+	data = realloc(b->data, cap);
+	if (!data) {
+		b->error = -ENOMEM;
+		return false;
+	}
+	b->data = data;
+	b->cap = cap;
+	return true;
+}
+
+/* The record's fixed part, zeroed but for its kind; NULL after a failure. */
+void *batch_begin(struct batch *b, uint16_t kind, size_t fixed_size)
+{
+	struct record_head *head;
+
+	if (!batch_reserve(b, fixed_size))
+		return NULL;
+	b->open = b->len;
+	b->len += fixed_size;
+	head = batch_record(b);
+	memset(head, 0, fixed_size);
+	head->kind = kind;
+	return head;
+}
+
+void *batch_record(struct batch *b)
+{
+	return b->error ? NULL : b->data + b->open;
+}
+
+void batch_bytes(struct batch *b, const void *bytes, size_t len)
+{
+	if (!len || !batch_reserve(b, len))
+		return;
+	memcpy(b->data + b->len, bytes, len);
+	b->len += len;
+}
+
+void batch_end(struct batch *b)
+{
+	static const char zeros[8];
+	struct record_head *head;
+
+	batch_bytes(b, zeros, (8 - (b->len & 7)) & 7);
+	head = batch_record(b);
+	if (!head)
+		return;
+	head->size = (uint32_t)(b->len - b->open);
+	b->records++;
+}
+
+void batch_append(struct batch *b, const struct batch *more)
+{
+	if (more->error && !b->error)
+		b->error = more->error;
+	batch_bytes(b, more->data, more->len);
+	if (!b->error)
+		b->records += more->records;
+}
+
+void batch_clear(struct batch *b)
+{
+	b->len = 0;
+	b->records = 0;
+	b->error = 0;
+}
+
+void batch_free(struct batch *b)
+{
+	free(b->data);
+	memset(b, 0, sizeof(*b));
+}
+
+size_t batch_piece(const struct batch *b, size_t at, size_t limit)
+{
+	size_t end = at;
+
+	while (end < b->len) {
+		struct record_head head;
+
+		memcpy(&head, b->data + end, sizeof(head));
+		if (end > at && end + head.size - at > limit)
+			break;
+		end += head.size;
+	}
+	return end - at;
+}

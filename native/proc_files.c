@@ -1,0 +1,97 @@
+/* Who holds a file of a certain name open: a sweep over every process's descriptors. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "rimon.h"
+
+#define PATH_ROOM	4096
+
+struct sweep {
+	const struct procfs *procfs;
+	const char *suffixes;
+	size_t suffixes_len;
+	struct batch *out;
+	uint32_t pid;
+	uint64_t start_ticks;
+	bool has_start;
+	int fds;
+};
+
+static bool ends_as_asked(const struct sweep *s, const char *link, size_t len)
+{
+	size_t at = 0;
+
+	while (at < s->suffixes_len) {
+		const char *suffix = s->suffixes + at;
+		size_t suffix_len = strnlen(suffix, s->suffixes_len - at);
+
+		if (suffix_len && suffix_len <= len && memcmp(link + len - suffix_len, suffix, suffix_len) == 0)
+			return true;
+		at += suffix_len + 1;
+	}
+	return false;
+}
+
+static int fd_look(void *arg, uint32_t fd)
+{
+	struct open_file_record *r;
+	char link[PATH_ROOM], name[16];
+	struct sweep *s = arg;
+	ssize_t len;
+
+	snprintf(name, sizeof(name), "%u", fd);
+	len = readlinkat(s->fds, name, link, sizeof(link));
+	/* Closed meanwhile. */
+	if (len < 0 || !ends_as_asked(s, link, (size_t)len))
+		return 0;
+	if (!s->has_start && proc_start_ticks(s->procfs->root, s->pid, &s->start_ticks) < 0)
+		return 1;
+	s->has_start = true;
+	r = batch_begin(s->out, RECORD_OPEN_FILE, sizeof(*r));
+	if (!r)
+		return s->out->error;
+	r->start_ticks = s->start_ticks;
+	r->pid = s->pid;
+	r->fd = fd;
+	r->path_len = (uint16_t)len;
+	batch_bytes(s->out, link, (size_t)len);
+	batch_end(s->out);
+	return s->out->error;
+}
+
+static int process_look(void *arg, uint32_t pid)
+{
+	struct sweep *s = arg;
+	char name[32];
+	int err;
+
+	if (pid == s->procfs->self)
+		return 0;
+	snprintf(name, sizeof(name), "%u/fd", pid);
+	s->fds = openat(s->procfs->root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* Gone, or not ours to look into. */
+	if (s->fds < 0)
+		return 0;
+	s->pid = pid;
+	s->has_start = false;
+	err = proc_each(s->fds, ".", fd_look, s);
+	close(s->fds);
+	return err < 0 && s->out->error ? err : 0;
+}
+
+int proc_files_sweep(const struct procfs *p, const char *suffixes, size_t suffixes_len, const struct pids *pids,
+		     struct batch *out)
+{
+	struct sweep s = { .procfs = p, .suffixes = suffixes, .suffixes_len = suffixes_len, .out = out, .fds = -1 };
+	int err = 0;
+	size_t i;
+
+	if (!pids->named)
+		return proc_each(p->root, ".", process_look, &s);
+	for (i = 0; i < pids->n && !err; i++)
+		err = process_look(&s, pids->pid[i]);
+	return err;
+}

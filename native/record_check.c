@@ -1,0 +1,15 @@
+/* The layout of record.h, held at compile time: a hole in a struct is an error, and src/records.ts counts on these sizes. */
+#pragma GCC diagnostic error "-Wpadded"
+#include "record.h"
+
+_Static_assert(sizeof(struct record_head) == 8, "record_head");
+_Static_assert(sizeof(struct process_record) == 144, "process_record");
+_Static_assert(sizeof(struct thread_record) == 24, "thread_record");
+_Static_assert(sizeof(struct process_event_record) == 40, "process_event_record");
+_Static_assert(sizeof(struct proc_file_record) == 48, "proc_file_record");
+_Static_assert(sizeof(struct file_record) == 40, "file_record");
+_Static_assert(sizeof(struct mounts_record) == 16, "mounts_record");
+_Static_assert(sizeof(struct lost_record) == 24, "lost_record");
+_Static_assert(sizeof(struct maps_record) == 24, "maps_record");
+_Static_assert(sizeof(struct mapping_record) == 56, "mapping_record");
+_Static_assert(sizeof(struct open_file_record) == 32, "open_file_record");

@@ -1,0 +1,253 @@
+/*
+ * The whole interface of the core, by file. Everything here is C without
+ * JavaScript, callable from a test or a fuzzer. 0 or -errno; outputs are
+ * ret_x, written only on success. Nothing here logs or exits; but for the
+ * decoy's secret in attack.c there is no global state.
+ */
+#ifndef RIMON_H
+#define RIMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "record.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* batch.c: a growing buffer of records. The first failure sticks, so only the last step has to look. */
+struct batch {
+	char *data;
+	size_t len;
+	size_t cap;
+	size_t records;
+	size_t open;	/* where the record being written begins */
+	int error;
+};
+
+void *batch_begin(struct batch *b, uint16_t kind, size_t fixed_size);
+void batch_bytes(struct batch *b, const void *bytes, size_t len);
+/* The fixed part again: batch_bytes may have moved it. */
+void *batch_record(struct batch *b);
+void batch_end(struct batch *b);
+void batch_append(struct batch *b, const struct batch *more);
+void batch_clear(struct batch *b);
+void batch_free(struct batch *b);
+/* How many bytes from `at` on make whole records of at most `limit` together; one record if it alone is larger. */
+size_t batch_piece(const struct batch *b, size_t at, size_t limit);
+
+/* procfs.c: a procfs of our own where the kernel gives one, else the visible one. */
+struct procfs {
+	int root;
+	int self_fds;		/* self/fd */
+	uint32_t self;		/* our pid as that procfs numbers it */
+	bool is_private;
+	uint64_t pid_ns;	/* 0: unknown */
+	uint64_t digest_key[2];
+};
+
+int procfs_open(struct procfs **ret);
+void procfs_close(struct procfs *p);
+/* Whether another procfs numbers processes as ours does. */
+bool procfs_is_ours(const struct procfs *p, int root);
+/* A procfs that nobody else sees, as a directory. */
+int procfs_mount_detached(int *ret_fd);
+/* Reads up to len bytes of a file that comes in one piece, as those of one show function do. */
+ssize_t read_at(int dir, const char *name, char *buf, size_t len);
+/* "pid:[4026531836]" */
+int namespace_link_parse(const char *buf, size_t len, uint64_t *ret_inode);
+int namespace_inode(int dir, const char *name, uint64_t *ret_inode);
+
+/* Which processes are meant: all of them, or those named. */
+struct pids {
+	bool named;
+	const uint32_t *pid;
+	size_t n;
+};
+
+/* proc_scan.c */
+#define WANT_STATUS	(1u << 0)
+#define WANT_EXE	(1u << 1)
+#define WANT_CMDLINE	(1u << 2)
+#define WANT_CGROUP	(1u << 3)
+#define WANT_NAMESPACES	(1u << 4)
+#define WANT_THREADS	(1u << 5)
+#define WANT_LOADER	(1u << 6)
+#define WANT_DUMP	(1u << 7)
+
+#define WANT_ENRICHED	(WANT_STATUS | WANT_EXE | WANT_CMDLINE | WANT_CGROUP | WANT_NAMESPACES)
+
+#define NAMESPACE_PIDS_MAX 33	/* MAX_PID_NS_LEVEL and the outermost */
+
+struct proc_stat {
+	const char *comm;
+	size_t comm_len;
+	uint64_t start_ticks;
+	uint32_t pid;
+	uint32_t parent_pid;
+	uint32_t flags;
+	char state;
+};
+
+struct proc_status {
+	uint64_t cap_effective;
+	uint32_t tgid;
+	uint32_t tracer_pid;
+	uint32_t uid;
+	uint32_t euid;
+	uint32_t gid;
+	uint32_t threads;
+	uint32_t namespace_pids;
+	uint32_t namespace_pid[NAMESPACE_PIDS_MAX];
+};
+
+/* Room that a pass over /proc uses again for every process. */
+struct proc_scan;
+
+int proc_scan_new(const struct procfs *p, struct proc_scan **ret);
+void proc_scan_free(struct proc_scan *s);
+/* Every process, or the pids named. Those that are gone or hidden from us are left out. */
+int proc_scan_run(const struct procfs *p, uint32_t want, const struct pids *pids, struct batch *out);
+/* One process; -ESRCH if it is not there. */
+int proc_scan_one(struct proc_scan *s, uint32_t pid, uint32_t want, struct batch *out);
+int proc_start_ticks(int root, uint32_t pid, uint64_t *ret_ticks);
+int proc_thread_group(int root, uint32_t tid, uint32_t *ret_pid);
+
+/* Calls each() for every number in the directory, until it returns other than 0. */
+int proc_each(int dir, const char *name, int (*each)(void *arg, uint32_t number), void *arg);
+
+/* The parsers survive any bytes, cut anywhere; -EBADMSG if what is needed is not there. */
+int proc_stat_parse(const char *buf, size_t len, struct proc_stat *ret);
+int proc_status_parse(const char *buf, size_t len, struct proc_status *ret);
+int proc_cgroup_parse(const char *buf, size_t len, const char **ret_path, size_t *ret_len);
+int proc_limits_parse(const char *buf, size_t len, uint64_t *ret_soft, uint64_t *ret_hard);
+
+/* Keeps the LD_PRELOAD= and LD_AUDIT= entries of an environment, NUL separated, as far as there is room. */
+struct proc_loader {
+	size_t len;
+	char entries[16384];
+};
+
+/* Consumes whole entries only, unless `last`; *ret_used says how many bytes. */
+void proc_environ_parse(const char *buf, size_t len, bool last, struct proc_loader *loader, size_t *ret_used);
+
+/* proc_memory.c */
+struct proc_mapping {
+	uint64_t start;
+	uint64_t end;
+	uint64_t offset;
+	uint64_t dev;
+	uint64_t inode;
+	uint32_t permissions;
+	const char *path;
+	size_t path_len;
+};
+
+int proc_maps_parse_line(const char *buf, size_t len, struct proc_mapping *ret);
+/* A process that is gone leaves nothing in `out`. */
+int proc_maps_read(const struct procfs *p, uint32_t pid, bool is_known, uint64_t known, struct batch *out);
+uint64_t siphash24(const uint64_t key[2], const void *bytes, size_t len);
+
+/* proc_files.c: suffixes are strings one after another, each with its NUL. Our own process is left out. */
+int proc_files_sweep(const struct procfs *p, const char *suffixes, size_t suffixes_len, const struct pids *pids,
+		     struct batch *out);
+
+/* proc_events.c: the netlink process connector. */
+int connector_open(int *ret_fd, const char **ret_what);
+
+enum connector_verdict {
+	CONNECTOR_IGNORED,
+	CONNECTOR_EVENT,
+};
+
+/* One datagram. Events of mere threads are ignored, but for their tracers. */
+int connector_parse(const char *buf, size_t len, struct process_event_record *ret, enum connector_verdict *ret_verdict);
+
+/* file_events.c */
+int file_events_open(int *ret_fd, const char **ret_what);
+
+struct proc_path {
+	uint32_t file;		/* enum proc_file */
+	uint32_t pid;
+	uint32_t tid;		/* 0: not by way of task/ */
+	size_t len;		/* of the path without " (deleted)" */
+};
+
+/* What of a procfs a path names, told from its end, since the mount may be anywhere; -ENOENT if nothing that counts. */
+int proc_path_parse(const char *path, size_t len, struct proc_path *ret);
+/* Whether the path can be one below /proc/sys. */
+bool proc_path_is_sysctl(const char *path, size_t len);
+
+/* watch.c: one thread that drains every event source. */
+#define WATCH_CONNECTOR	1
+#define WATCH_FILES	2
+
+struct watch_source {
+	bool live;
+	int error;		/* errno */
+	const char *what;	/* what failed */
+	uint64_t events;
+	uint64_t lost;
+	uint64_t unreadable;
+};
+
+struct watch_status {
+	struct watch_source connector;
+	struct watch_source files;
+	uint64_t dropped;
+};
+
+struct watch;
+
+/*
+ * The procfs must outlive the watch. notify() is called on the watch's thread
+ * when there is something to take, once until it was taken.
+ */
+int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *arg), void *arg, struct watch **ret);
+/* Ends the thread; no notify() comes after it. */
+void watch_close(struct watch *w);
+/* Swaps everything pending into `out`, which must be empty. */
+void watch_take(struct watch *w, struct batch *out);
+void watch_get_status(struct watch *w, struct watch_status *ret);
+int watch_mark_procfs(struct watch *w, const char *path, uint64_t *ret_dev, uint64_t *ret_pid_ns);
+int watch_mark_file(struct watch *w, const char *path, uint64_t *ret_dev, uint64_t *ret_inode);
+int watch_unmark_file(struct watch *w, const char *path);
+int watch_add_mounts(struct watch *w, const char *path, uint32_t id);
+void watch_remove_mounts(struct watch *w, uint32_t id);
+
+/* pidfd.c */
+enum signal_result {
+	SIGNAL_SENT,
+	SIGNAL_GONE,
+	SIGNAL_REUSED,
+};
+
+int pidfd_signal(uint32_t pid, uint64_t start_ticks, int signal, enum signal_result *ret);
+
+/* harden.c */
+int harden(void);
+/* NULL if this capability has no name. */
+const char *capability_name(unsigned int capability);
+int capability_number(const char *name);
+int capabilities_effective(uint64_t *ret);
+/* Returns only on failure; the bounding set may then be reduced already. */
+int exec_with_capabilities(const char *path, char *const args[], char *const env[], uint64_t keep);
+
+/* attack.c: the primitives of the drill. Each returns how many bytes it read, or -errno. */
+void attack_secret(const unsigned char **ret_bytes, size_t *ret_len, uint64_t *ret_code);
+int attack_start_thread(uint32_t *ret_tid);
+ssize_t attack_ptrace_attach(uint32_t pid, uint64_t address, char *buf, size_t len);
+ssize_t attack_ptrace_seize(uint32_t pid, uint64_t address, char *buf, size_t len);
+ssize_t attack_process_vm_readv(uint32_t pid, uint64_t address, char *buf, size_t len);
+ssize_t attack_pidfd_getfd(uint32_t pid, uint32_t fd, char *buf, size_t len);
+ssize_t attack_proc_mem_other_mount(uint32_t pid, uint64_t address, char *buf, size_t len);
+int attack_patch_text(uint32_t pid, uint64_t address);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

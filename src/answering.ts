@@ -1,0 +1,153 @@
+// From a verdict to its outcomes: the verdict is in the audit log before anything is done about it, each outcome after.
+// Bounded: what cannot wait any more is counted and told.
+
+import type { Configuration } from "./configuration.ts";
+import { reasonOf } from "./errors.ts";
+import type { Outcome, Verdict } from "./finding.ts";
+import type { Addon } from "./native.ts";
+import type { SelfTroubled } from "./observation.ts";
+import { matches } from "./protection.ts";
+import { createResponders, type ResponderOptions } from "./responders/all.ts";
+import { outcomeOf, type Responder } from "./responders/responder.ts";
+import type { State } from "./state.ts";
+import type { AuditLog } from "./store/audit-log.ts";
+import { openSpool, type Spool } from "./store/spool.ts";
+
+/** Verdicts being carried out at once; further ones wait. */
+const AT_ONCE = 16;
+const MAX_WAITING = 10_000;
+const CLOSE_GRACE_MS = 3_000;
+
+export interface AnsweringOptions {
+  readonly configuration: Configuration;
+  readonly addon: Addon;
+  readonly audit: AuditLog;
+  readonly state: State;
+  readonly stdout: ResponderOptions["stdout"];
+  readonly now: () => number;
+  readonly trouble: (part: SelfTroubled["part"], message: string, recovered: boolean) => void;
+  readonly onVerdict: (verdict: Verdict) => void;
+  readonly onOutcome: (outcome: Outcome) => void;
+}
+
+export interface Answering {
+  answer(verdict: Verdict): void;
+  /** Lets the sinks and drivers of the old configuration finish, then takes over the new ones. */
+  reload(configuration: Configuration): Promise<void>;
+  counts(): { readonly waiting: number; readonly refused: number };
+  close(): Promise<void>;
+}
+
+interface Equipment {
+  readonly spool: Spool;
+  readonly responders: readonly Responder[];
+}
+
+export async function openAnswering(options: AnsweringOptions): Promise<Answering> {
+  const { audit, now, trouble } = options;
+  const waiting: Verdict[] = [];
+  const underWay = new Set<Promise<void>>();
+  let refused = 0;
+  let halted = false;
+  let equipment = await equip(options.configuration);
+
+  async function equip(configuration: Configuration): Promise<Equipment> {
+    const spool = await openSpool({
+      ...configuration.alerts.spool,
+      now,
+      onTrouble: (message, recovered) => trouble("spool", message, recovered),
+    });
+    const { scope } = configuration.actions["kill-suspect"];
+    const responders = createResponders({
+      configuration,
+      addon: options.addon,
+      openOutbox: (name, deliver) => spool.outbox(name, deliver),
+      stdout: options.stdout,
+      isProtected: (pid, startTime) => options.state.isProtected(pid, startTime),
+      inScope: ({ finding: { target } }) => {
+        const process = target && options.state.find(target.pid, target.startTime)?.process;
+        return process !== undefined && scope.some((selector) => matches(selector, process));
+      },
+      now,
+    });
+    return { spool, responders };
+  }
+
+  async function unequip({ spool, responders }: Equipment): Promise<void> {
+    await Promise.all(responders.map((responder) => responder.close?.(CLOSE_GRACE_MS)));
+    await spool.close(CLOSE_GRACE_MS);
+  }
+
+  function answer(verdict: Verdict): void {
+    if (waiting.length >= MAX_WAITING) {
+      refused++;
+      if (refused === 1)
+        trouble("action", `more than ${MAX_WAITING} verdicts wait to be carried out; further ones are dropped`, false);
+      return;
+    }
+    waiting.push(verdict);
+    proceed();
+  }
+
+  function proceed(): void {
+    while (!halted && underWay.size < AT_ONCE) {
+      const verdict = waiting.shift();
+      if (verdict === undefined) return;
+      const act = carryOut(verdict)
+        .catch((thrown: unknown) => trouble("action", `a verdict could not be carried out: ${reasonOf(thrown)}`, false))
+        .finally(() => {
+          underWay.delete(act);
+          proceed();
+        });
+      underWay.add(act);
+    }
+  }
+
+  async function carryOut(verdict: Verdict): Promise<void> {
+    // A disk that refuses delays the record, not the answer: append() resolves all the same.
+    await audit.append("verdict", verdict);
+    options.onVerdict(verdict);
+    const planned = new Set(verdict.actions.filter(({ allowed }) => allowed).map(({ action }) => action));
+    const wanted = equipment.responders.filter(({ action }) => planned.has(action));
+    // Evidence is taken and people are told before force is used.
+    await Promise.all(wanted.filter(({ action }) => action !== "kill-suspect").map((each) => respond(each, verdict)));
+    for (const each of wanted.filter(({ action }) => action === "kill-suspect")) await respond(each, verdict);
+  }
+
+  async function respond(responder: Responder, verdict: Verdict): Promise<void> {
+    const startedAt = now();
+    const outcome = await responder
+      .respond(verdict)
+      .catch((thrown: unknown) => outcomeOf(verdict, responder.action, startedAt, now(), "failed", reasonOf(thrown)));
+    await audit.append("outcome", outcome);
+    options.onOutcome(outcome);
+    // A failed alert is told by the spool that refused it.
+    if (outcome.result === "failed" && outcome.action !== "alert")
+      trouble("action", `${outcome.action} failed: ${outcome.message}`, false);
+  }
+
+  async function settle(): Promise<void> {
+    while (underWay.size > 0) await Promise.all(underWay);
+  }
+
+  return {
+    answer,
+    async reload(configuration) {
+      halted = true;
+      try {
+        // Two spools on one folder would deliver twice: the old one lets go first.
+        await settle();
+        await unequip(equipment);
+        equipment = await equip(configuration);
+      } finally {
+        halted = false;
+        proceed();
+      }
+    },
+    counts: () => ({ waiting: waiting.length + underWay.size, refused }),
+    async close() {
+      while (waiting.length > 0 || underWay.size > 0) await settle();
+      await unequip(equipment);
+    },
+  };
+}

@@ -1,0 +1,86 @@
+// `rimon audit show|verify`: reading the log, and proving that it is whole.
+
+import { printable } from "../responders/printable.ts";
+import { readAuditLog, verifyAuditLog } from "../store/audit-verify.ts";
+import { clock } from "./present.ts";
+import { stateDirectory } from "./setup.ts";
+import { join } from "node:path";
+import type { Terminal } from "./terminal.ts";
+
+export function defaultAuditLog(): string {
+  return join(stateDirectory(), "audit.ndjson");
+}
+
+export interface ShowOptions {
+  readonly json: boolean;
+  readonly finding?: string;
+  readonly type?: string;
+}
+
+export async function auditShowCommand(file: string, options: ShowOptions, terminal: Terminal): Promise<number> {
+  let shown = 0;
+  for await (const record of readAuditLog(file)) {
+    if (options.type !== undefined && record.type !== options.type) continue;
+    if (options.finding !== undefined && !concerns(record.body, options.finding)) continue;
+    shown++;
+    terminal.write(options.json ? `${JSON.stringify(record)}\n` : `${line(record, terminal)}\n`);
+  }
+  if (shown === 0 && !options.json) terminal.write("no record matches\n");
+  return 0;
+}
+
+function concerns(body: Readonly<Record<string, unknown>>, finding: string): boolean {
+  if (body["finding"] === finding) return true;
+  const judged = body["finding"];
+  if (typeof judged !== "object" || judged === null) return false;
+  const { id, repeats } = judged as Record<string, unknown>;
+  return id === finding || repeats === finding;
+}
+
+function line(
+  { seq, time, type, body }: { seq: number; time: string; type: string; body: Readonly<Record<string, unknown>> },
+  { style }: Terminal,
+): string {
+  return `${String(seq).padStart(8)}  ${time.slice(0, 10)} ${clock(time)}  ${style("bold", type.padEnd(10))}  ${printable(summary(type, body), 400)}`;
+}
+
+function summary(type: string, body: Readonly<Record<string, unknown>>): string {
+  if (type === "verdict") {
+    const { rule, severity, message, id } = (body["finding"] ?? {}) as Record<string, unknown>;
+    const actions = (body["actions"] ?? []) as readonly { action: string; allowed: boolean }[];
+    const planned = actions.filter(({ allowed }) => allowed).map(({ action }) => action);
+    return `${String(id)} ${String(severity)} ${String(rule)}: ${String(message)}${planned.length === 0 ? "" : ` -> ${planned.join(", ")}`}`;
+  }
+  if (type === "outcome")
+    return `${String(body["finding"])} ${String(body["action"])} ${String(body["result"])}: ${String(body["message"])}`;
+  return JSON.stringify(body);
+}
+
+/** Exit code 1 if the log does not verify. */
+export async function auditVerifyCommand(
+  file: string,
+  options: { readonly json: boolean; readonly publicKey?: string },
+  terminal: Terminal,
+): Promise<number> {
+  const found = await verifyAuditLog(file, options.publicKey === undefined ? {} : { publicKeyFile: options.publicKey });
+  if (options.json) {
+    terminal.write(`${JSON.stringify({ type: "verification", version: 1, file, ...found })}\n`);
+    return found.ok ? 0 : 1;
+  }
+  const { style } = terminal;
+  const range =
+    found.records === 0
+      ? "no records"
+      : `records ${found.firstSeq} to ${found.lastSeq} in ${found.files} ${found.files === 1 ? "file" : "files"}`;
+  terminal.write(
+    `${found.ok ? style("ok", "verified") : style("bad", "NOT VERIFIED")}  ${file}: ${range}, ${found.checkpoints} signed checkpoints\n`,
+  );
+  const bad = found.firstBad;
+  if (bad !== undefined) {
+    terminal.write(
+      `${style("bad", "first bad record")}  ${bad.file}:${bad.line}${bad.seq === undefined ? "" : ` (record ${bad.seq})`}: ${printable(bad.reason)}\n`,
+    );
+  }
+  for (const note of found.notes) terminal.write(`${style("dim", "note")}  ${printable(note)}\n`);
+  return found.ok ? 0 : 1;
+}

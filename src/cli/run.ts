@@ -1,0 +1,141 @@
+// `rimon run`: the monitor in the foreground.
+
+import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
+import { RimonError, reasonOf } from "../errors.ts";
+import type { Finding } from "../finding.ts";
+import { KNOWN_HOLDERS } from "../known-holders.ts";
+import { recordingHeader } from "../replay.ts";
+import { startMonitor, type MonitorRecord, type RunningMonitor } from "../rimon.ts";
+import { presentFinding, presentOutcome, presentReady, presentStatus, presentVerdict } from "./present.ts";
+import { confine } from "./privileges.ts";
+import { loadSetup, type Overrides, type Setup } from "./setup.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface RunOptions extends Overrides {
+  readonly json: boolean;
+  readonly record?: string;
+}
+
+const STATUS_EVERY_MS = 1_000;
+const MAX_RULES_REMEMBERED = 1_000;
+
+/** Runs until SIGTERM or SIGINT; resolves with the exit code when everything is flushed. */
+export async function runCommand(options: RunOptions, terminal: Terminal): Promise<number> {
+  const setup = await loadSetup(options);
+  confine(setup.configuration);
+  const startedAt = Date.now();
+  const recorder = options.record === undefined ? undefined : openRecorder(options.record, setup);
+  const rules = new Map<string, string>();
+  const onRecord = options.json ? (record: MonitorRecord) => terminal.write(`${JSON.stringify(record)}\n`) : present;
+
+  function present(record: MonitorRecord): void {
+    switch (record.type) {
+      case "ready":
+        return terminal.write(
+          presentReady(
+            terminal,
+            record,
+            setup.configuration.protect.length > 0 ? [] : watchesFor(record.protected.map(({ by }) => by)),
+          ),
+        );
+      case "finding":
+        remember(record);
+        return terminal.write(presentFinding(terminal, record));
+      case "verdict":
+        return terminal.write(presentVerdict(terminal, record));
+      case "outcome":
+        // Nobody configured to be alerted is said once, at the start, not after each finding.
+        if (record.action === "alert" && record.result === "skipped") return;
+        return terminal.write(presentOutcome(terminal, record, rules.get(record.finding)));
+    }
+  }
+
+  function remember({ id, rule }: Finding): void {
+    rules.set(id, rule);
+    for (const oldest of rules.keys()) {
+      if (rules.size <= MAX_RULES_REMEMBERED) break;
+      rules.delete(oldest);
+    }
+  }
+
+  // Before the monitor runs, since this signal opens Node's inspector on whoever has no handler for it.
+  let monitor: RunningMonitor | undefined;
+  process.on("SIGUSR1", () =>
+    monitor?.trouble("inspector", "somebody sent rimon SIGUSR1, which would open Node's inspector; it was ignored"),
+  );
+  const ended = new Promise<void>((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
+    // Whoever read our output is gone: stop as if asked to, with everything flushed to the audit log.
+    process.stdout.on("error", () => resolve());
+  });
+
+  monitor = await startMonitor({
+    configuration: setup.configuration,
+    weakened: setup.weakened,
+    ...(setup.file === undefined ? {} : { configurationFile: setup.file }),
+    onRecord,
+    ...(recorder === undefined ? {} : { onObservation: recorder.write }),
+  });
+  const running = monitor;
+  if (!options.json && setup.configuration.alerts.clusterAdmins.length === 0) {
+    terminal.write(
+      terminal.style("dim", "no alert sink is configured: findings are shown here and kept in the audit log\n\n"),
+    );
+  }
+  process.on("SIGHUP", () => void reload(running, options, setup, terminal));
+  const status = setInterval(() => {
+    if (!options.json) terminal.status(presentStatus(running.status(), startedAt, Date.now()));
+  }, STATUS_EVERY_MS);
+
+  await ended;
+  clearInterval(status);
+  terminal.status("");
+  await running.stop();
+  recorder?.close();
+  return 0;
+}
+
+/** The well-known holders of keys that are not on the node now, and will be protected when they come. */
+function watchesFor(found: readonly string[]): string[] {
+  return KNOWN_HOLDERS.map(({ name }) => name).filter((name) => !found.includes(name));
+}
+
+/** A bad new file leaves the old configuration running and says so. */
+async function reload(monitor: RunningMonitor, options: RunOptions, setup: Setup, terminal: Terminal): Promise<void> {
+  const say = (text: string): void =>
+    void (options.json ? process.stderr.write(`${text}\n`) : terminal.write(`${text}\n`));
+  try {
+    const next = await loadSetup(options);
+    await monitor.reload(next.configuration, next.weakened);
+    const { path, keyFile } = setup.configuration.audit;
+    const moved = next.configuration.audit.path !== path || next.configuration.audit.keyFile !== keyFile;
+    say(
+      `configuration reloaded from ${next.file ?? "the defaults"}${moved ? "; the audit log stays where it is until rimon is started anew" : ""}`,
+    );
+  } catch (thrown) {
+    say(`configuration not reloaded, the old one stays in force: ${reasonOf(thrown)}`);
+  }
+}
+
+function openRecorder(
+  path: string,
+  { configuration }: Setup,
+): { write: (observation: object) => void; close: () => void } {
+  let file: number;
+  try {
+    file = openSync(path, "wx", 0o600);
+  } catch (thrown) {
+    throw new RimonError("RIMON_USAGE", `--record wants a file that does not exist yet: ${reasonOf(thrown)}`, {
+      cause: thrown,
+    });
+  }
+  const write = (record: object): void => void writeSync(file, `${JSON.stringify(record)}\n`);
+  write(recordingHeader(configuration.node));
+  return {
+    write,
+    close() {
+      fsyncSync(file);
+      closeSync(file);
+    },
+  };
+}

@@ -1,0 +1,30 @@
+// Every rule, in the order they are asked.
+
+import { coreDump } from "./core-dump.ts";
+import { debuggerPresent } from "./debugger-present.ts";
+import type { Detector } from "./detector.ts";
+import { environRead } from "./environ-read.ts";
+import { libraryPreloaded } from "./library-preloaded.ts";
+import { mapsChanged } from "./maps-changed.ts";
+import { mapsRead } from "./maps-read.ts";
+import { memoryRead } from "./memory-read.ts";
+import { monitorTroubled } from "./monitor-troubled.ts";
+import { ownFileChanged } from "./own-file-changed.ts";
+import { procfsMounted } from "./procfs-mounted.ts";
+import { ptraceAttach } from "./ptrace-attach.ts";
+import { sensorBlind } from "./sensor-blind.ts";
+
+export const DETECTORS: readonly Detector[] = [
+  ptraceAttach,
+  memoryRead,
+  environRead,
+  mapsRead,
+  debuggerPresent,
+  coreDump,
+  libraryPreloaded,
+  mapsChanged,
+  procfsMounted,
+  sensorBlind,
+  ownFileChanged,
+  monitorTroubled,
+];

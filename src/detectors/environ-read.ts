@@ -1,0 +1,36 @@
+import { nameOf, subjectOf, type Detector } from "./detector.ts";
+import { isOrdinaryReader } from "./ordinary-readers.ts";
+
+export const environRead: Detector = {
+  rule: "environ-read",
+  severity: "medium",
+  summary: "A process that is no ordinary reader opened the environment of a protected process.",
+  guide: {
+    means:
+      "/proc/PID/environ holds the environment a process was started with: tokens and passwords often stand there in clear.",
+    fires:
+      "The fanotify mark on procfs reported the opening, and the program is not one of the usual readers (ps, top, systemd, container runtimes, monitoring agents) in its usual folder.",
+    attacker: "cat /proc/PID/environ, or a script that does so for every process.",
+    todo: "Find out who ran it. If secrets stand in that environment, treat them as read and change them; then move them to files or a keyring.",
+    harmless: "A monitoring agent rimon does not know. Add an exception for its executable.",
+    attack: [
+      { id: "T1552", name: "Unsecured Credentials" },
+      { id: "T1003.007", name: "OS Credential Dumping: Proc Filesystem" },
+    ],
+  },
+  detect(observation, state) {
+    if (observation.kind !== "procfs.accessed" || observation.file !== "environ") return;
+    const { pid, targetPid, targetStartTime } = observation;
+    if (targetPid === undefined || targetPid === pid || !state.isProtected(targetPid, targetStartTime)) return;
+    if (isOrdinaryReader(state.find(pid)?.process)) return;
+    return {
+      rule: this.rule,
+      technique: "environ-read",
+      operation: "read",
+      suspect: subjectOf(state, pid),
+      target: subjectOf(state, targetPid, targetStartTime),
+      message: `${nameOf(state, pid)} opened the environment of ${nameOf(state, targetPid, targetStartTime)}`,
+      evidence: [observation],
+    };
+  },
+};

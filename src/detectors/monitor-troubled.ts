@@ -1,0 +1,28 @@
+import type { Detector } from "./detector.ts";
+
+export const monitorTroubled: Detector = {
+  rule: "monitor-troubled",
+  severity: "high",
+  summary: "rimon cannot write its audit log, deliver its alerts or trust its own process.",
+  guide: {
+    means: "Detection goes on, but evidence or alerts are held back.",
+    fires:
+      "The audit log's disk refused a record, a sink's spool is full or it has been refusing, or somebody sent rimon the signal that opens Node's inspector.",
+    attacker: "Fills the disk or blocks the network before the act, so that nobody hears of it.",
+    todo: "Free the disk or bring the sink back; what waits is written and sent then, in order. How much was lost, if anything, is in the message.",
+    harmless: "A real outage.",
+    attack: [{ id: "T1562.006", name: "Impair Defenses: Indicator Blocking" }],
+  },
+  detect(observation) {
+    if (observation.kind !== "self.troubled") return;
+    return {
+      rule: this.rule,
+      ...(observation.recovered ? { severity: "info" as const } : {}),
+      technique: `${observation.part}-trouble`,
+      operation: observation.recovered ? "recover" : "fail",
+      subject: observation.part,
+      message: observation.message,
+      evidence: [observation],
+    };
+  },
+};

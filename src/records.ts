@@ -1,0 +1,440 @@
+// Reads the records of native/record.h, a field at a time. Knows their layout and nothing of what they mean.
+
+import { endianness } from "node:os";
+import { RimonError } from "./errors.ts";
+import type { Mapping, Posture, ProcFile, Process } from "./observation.ts";
+
+export type ProcessEventName = "fork" | "exec" | "exit" | "traced" | "dumping" | "comm";
+
+export interface ProcessRecord {
+  readonly kind: "process";
+  readonly process: Process;
+  /** As far as it was asked for. */
+  readonly posture?: Posture;
+}
+
+export interface ThreadRecord {
+  readonly kind: "thread";
+  readonly pid: number;
+  readonly tid: number;
+  readonly tracerPid: number;
+}
+
+/** From the process connector; which process `otherPid` is, and what `code` says, stands in record.h. */
+export interface ProcessEventRecord {
+  readonly kind: "process-event";
+  readonly event: ProcessEventName;
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly pid: number;
+  readonly tid: number;
+  readonly otherPid: number;
+  readonly otherTid: number;
+  readonly code: number;
+}
+
+export interface ProcFileRecord {
+  readonly kind: "proc-file";
+  readonly file: ProcFile | "sysctl";
+  readonly opened: boolean;
+  readonly read: boolean;
+  readonly written: boolean;
+  /** The procfs it is on. */
+  readonly dev: number;
+  /** Who; 0 if it is of a pid namespace that ours does not see. */
+  readonly pid: number;
+  /** As that procfs numbers it; 0 for a sysctl. */
+  readonly targetPid: number;
+  readonly targetTid?: number;
+  readonly targetStartTime?: number;
+  readonly path: string;
+}
+
+export interface FileRecord {
+  readonly kind: "file";
+  readonly dev: number;
+  readonly inode: number;
+  readonly written: boolean;
+  readonly pid: number;
+  readonly path: string;
+}
+
+export interface MountsRecord {
+  readonly kind: "mounts";
+  readonly id: number;
+}
+
+export interface LostRecord {
+  readonly kind: "lost";
+  readonly source: "connector" | "files" | "queue";
+  /** Undefined if the kernel only says that some were lost. */
+  readonly count?: number;
+}
+
+export interface MapsRecord {
+  readonly kind: "maps";
+  readonly pid: number;
+  readonly digest: bigint;
+  /** Undefined if the digest is the one the caller knew. */
+  readonly mappings?: readonly Mapping[];
+}
+
+export interface OpenFileRecord {
+  readonly kind: "open-file";
+  readonly pid: number;
+  readonly startTime: number;
+  readonly fd: number;
+  readonly path: string;
+}
+
+export type NativeRecord =
+  | ProcessRecord
+  | ThreadRecord
+  | ProcessEventRecord
+  | ProcFileRecord
+  | FileRecord
+  | MountsRecord
+  | LostRecord
+  | MapsRecord
+  | OpenFileRecord;
+
+const HEAD_SIZE = 8;
+const MAPS_UNCHANGED = 0xffff_ffff;
+
+const KIND = {
+  process: 1,
+  thread: 2,
+  processEvent: 3,
+  procFile: 4,
+  file: 5,
+  mounts: 6,
+  lost: 7,
+  maps: 8,
+  mapping: 9,
+  openFile: 10,
+} as const;
+
+/** The size of each kind's fixed part, by its number. */
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32];
+
+const HAVE = {
+  status: 1 << 0,
+  exe: 1 << 1,
+  exeFile: 1 << 2,
+  cmdline: 1 << 3,
+  cgroup: 1 << 4,
+  pidNamespace: 1 << 5,
+  mountNamespace: 1 << 6,
+  loader: 1 << 7,
+  limits: 1 << 8,
+  filter: 1 << 9,
+  owner: 1 << 10,
+  kernelThread: 1 << 11,
+} as const;
+
+const EVENTS: readonly (ProcessEventName | undefined)[] = [
+  undefined,
+  "fork",
+  "exec",
+  "exit",
+  "traced",
+  "dumping",
+  "comm",
+];
+
+const PROC_FILES: readonly (ProcFile | "sysctl" | undefined)[] = [
+  undefined,
+  "mem",
+  "environ",
+  "maps",
+  "smaps",
+  "pagemap",
+  "map_files",
+  "auxv",
+  "stack",
+  "syscall",
+  "coredump_filter",
+  "sysctl",
+];
+
+const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [undefined, "connector", "files", "queue"];
+
+const ACCESS_OPEN = 1;
+const ACCESS_READ = 2;
+const ACCESS_WRITE = 4;
+
+const LITTLE = endianness() === "LE";
+const NUL = 0;
+
+/** The records of one batch in their order; throws RIMON_NATIVE on bytes that are none. */
+export function decodeRecords(batch: Buffer): NativeRecord[] {
+  const reader = new Reader(batch);
+  const records: NativeRecord[] = [];
+  while (reader.next()) {
+    switch (reader.kind) {
+      case KIND.process:
+        records.push(readProcess(reader));
+        break;
+      case KIND.thread:
+        records.push({ kind: "thread", pid: reader.u32(8), tid: reader.u32(12), tracerPid: reader.u32(16) });
+        break;
+      case KIND.processEvent:
+        records.push({
+          kind: "process-event",
+          event: named(EVENTS, reader.u32(16), "process event"),
+          timeNs: reader.bigint(8),
+          pid: reader.u32(20),
+          tid: reader.u32(24),
+          otherPid: reader.u32(28),
+          otherTid: reader.u32(32),
+          code: reader.u32(36),
+        });
+        break;
+      case KIND.procFile:
+        records.push(readProcFile(reader));
+        break;
+      case KIND.file:
+        records.push({
+          kind: "file",
+          dev: reader.u64(8),
+          inode: reader.u64(16),
+          written: (reader.u32(24) & ACCESS_WRITE) !== 0,
+          pid: reader.u32(28),
+          path: reader.text(reader.u16(32)),
+        });
+        break;
+      case KIND.mounts:
+        records.push({ kind: "mounts", id: reader.u32(8) });
+        break;
+      case KIND.lost: {
+        const source = named(LOST_SOURCES, reader.u32(16), "source of a loss");
+        const count = reader.u64(8);
+        records.push(count === 0 ? { kind: "lost", source } : { kind: "lost", source, count });
+        break;
+      }
+      case KIND.maps:
+        records.push(readMaps(reader));
+        break;
+      case KIND.openFile:
+        records.push({
+          kind: "open-file",
+          pid: reader.u32(16),
+          startTime: reader.u64(8),
+          fd: reader.u32(20),
+          path: reader.text(reader.u16(24)),
+        });
+        break;
+      default:
+        throw nonsense(`a record of kind ${reader.kind} where one may begin`);
+    }
+  }
+  return records;
+}
+
+/** Stands on one record; offsets are from its beginning, as in record.h. */
+class Reader {
+  kind = 0;
+  readonly #buffer: Buffer;
+  readonly #view: DataView;
+  #start = 0;
+  #end = 0;
+  #string = 0;
+
+  constructor(buffer: Buffer) {
+    this.#buffer = buffer;
+    this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  }
+
+  /** Moves to the next record; false at the end of the batch. */
+  next(): boolean {
+    this.#start = this.#end;
+    const left = this.#buffer.length - this.#start;
+    if (left === 0) return false;
+    if (left < HEAD_SIZE) throw nonsense(`${left} bytes where a record's head of ${HEAD_SIZE} was expected`);
+    this.kind = this.u16(0);
+    const size = this.u32(4);
+    const fixed = FIXED_SIZE[this.kind];
+    if (fixed === undefined || fixed === 0) throw nonsense(`a record of unknown kind ${this.kind}`);
+    if (size < fixed || size > left || size % 8 !== 0) {
+      throw nonsense(`a record of kind ${this.kind} and ${size} bytes, expected ${fixed} to ${left} in steps of 8`);
+    }
+    this.#end = this.#start + size;
+    this.#string = this.#start + fixed;
+    return true;
+  }
+
+  u16(offset: number): number {
+    return this.#view.getUint16(this.#start + offset, LITTLE);
+  }
+
+  u32(offset: number): number {
+    return this.#view.getUint32(this.#start + offset, LITTLE);
+  }
+
+  bigint(offset: number): bigint {
+    return this.#view.getBigUint64(this.#start + offset, LITTLE);
+  }
+
+  /** Exact up to 2^53. */
+  u64(offset: number): number {
+    const [low, high] = LITTLE ? [0, 4] : [4, 0];
+    return this.u32(offset + high) * 0x1_0000_0000 + this.u32(offset + low);
+  }
+
+  hex(offset: number): string {
+    return this.bigint(offset).toString(16);
+  }
+
+  /** The next string's bytes; they must be asked for in the order of record.h. */
+  bytes(length: number): Buffer {
+    const from = this.#string;
+    this.#string = from + length;
+    if (this.#string > this.#end) throw nonsense(`a record of kind ${this.kind} whose strings are longer than itself`);
+    return this.#buffer.subarray(from, this.#string);
+  }
+
+  text(length: number): string {
+    const from = this.#string;
+    this.#string = from + length;
+    if (this.#string > this.#end) throw nonsense(`a record of kind ${this.kind} whose strings are longer than itself`);
+    return this.#buffer.toString("utf8", from, this.#string);
+  }
+
+  u32s(count: number): number[] {
+    const numbers: number[] = [];
+    const from = this.#string - this.#start;
+    this.bytes(count * 4);
+    for (let i = 0; i < count; i++) numbers.push(this.u32(from + i * 4));
+    return numbers;
+  }
+}
+
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+function readProcess(reader: Reader): ProcessRecord {
+  const have = reader.u32(88);
+  const process: Writable<Process> = {
+    pid: reader.u32(92),
+    startTime: reader.u64(8),
+    parentPid: reader.u32(96),
+    comm: reader.text(reader.u16(128)),
+    kernelThread: (have & HAVE.kernelThread) !== 0,
+  };
+  const exe = reader.text(reader.u16(130));
+  const cmdline = reader.text(reader.u16(132));
+  const cgroup = reader.text(reader.u16(134));
+  const loader = reader.text(reader.u16(136));
+  const namespacePids = reader.u32s(reader.u16(138));
+  if (have & HAVE.status) {
+    process.uid = reader.u32(104);
+    process.euid = reader.u32(108);
+    process.gid = reader.u32(112);
+    process.threads = reader.u32(116);
+    process.tracerPid = reader.u32(100);
+    process.capabilities = reader.hex(16).padStart(16, "0");
+    if (namespacePids.length > 0) process.namespacePids = namespacePids;
+  }
+  if (have & HAVE.exe) process.exe = exe;
+  if (have & HAVE.exeFile) {
+    process.exeFile = {
+      dev: reader.u64(24),
+      inode: reader.u64(32),
+      size: reader.u64(40),
+      mtimeNs: BigInt.asIntN(64, reader.bigint(48)).toString(),
+    };
+  }
+  if (have & HAVE.cmdline) process.cmdline = splitCmdline(cmdline);
+  if (have & HAVE.cgroup) process.cgroup = cgroup;
+  if (have & HAVE.pidNamespace) process.pidNamespace = reader.u64(56);
+  if (have & HAVE.mountNamespace) process.mountNamespace = reader.u64(64);
+  if (!(have & (HAVE.loader | HAVE.limits | HAVE.filter | HAVE.owner))) return { kind: "process", process };
+  const posture: Writable<Posture> = {};
+  if (have & HAVE.limits) posture.coreLimit = [limit(reader.bigint(72)), limit(reader.bigint(80))];
+  if (have & HAVE.filter) posture.coredumpFilter = reader.u32(120);
+  if (have & HAVE.owner) posture.procOwner = reader.u32(124);
+  if (have & HAVE.loader) posture.loader = splitLoader(loader);
+  return { kind: "process", process, posture };
+}
+
+/** Programs that set their title pad it with NULs, so those at the end are no arguments. */
+function splitCmdline(text: string): string[] {
+  let end = text.length;
+  while (end > 0 && text.charCodeAt(end - 1) === NUL) end--;
+  return end === 0 ? [] : text.slice(0, end).split("\0");
+}
+
+function splitLoader(text: string): { name: string; paths: string[] }[] {
+  return text
+    .split("\0")
+    .map((entry) => {
+      const equals = entry.indexOf("=");
+      const name = entry.slice(0, Math.max(equals, 0));
+      // ld.so(8): LD_PRELOAD is split at spaces and colons, LD_AUDIT at colons.
+      const separator = name === "LD_PRELOAD" ? /[ :]/ : ":";
+      const paths = entry.slice(equals + 1).split(separator);
+      return { name, paths: paths.filter((path) => path !== "") };
+    })
+    .filter(({ name, paths }) => name !== "" && paths.length > 0);
+}
+
+function limit(bytes: bigint): string {
+  return bytes === 0xffff_ffff_ffff_ffffn ? "unlimited" : bytes.toString();
+}
+
+function readProcFile(reader: Reader): ProcFileRecord {
+  const access = reader.u32(28);
+  const startTime = reader.u64(16);
+  const tid = reader.u32(40);
+  return {
+    kind: "proc-file",
+    file: named(PROC_FILES, reader.u32(24), "file of a procfs"),
+    opened: (access & ACCESS_OPEN) !== 0,
+    read: (access & ACCESS_READ) !== 0,
+    written: (access & ACCESS_WRITE) !== 0,
+    dev: reader.u64(8),
+    pid: reader.u32(32),
+    targetPid: reader.u32(36),
+    ...(tid === 0 ? {} : { targetTid: tid }),
+    ...(startTime === 0 ? {} : { targetStartTime: startTime }),
+    path: reader.text(reader.u16(44)),
+  };
+}
+
+function readMaps(reader: Reader): MapsRecord {
+  const head = { kind: "maps", pid: reader.u32(16), digest: reader.bigint(8) } as const;
+  const count = reader.u32(20);
+  if (count === MAPS_UNCHANGED) return head;
+  const mappings: Mapping[] = [];
+  while (mappings.length < count) {
+    if (!reader.next() || reader.kind !== KIND.mapping) {
+      throw nonsense(`${mappings.length} mappings of process ${head.pid} where ${count} were promised`);
+    }
+    mappings.push(readMapping(reader));
+  }
+  return { ...head, mappings };
+}
+
+function readMapping(reader: Reader): Mapping {
+  const bits = reader.u32(48);
+  return {
+    start: reader.hex(8),
+    end: reader.hex(16),
+    permissions: `${bits & 1 ? "r" : "-"}${bits & 2 ? "w" : "-"}${bits & 4 ? "x" : "-"}${bits & 8 ? "s" : "p"}`,
+    offset: reader.u64(24),
+    file: { dev: reader.u64(32), inode: reader.u64(40) },
+    path: reader.text(reader.u16(52)),
+  };
+}
+
+function named<Name>(names: readonly (Name | undefined)[], number: number, what: string): Name {
+  const name = names[number];
+  if (name === undefined) throw nonsense(`an unknown ${what}, number ${number}`);
+  return name;
+}
+
+function nonsense(what: string): RimonError {
+  return new RimonError(
+    "RIMON_NATIVE",
+    `the addon sent ${what}; it and this rimon are not of the same build, run: npm run build`,
+  );
+}

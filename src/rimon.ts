@@ -1,0 +1,319 @@
+// The spine: sensors, analysis, audit log and responders made into one monitor.
+//
+//   Observation -> State -> Finding -> Verdict -> Outcome
+
+import { release } from "node:os";
+import { fileURLToPath } from "node:url";
+import { createAnalysis } from "./analysis.ts";
+import { openAnswering } from "./answering.ts";
+import type { Configuration } from "./configuration.ts";
+import { reasonOf } from "./errors.ts";
+import { FORMAT_VERSION, type Finding, type Outcome, type Verdict } from "./finding.ts";
+import { createIdentifiers } from "./identifier.ts";
+import { requireAddon } from "./native.ts";
+import type { Observation, SelfTroubled, SensorState } from "./observation.ts";
+import type { ResponderOptions } from "./responders/all.ts";
+import { ancestorsOf } from "./responders/kill-suspect.ts";
+import { createSensors } from "./sensors/all.ts";
+import type { OwnFile } from "./sensors/kernel-events.ts";
+import type { Sensor, SensorContext } from "./sensors/sensor.ts";
+import type { State } from "./state.ts";
+import { openAuditLog } from "./store/audit-log.ts";
+import { VERSION } from "./version.ts";
+
+export interface ProtectedProcess {
+  readonly pid: number;
+  readonly startTime: number;
+  readonly comm: string;
+  readonly exe?: string;
+  /** The selector or the well-known program that made it so. */
+  readonly by: string;
+}
+
+export interface SensorStatus {
+  readonly name: string;
+  readonly state: SensorState;
+  readonly reason?: string;
+  readonly sees: string;
+  /** Capabilities it cannot do without. */
+  readonly needs: readonly string[];
+}
+
+export interface Status {
+  readonly version: typeof FORMAT_VERSION;
+  readonly rimon: string;
+  readonly time: string;
+  readonly node: string;
+  readonly kernel: string;
+  readonly pid: number;
+  readonly uid: number;
+  readonly mode: Configuration["mode"];
+  readonly environment: Configuration["environment"];
+  readonly protected: readonly ProtectedProcess[];
+  readonly sensors: readonly SensorStatus[];
+  readonly audit: {
+    readonly path: string;
+    readonly publicKey: string;
+    readonly written: number;
+    readonly waiting: number;
+    readonly lost: number;
+  };
+  readonly counts: {
+    readonly observations: number;
+    readonly findings: number;
+    readonly verdictsWaiting: number;
+    readonly verdictsDropped: number;
+  };
+}
+
+export type ReadyRecord = { readonly type: "ready"; readonly weakened: readonly string[] } & Status;
+export type MonitorRecord = ReadyRecord | Finding | Verdict | Outcome;
+
+export interface MonitorOptions {
+  readonly configuration: Configuration;
+  /** Sentences about everything weaker than the default that is in force; each start with any is an audit record. */
+  readonly weakened?: readonly string[];
+  /** The file the configuration came from, to be watched. */
+  readonly configurationFile?: string;
+  /** Receives every record as it is made. */
+  readonly onRecord?: (record: MonitorRecord) => void;
+  /** Receives every observation: the recording that replay() reads. */
+  readonly onObservation?: (observation: Observation) => void;
+  /** Where the stdout sink writes. */
+  readonly stdout?: ResponderOptions["stdout"];
+}
+
+export interface RunningMonitor {
+  status(): Status;
+  readonly state: State;
+  /** Takes over another configuration. The audit log stays where it was opened. */
+  reload(configuration: Configuration, weakened: readonly string[]): Promise<void>;
+  /** Runs every sensor over the whole node now. */
+  sweep(): Promise<void>;
+  /** A fact about rimon itself that no sensor reports. */
+  trouble(part: SelfTroubled["part"], message: string): void;
+  stop(): Promise<void>;
+}
+
+/** Starts every sensor; resolves when each is attached or has said why not. */
+export async function startMonitor(options: MonitorOptions): Promise<RunningMonitor> {
+  let { configuration, weakened = [] } = options;
+  const record = options.onRecord ?? (() => {});
+  const now = Date.now;
+  const loaded = requireAddon();
+  const { addon } = loaded;
+  addon.harden();
+
+  const self = { pid: process.pid, ancestors: ancestorsOf(process.pid) };
+  const analysis = createAnalysis(configuration, self, createIdentifiers());
+  const { state } = analysis;
+  const counts = { observations: 0, findings: 0 };
+  const sensorStates = new Map<string, { readonly state: SensorState; readonly reason?: string }>();
+  const pending: Observation[] = [];
+  let sensors: readonly Sensor[] = [];
+  let emitting = false;
+  let stopping = false;
+
+  const audit = await openAuditLog({
+    ...configuration.audit,
+    now,
+    onTrouble: (message, recovered) => trouble("audit", message, recovered),
+    start: { rimon: VERSION, node: configuration.node, kernel: release(), pid: process.pid, mode: configuration.mode },
+  });
+  const answering = await openAnswering({
+    configuration,
+    addon,
+    audit,
+    state,
+    stdout: options.stdout ?? process.stdout,
+    now,
+    trouble,
+    onVerdict: record,
+    onOutcome: record,
+  });
+
+  /** A sensor may emit while it is being told something; that waits its turn. */
+  function emit(observation: Observation): void {
+    pending.push(observation);
+    if (emitting) return;
+    emitting = true;
+    try {
+      for (let next = pending.shift(); next !== undefined; next = pending.shift()) absorb(next);
+    } finally {
+      emitting = false;
+    }
+  }
+
+  function absorb(observation: Observation): void {
+    counts.observations++;
+    options.onObservation?.(observation);
+    if (observation.kind === "sensor.state") {
+      const { sensor, state, reason } = observation;
+      sensorStates.set(sensor, { state, ...(reason === undefined ? {} : { reason }) });
+    }
+    const verdicts = analysis.absorb(observation);
+    for (const sensor of sensors) sensor.notice?.(observation);
+    for (const verdict of verdicts) {
+      counts.findings++;
+      record(verdict.finding);
+      answering.answer(verdict);
+    }
+  }
+
+  function trouble(part: SelfTroubled["part"], message: string, recovered = false): void {
+    // The log opens before anything can judge its trouble: that is told in turn.
+    queueMicrotask(() => emit({ kind: "self.troubled", at: now(), sensor: "rimon", part, message, recovered }));
+  }
+
+  const procfs = addon.openProcfs();
+  let sweepAsked = false;
+  let passing: Promise<void> = Promise.resolve();
+  let timer: NodeJS.Timeout | undefined;
+
+  const context: SensorContext = {
+    addon,
+    procfs,
+    emit,
+    now,
+    requestSweep() {
+      if (sweepAsked || stopping) return;
+      sweepAsked = true;
+      schedule(0);
+    },
+    protectedProcesses: () =>
+      [...state.protectedProcesses()].map(({ process: { pid, startTime } }) => ({ pid, startTime })),
+    isProtected: (pid) => state.isProtected(pid),
+    resolve: (pidNamespace, pid) => state.findInNamespace(pidNamespace, pid)?.process,
+    isLive: (sensor) => sensorStates.get(sensor)?.state === "live",
+  };
+
+  async function pass(): Promise<void> {
+    const full = sweepAsked;
+    sweepAsked = false;
+    for (const sensor of sensors) {
+      if (stopping) return;
+      try {
+        await sensor.pass?.(full);
+      } catch (thrown) {
+        emit({ kind: "sensor.state", at: now(), sensor: sensor.name, state: "down", reason: reasonOf(thrown) });
+      }
+    }
+    emit({ kind: "tick", at: now(), sensor: "rimon" });
+  }
+
+  /** The next pass begins an interval after this one began, or at once if it took longer. */
+  function schedule(delayMs: number): void {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      const began = now();
+      passing = passing.then(pass).then(() => {
+        if (!stopping) schedule(sweepAsked ? 0 : Math.max(0, began + configuration.intervalMs - now()));
+      });
+    }, delayMs);
+  }
+
+  const ownFiles: readonly OwnFile[] = [
+    { path: process.execPath, role: "program" },
+    { path: fileURLToPath(import.meta.url), role: "program" },
+    { path: loaded.path, role: "program" },
+    ...(options.configurationFile === undefined
+      ? []
+      : [{ path: options.configurationFile, role: "configuration" } as const]),
+    { path: configuration.audit.path, role: "audit" },
+    { path: configuration.audit.keyFile, role: "key" },
+  ];
+
+  function status(): Status {
+    const { written, waiting, lost } = audit.stats();
+    const acts = answering.counts();
+    return {
+      version: FORMAT_VERSION,
+      rimon: VERSION,
+      time: new Date(now()).toISOString(),
+      node: configuration.node,
+      kernel: release(),
+      pid: process.pid,
+      uid: process.getuid?.() ?? -1,
+      mode: configuration.mode,
+      environment: configuration.environment,
+      protected: [...state.protectedProcesses()].map(({ process: { pid, startTime, comm, exe }, protectedBy }) => ({
+        pid,
+        startTime,
+        comm,
+        ...(exe === undefined ? {} : { exe }),
+        by: protectedBy ?? "",
+      })),
+      sensors: sensors.map(({ name, sees, needs }) => ({
+        name,
+        ...(sensorStates.get(name) ?? { state: "unavailable" as const }),
+        sees,
+        needs,
+      })),
+      audit: { path: configuration.audit.path, publicKey: audit.publicKey, written, waiting, lost },
+      counts: { ...counts, verdictsWaiting: acts.waiting, verdictsDropped: acts.refused },
+    };
+  }
+
+  async function start(): Promise<void> {
+    if (weakened.length > 0) await audit.append("weakened", { weakened });
+    if (configuration.mode !== "off") {
+      sensors = createSensors(context, configuration, () => ownFiles, { connector: true, files: true });
+      for (const sensor of sensors) {
+        try {
+          await sensor.start();
+        } catch (thrown) {
+          emit({
+            kind: "sensor.state",
+            at: now(),
+            sensor: sensor.name,
+            state: "unavailable",
+            reason: reasonOf(thrown),
+          });
+        }
+      }
+      schedule(configuration.intervalMs);
+    }
+    const ready = status();
+    await audit.append("ready", {
+      protected: ready.protected,
+      sensors: ready.sensors.map(({ name, state, reason }) => ({ name, state, reason })),
+    });
+    record({ type: "ready", ...ready, weakened });
+  }
+
+  await start();
+
+  return {
+    status,
+    state,
+    trouble,
+    async reload(next, nextWeakened) {
+      configuration = { ...next, audit: configuration.audit };
+      weakened = nextWeakened;
+      analysis.reconfigure(configuration);
+      await answering.reload(configuration);
+      await audit.append("config", {
+        mode: configuration.mode,
+        protect: configuration.protect,
+        interval: configuration.intervalMs,
+      });
+      if (weakened.length > 0) await audit.append("weakened", { weakened });
+      context.requestSweep();
+    },
+    async sweep() {
+      sweepAsked = true;
+      passing = passing.then(pass);
+      await passing;
+    },
+    async stop() {
+      if (stopping) return;
+      stopping = true;
+      clearTimeout(timer);
+      await passing;
+      for (const sensor of sensors.toReversed()) await sensor.stop();
+      await answering.close();
+      await audit.close();
+      procfs.close();
+    },
+  };
+}

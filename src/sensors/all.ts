@@ -1,0 +1,36 @@
+// Every sensor, in the order they start: events first, so that nothing falls between them and the first pass.
+
+import type { Configuration } from "../configuration.ts";
+import type { WatchSources } from "../native.ts";
+import { createAddressSpace } from "./address-space.ts";
+import { createDescriptors } from "./descriptors.ts";
+import { createExecutables } from "./executables.ts";
+import { createKernelEvents, type OwnFile } from "./kernel-events.ts";
+import { createOwnFiles } from "./own-files.ts";
+import { createPosture } from "./posture.ts";
+import { createProcessTable } from "./process-table.ts";
+import type { Sensor, SensorContext } from "./sensor.ts";
+import { createSettings } from "./settings.ts";
+
+export function createSensors(
+  context: SensorContext,
+  configuration: Configuration,
+  ownFiles: () => readonly OwnFile[],
+  sources: WatchSources,
+): readonly Sensor[] {
+  const hashed = configuration.exceptions.flatMap(({ suspect }) =>
+    suspect?.exe !== undefined && suspect.sha256 !== undefined ? [suspect.exe] : [],
+  );
+  const events = createKernelEvents(context, sources, ownFiles);
+  return [
+    events.connector,
+    events.fanotify,
+    createSettings(context),
+    createExecutables(context, hashed),
+    createProcessTable(context),
+    createDescriptors(context),
+    createPosture(context),
+    createAddressSpace(context),
+    createOwnFiles(context, ownFiles),
+  ];
+}

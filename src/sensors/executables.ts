@@ -1,0 +1,175 @@
+// What the files are that processes run from: imports and tell-tale strings, read once per file, and the hash where an
+// exception names one.
+
+import { createHash } from "node:crypto";
+import { open, stat, type FileHandle } from "node:fs/promises";
+import { reasonOf } from "../errors.ts";
+import { readDynamicView, type DynamicView, type ReadAt } from "../function-map/elf.ts";
+import { KNOWN_DEBUGGERS, REACHING_IMPORTS } from "../known-debuggers.ts";
+import type { ExecutableTraits, FileId, Process } from "../observation.ts";
+import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
+
+const MAX_WAITING = 1_024;
+const MAX_KNOWN = 8_192;
+const CHUNK = 1024 * 1024;
+const MAX_SEARCHED = 128 * CHUNK;
+
+/** `hashed` are the executables that exceptions name together with a hash. */
+export function createExecutables(context: SensorContext, hashed: readonly string[]): Sensor {
+  const name = "executables";
+  const report = createStateReporter(context, name);
+  const known = new Map<string, true>();
+  const waiting: Process[] = [];
+  let working: Promise<void> = Promise.resolve();
+  let idle = true;
+  let skipped = 0;
+  let stopped = false;
+
+  /** Hashes the files of exceptions before they run, so that the hash is there when one acts. */
+  async function hashNamed(): Promise<void> {
+    for (const path of hashed) {
+      try {
+        const { dev, ino, size, mtimeNs } = await stat(path, { bigint: true });
+        const file = { dev: Number(dev), inode: Number(ino) };
+        const key = `${file.dev}:${file.inode}:${size}:${mtimeNs}`;
+        if (!known.has(key)) await identify(path, path, file, key);
+      } catch (thrown) {
+        if ((thrown as NodeJS.ErrnoException).code !== "ENOENT") report("degraded", `${path}: ${reasonOf(thrown)}`);
+      }
+    }
+  }
+
+  async function identify(source: string, path: string, file: FileId, key: string): Promise<void> {
+    const handle = await open(source, "r");
+    try {
+      const traits = await readTraits(handle);
+      const sha256 = hashed.includes(path) ? await hashFile(handle) : undefined;
+      remember(key);
+      context.emit({
+        kind: "executable.identified",
+        at: context.now(),
+        sensor: name,
+        file,
+        path,
+        traits,
+        ...(sha256 === undefined ? {} : { sha256 }),
+      });
+    } finally {
+      await handle.close();
+    }
+  }
+
+  function remember(key: string): void {
+    known.set(key, true);
+    for (const oldest of known.keys()) {
+      if (known.size <= MAX_KNOWN) break;
+      known.delete(oldest);
+    }
+  }
+
+  async function work(): Promise<void> {
+    for (let process = waiting.shift(); process !== undefined && !stopped; process = waiting.shift()) {
+      const { exe, exeFile } = process;
+      if (exe === undefined || exeFile === undefined || known.has(keyOf(exeFile))) continue;
+      const path = exe.replace(/ \(deleted\)$/, "");
+      try {
+        await identify(`/proc/${process.pid}/exe`, path, exeFile, keyOf(exeFile));
+      } catch {
+        // The process is gone; the file is still there in most cases. If neither is, there is nothing to read.
+        await identify(path, path, exeFile, keyOf(exeFile)).catch(() => remember(keyOf(exeFile)));
+      }
+    }
+    idle = true;
+  }
+
+  return {
+    name,
+    sees: "debuggers under any name, by what their file imports and contains",
+    needs: ["sys_ptrace"],
+    async start() {
+      await hashNamed();
+      report("live");
+    },
+    async pass() {
+      await hashNamed();
+      if (skipped === 0) return;
+      context.emit({
+        kind: "sensor.lost",
+        at: context.now(),
+        sensor: name,
+        count: skipped,
+        reason: "more new executables at once than could be read",
+      });
+      skipped = 0;
+    },
+    notice(observation) {
+      if (observation.kind !== "process.seen") return;
+      const { exeFile, kernelThread } = observation.process;
+      if (kernelThread || exeFile === undefined || known.has(keyOf(exeFile))) return;
+      if (waiting.length >= MAX_WAITING) {
+        skipped++;
+        return;
+      }
+      waiting.push(observation.process);
+      if (!idle) return;
+      idle = false;
+      working = work();
+    },
+    settled: () => working,
+    async stop() {
+      stopped = true;
+      await working;
+    },
+  };
+}
+
+function keyOf({ dev, inode, size, mtimeNs }: NonNullable<Process["exeFile"]>): string {
+  return `${dev}:${inode}:${size}:${mtimeNs}`;
+}
+
+async function readTraits(handle: FileHandle): Promise<ExecutableTraits> {
+  const read: ReadAt = async (position, length) => {
+    if (length <= 0 || !Number.isSafeInteger(position)) return Buffer.alloc(0);
+    const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, position);
+    return buffer.subarray(0, bytesRead);
+  };
+  const view = await readDynamicView(read);
+  if (view === undefined) return { imports: [], needed: [], marks: [] };
+  const imports = view.imports.filter((name) => REACHING_IMPORTS.includes(name));
+  const linked = KNOWN_DEBUGGERS.filter(({ needs }) =>
+    needs?.some((library) => view.needed.some((name) => name.startsWith(library))),
+  );
+  const marks = linked.map(({ name }) => name);
+  // Only a program that can reach into others, or hides what it imports, is worth reading from end to end.
+  if (marks.length === 0 && (imports.length > 0 || isStatic(view))) marks.push(...(await findMarks(read)));
+  return { imports, needed: view.needed.filter((name) => /^lib(?:lldb|r_debug|rz_debug|bpf|bcc)/.test(name)), marks };
+}
+
+function isStatic({ dynamic, needed }: DynamicView): boolean {
+  return !dynamic && needed.length === 0;
+}
+
+async function findMarks(read: ReadAt): Promise<string[]> {
+  const sought = KNOWN_DEBUGGERS.flatMap(({ name, marks }) =>
+    (marks ?? []).map((mark) => ({ name, mark: Buffer.from(mark) })),
+  );
+  const overlap = Math.max(...sought.map(({ mark }) => mark.length));
+  for (let position = 0; position < MAX_SEARCHED; position += CHUNK - overlap) {
+    const chunk = await read(position, CHUNK);
+    const found = sought.filter(({ mark }) => chunk.includes(mark));
+    if (found.length > 0) return [...new Set(found.map(({ name }) => name))];
+    if (chunk.length < CHUNK) break;
+  }
+  return [];
+}
+
+async function hashFile(handle: FileHandle): Promise<string> {
+  const hash = createHash("sha256");
+  const chunk = Buffer.allocUnsafe(CHUNK);
+  for (let position = 0; ;) {
+    const { bytesRead } = await handle.read(chunk, 0, CHUNK, position);
+    if (bytesRead === 0) return hash.digest("hex");
+    hash.update(chunk.subarray(0, bytesRead));
+    position += bytesRead;
+  }
+}

@@ -1,0 +1,55 @@
+// The only makers of observations. A sensor reports what it saw and, in a sensor.state, whether it can see at all; it
+// concludes nothing. Passes are paced by the spine, so a sensor has no timer of its own.
+
+import type { Addon, Procfs } from "../native.ts";
+import type { Observation, ProcessId, SensorState } from "../observation.ts";
+
+export interface SensorContext {
+  readonly addon: Addon;
+  readonly procfs: Procfs;
+  emit(observation: Observation): void;
+  now(): number;
+  /** Asks the spine for a full pass of every sensor as soon as possible. */
+  requestSweep(): void;
+  protectedProcesses(): readonly ProcessId[];
+  isProtected(pid: number): boolean;
+  /** The live process a pid of that pid namespace means, as our own pid namespace counts. */
+  resolve(pidNamespace: number, pid: number): ProcessId | undefined;
+  isLive(sensor: string): boolean;
+}
+
+export interface Sensor {
+  readonly name: string;
+  /** What it sees, for doctor; one line. */
+  readonly sees: string;
+  /** Capabilities it cannot do without. */
+  readonly needs: readonly string[];
+  start(): Promise<void>;
+  /** One pass; `full` rereads what is normally taken as unchanged. */
+  pass?(full: boolean): Promise<void>;
+  /** Is told every observation, after the state absorbed it. */
+  notice?(observation: Observation): void;
+  /** Resolves when nothing it was told of is left to be looked at. */
+  settled?(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Emits the state of a sensor when it differs from the one reported last. */
+export function createStateReporter(
+  context: Pick<SensorContext, "emit" | "now">,
+  sensor: string,
+): (state: SensorState, reason?: string) => void {
+  let last = "";
+  return (state, reason) => {
+    const told = `${state} ${reason ?? ""}`;
+    if (told === last) return;
+    last = told;
+    context.emit({
+      kind: "sensor.state",
+      at: context.now(),
+      sensor,
+      state,
+      ...(reason === undefined ? {} : { reason }),
+    });
+  };
+}

@@ -1,0 +1,346 @@
+// What is true of this host now, as far as it was observed. Changed only by apply(); has no clock and no I/O: time
+// comes with the observations. Every collection has a bound.
+
+import {
+  type ExecutableIdentified,
+  type ExecutableTraits,
+  type FileId,
+  type Mapping,
+  type MapsSeen,
+  type Observation,
+  type Posture,
+  type Process,
+  type ProcessSeen,
+} from "./observation.ts";
+import type { Actor } from "./finding.ts";
+
+/** Exited processes are remembered this long, so that an event that names one still finds it. */
+const REMEMBER_EXITED_MS = 60_000;
+const MAX_EXITED = 8_192;
+const MAX_FORKS = 65_536;
+const MAX_EXECUTABLES = 8_192;
+/** Until then a fresh address space may grow libraries without that being a change. */
+const SETTLE_MS = 3_000;
+const MAX_ANCESTRY = 32;
+
+export interface MapsKnown {
+  readonly digest: string;
+  readonly mappings: readonly Mapping[];
+  /** When the first view of this address space was taken. */
+  readonly since: number;
+  /** What the latest view has and the one before had not; empty while the process settles. */
+  readonly added: readonly Mapping[];
+}
+
+export interface PostureKnown {
+  readonly current: Posture;
+  /** The view before the current one; undefined at the first. */
+  readonly previous?: Posture;
+}
+
+/** A process and what is known of it. Replaced on exec where it no longer holds. */
+export interface KnownProcess {
+  process: Process;
+  /** Why it is protected; undefined if it is not. */
+  protectedBy: string | undefined;
+  holdsKeyFile: boolean;
+  posture: PostureKnown | undefined;
+  maps: MapsKnown | undefined;
+  /** When its latest exec was observed. */
+  execAt: number | undefined;
+  exitedAt: number | undefined;
+}
+
+export interface ExecutableKnown {
+  readonly path: string;
+  readonly traits: ExecutableTraits;
+  readonly sha256?: string;
+}
+
+export interface SettingKnown {
+  readonly value: string | undefined;
+  readonly previous: string | undefined;
+  /** True for the first reading: there is nothing to compare it with. */
+  readonly first: boolean;
+}
+
+export interface Write {
+  readonly pid: number;
+  readonly at: number;
+}
+
+/** Says why a process is protected, or undefined. */
+export type Protection = (process: Process, facts: { readonly holdsKeyFile: boolean }) => string | undefined;
+
+export function fileKey(file: FileId): string {
+  return `${file.dev}:${file.inode}`;
+}
+
+export class State {
+  #protection: Protection;
+  readonly #processes = new Map<number, KnownProcess>();
+  readonly #exited = new Map<number, KnownProcess>();
+  readonly #parents = new Map<number, number>();
+  readonly #protected = new Set<number>();
+  readonly #executables = new Map<string, ExecutableKnown>();
+  readonly #settings = new Map<string, SettingKnown>();
+  readonly #writes = new Map<string, Write>();
+
+  constructor(protection: Protection) {
+    this.#protection = protection;
+  }
+
+  apply(observation: Observation): void {
+    switch (observation.kind) {
+      case "process.seen":
+        return this.#seen(observation);
+      case "process.forked":
+        this.#parents.set(observation.pid, observation.parentPid);
+        return evictOldest(this.#parents, MAX_FORKS);
+      case "process.exited":
+        return this.#gone(observation.pid, observation.startTime, observation.at);
+      case "posture.seen": {
+        const known = this.find(observation.pid, observation.startTime);
+        if (known === undefined) return;
+        const previous = known.posture?.current;
+        known.posture = { current: observation.posture, ...(previous === undefined ? {} : { previous }) };
+        return;
+      }
+      case "maps.seen":
+        return this.#mapped(observation);
+      case "key-file.held": {
+        const known = this.find(observation.pid, observation.startTime);
+        if (known === undefined || known.holdsKeyFile) return;
+        known.holdsKeyFile = true;
+        return this.#protect(known);
+      }
+      case "executable.identified":
+        return this.#identified(observation);
+      case "setting.seen": {
+        const known = this.#settings.get(observation.setting);
+        this.#settings.set(observation.setting, {
+          value: observation.value,
+          previous: known?.value,
+          first: known === undefined,
+        });
+        return;
+      }
+      case "sysctl.written":
+        this.#writes.set(observation.name, { pid: observation.pid, at: observation.at });
+        return evictOldest(this.#writes, 256);
+      case "tick":
+        return this.#retire(observation.at);
+    }
+  }
+
+  /** Judges every process anew: the configuration says otherwise who is protected. */
+  protectBy(protection: Protection): void {
+    this.#protection = protection;
+    for (const known of this.#processes.values()) this.#protect(known);
+  }
+
+  /** The process that has this pid now, or had it until recently. With a start time: exactly that one. */
+  find(pid: number, startTime?: number): KnownProcess | undefined {
+    const current = this.#processes.get(pid);
+    if (current !== undefined && (startTime === undefined || current.process.startTime === startTime)) return current;
+    const exited = this.#exited.get(pid);
+    if (exited !== undefined && (startTime === undefined || exited.process.startTime === startTime)) return exited;
+    return undefined;
+  }
+
+  isProtected(pid: number, startTime?: number): boolean {
+    return this.find(pid, startTime)?.protectedBy !== undefined;
+  }
+
+  /** Live protected processes. */
+  *protectedProcesses(): Generator<KnownProcess> {
+    for (const pid of this.#protected) {
+      const known = this.#processes.get(pid);
+      if (known !== undefined) yield known;
+    }
+  }
+
+  /** Every live process. */
+  processes(): IterableIterator<KnownProcess> {
+    return this.#processes.values();
+  }
+
+  /** The live process that a pid of another pid namespace means. */
+  findInNamespace(pidNamespace: number, pid: number): KnownProcess | undefined {
+    for (const known of this.#processes.values()) {
+      const { process } = known;
+      if (process.pidNamespace === pidNamespace && process.namespacePids?.at(-1) === pid) return known;
+    }
+    return undefined;
+  }
+
+  executable(file: FileId | undefined): ExecutableKnown | undefined {
+    return file === undefined ? undefined : this.#executables.get(fileKey(file));
+  }
+
+  setting(name: string): SettingKnown | undefined {
+    return this.#settings.get(name);
+  }
+
+  /** Who last wrote a sysctl, if that was seen. */
+  lastWrite(name: string): Write | undefined {
+    return this.#writes.get(name);
+  }
+
+  /** Parents of a pid, nearest first, as they were observed: each may be gone by now. */
+  ancestry(pid: number): NonNullable<Actor["ancestry"]> {
+    const chain: { pid: number; startTime?: number; comm: string }[] = [];
+    const met = new Set([pid]);
+    let parent = this.find(pid)?.process.parentPid ?? this.#parents.get(pid);
+    while (parent !== undefined && parent > 0 && !met.has(parent) && chain.length < MAX_ANCESTRY) {
+      met.add(parent);
+      const known = this.find(parent);
+      chain.push(
+        known === undefined
+          ? { pid: parent, comm: "" }
+          : { pid: parent, startTime: known.process.startTime, comm: known.process.comm },
+      );
+      parent = known?.process.parentPid ?? this.#parents.get(parent);
+    }
+    return chain;
+  }
+
+  /** A process as a finding names it. */
+  actor(pid: number, startTime?: number): Actor | undefined {
+    const process = this.find(pid, startTime)?.process;
+    if (process === undefined) return startTime === undefined ? undefined : { pid, startTime, comm: "" };
+    return {
+      pid: process.pid,
+      startTime: process.startTime,
+      comm: process.comm,
+      ...(process.exe === undefined ? {} : { exe: process.exe }),
+      ...(process.exeFile === undefined ? {} : { exeFile: { dev: process.exeFile.dev, inode: process.exeFile.inode } }),
+      ...(process.uid === undefined ? {} : { uid: process.uid }),
+      ...(process.cmdline === undefined ? {} : { cmdline: process.cmdline }),
+      ...(process.cgroup === undefined ? {} : { cgroup: process.cgroup }),
+      ancestry: this.ancestry(pid),
+    };
+  }
+
+  #seen({ process, by, at }: ProcessSeen): void {
+    const current = this.#processes.get(process.pid);
+    const same = current !== undefined && current.process.startTime === process.startTime;
+    if (by === "scan") {
+      // A pass over /proc takes milliseconds: what an event said meanwhile is newer.
+      if (same && (current.execAt ?? 0) > at) return;
+      const exited = this.#exited.get(process.pid);
+      if (exited?.process.startTime === process.startTime && (exited.exitedAt ?? 0) >= at) return;
+      if (!same && current !== undefined && current.process.startTime > process.startTime) return;
+    }
+    if (!same && current !== undefined) this.#gone(process.pid, undefined, at);
+
+    if (same) {
+      const replaced = by === "exec" || differentFile(current.process, process);
+      // A reading that asked for less leaves what is known.
+      current.process = replaced ? process : { ...current.process, ...process };
+      if (replaced) {
+        current.execAt = at;
+        current.posture = undefined;
+        current.maps = undefined;
+        current.holdsKeyFile = false;
+      }
+      return this.#protect(current);
+    }
+    const known: KnownProcess = {
+      process,
+      protectedBy: undefined,
+      holdsKeyFile: false,
+      posture: undefined,
+      maps: undefined,
+      execAt: by === "exec" ? at : undefined,
+      exitedAt: undefined,
+    };
+    this.#processes.set(process.pid, known);
+    this.#protect(known);
+  }
+
+  #protect(known: KnownProcess): void {
+    const { process } = known;
+    known.protectedBy = process.kernelThread
+      ? undefined
+      : this.#protection(process, { holdsKeyFile: known.holdsKeyFile });
+    if (known.protectedBy === undefined) this.#protected.delete(process.pid);
+    else this.#protected.add(process.pid);
+  }
+
+  #gone(pid: number, startTime: number | undefined, at: number): void {
+    const known = this.#processes.get(pid);
+    if (known === undefined || (startTime !== undefined && known.process.startTime !== startTime)) return;
+    this.#processes.delete(pid);
+    this.#protected.delete(pid);
+    known.exitedAt = at;
+    this.#exited.delete(pid);
+    this.#exited.set(pid, known);
+    evictOldest(this.#exited, MAX_EXITED);
+  }
+
+  #mapped({ pid, startTime, digest, mappings, at }: MapsSeen): void {
+    const known = this.find(pid, startTime);
+    if (known === undefined) return;
+    const before = known.maps;
+    const settling = before === undefined || at - before.since < SETTLE_MS;
+    known.maps = {
+      digest,
+      mappings,
+      since: before?.since ?? at,
+      added: settling ? [] : addedMappings(before.mappings, mappings),
+    };
+  }
+
+  #identified({ file, path, traits, sha256 }: ExecutableIdentified): void {
+    const key = fileKey(file);
+    this.#executables.delete(key);
+    this.#executables.set(key, { path, traits, ...(sha256 === undefined ? {} : { sha256 }) });
+    evictOldest(this.#executables, MAX_EXECUTABLES);
+  }
+
+  #retire(now: number): void {
+    for (const [pid, known] of this.#exited) {
+      if (now - (known.exitedAt ?? 0) < REMEMBER_EXITED_MS) break;
+      this.#exited.delete(pid);
+    }
+    for (const pid of this.#parents.keys()) {
+      if (this.#processes.has(pid)) this.#parents.delete(pid);
+    }
+  }
+}
+
+function differentFile(before: Process, after: Process): boolean {
+  if (before.exeFile === undefined || after.exeFile === undefined) return false;
+  return before.exeFile.dev !== after.exeFile.dev || before.exeFile.inode !== after.exeFile.inode;
+}
+
+/** Mappings are the same if what they show is: addresses alone do not make a change. */
+function addedMappings(before: readonly Mapping[], after: readonly Mapping[]): Mapping[] {
+  const known = new Map<string, number>();
+  for (const mapping of before) {
+    const shape = shapeOf(mapping);
+    known.set(shape, (known.get(shape) ?? 0) + 1);
+  }
+  return after.filter((mapping) => {
+    const shape = shapeOf(mapping);
+    const left = known.get(shape) ?? 0;
+    if (left === 0) return true;
+    known.set(shape, left - 1);
+    return false;
+  });
+}
+
+function shapeOf({ start, end, permissions, offset, file, path }: Mapping): string {
+  // An anonymous mapping has nothing but its place; a file's may move on exec only, which starts anew.
+  if (path === "" || path.startsWith("[")) return `${permissions} ${path === "" ? start : path}`;
+  return `${permissions} ${offset} ${file.dev}:${file.inode} ${path} ${BigInt(`0x${end}`) - BigInt(`0x${start}`)}`;
+}
+
+function evictOldest<Key, Value>(map: Map<Key, Value>, limit: number): void {
+  while (map.size > limit) {
+    const oldest = map.keys().next();
+    if (oldest.done === true) return;
+    map.delete(oldest.value);
+  }
+}

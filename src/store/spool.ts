@@ -1,0 +1,409 @@
+// Alerts on their way: every outbox keeps its own on disk, in order, until they are delivered. At least once: a crash
+// between a delivery and the removal of its file sends it again, so payloads carry ids.
+
+import { createHash, randomInt } from "node:crypto";
+import { constants } from "node:fs";
+import { open, readdir, rename, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { RimonError, reasonOf } from "../errors.ts";
+import { errnoOf, ignoreMissing, makePrivateDirectory, syncDirectory, writeNewFile } from "./durable.ts";
+
+export interface SpoolOptions {
+  readonly directory: string;
+  /** Alerts that may wait in one outbox. */
+  readonly maxAlerts: number;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Called when an outbox gets into trouble, and when it is out of it. */
+  readonly onTrouble: (message: string, recovered: boolean) => void;
+}
+
+export interface OutboxOptions {
+  /** The first and the longest pause between two tries. Default 1000 and 60000. */
+  readonly minRetryMs?: number;
+  readonly maxRetryMs?: number;
+  /** How long one delivery may take. Default 15000. */
+  readonly timeoutMs?: number;
+}
+
+export interface OutboxStats {
+  readonly waiting: number;
+  readonly delivered: number;
+  readonly refused: number;
+  /** Milliseconds since the epoch. */
+  readonly failingSince?: number;
+}
+
+/** Resolves when the payload is taken; rejects, or runs into the signal, if it is to be tried again. */
+export type Deliver = (payload: string, signal: AbortSignal) => Promise<void>;
+
+export interface Outbox {
+  /** Resolves once the payload is on disk (or, if the disk refuses, held in memory), or "full" if it is refused. */
+  push(payload: string): Promise<"queued" | "full">;
+  stats(): OutboxStats;
+}
+
+export interface Spool {
+  /** Opens the outbox of a sink and goes on delivering what waits in it. */
+  outbox(name: string, deliver: Deliver, options?: OutboxOptions): Outbox;
+  /** Stops delivering; what is in flight gets `graceMs`. What waits on disk is delivered after the next start. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** Opens the directory that undelivered alerts wait in. */
+export async function openSpool(options: SpoolOptions): Promise<Spool> {
+  if (!(options.maxAlerts >= 1)) throw new RimonError("RIMON_USAGE", "maxAlerts of the spool must be above zero");
+  // One that cannot be made is told by every outbox, which then holds its alerts in memory.
+  await makePrivateDirectory(options.directory).catch(() => {});
+  const outboxes = new Map<string, DiskOutbox>();
+  return {
+    outbox(name, deliver, outboxOptions = {}) {
+      if (outboxes.has(name)) throw new RimonError("RIMON_USAGE", `the outbox ${name} is open already`);
+      const outbox = new DiskOutbox(name, deliver, options, outboxOptions);
+      outboxes.set(name, outbox);
+      return outbox;
+    },
+    async close(graceMs) {
+      await Promise.all([...outboxes.values()].map((outbox) => outbox.close(graceMs)));
+    },
+  };
+}
+
+/** The directory of an outbox: readable, and never the same for two names. */
+export function outboxDirectory(directory: string, name: string): string {
+  const readable = name.replace(/[^A-Za-z0-9_-]+/g, "_").slice(0, 48);
+  return join(directory, `${readable}-${createHash("sha256").update(name).digest("hex").slice(0, 12)}`);
+}
+
+interface Waiting {
+  readonly seq: number;
+  /** While it could not be written to disk. */
+  payload: string | undefined;
+}
+
+const SEQ_DIGITS = 12;
+const MAX_FILE_BYTES = 64 * 1024 * 1024;
+
+class DiskOutbox implements Outbox {
+  readonly #name: string;
+  readonly #deliver: Deliver;
+  readonly #directory: string;
+  readonly #maxAlerts: number;
+  readonly #now: () => number;
+  readonly #onTrouble: SpoolOptions["onTrouble"];
+  readonly #minRetryMs: number;
+  readonly #maxRetryMs: number;
+  readonly #timeoutMs: number;
+
+  /** On disk or in memory, in order. */
+  readonly #queue: Waiting[] = [];
+  /** Pushed, but not in the queue yet. */
+  #arriving = 0;
+  #nextSeq = 1;
+  #delivered = 0;
+  #refused = 0;
+  /** Refused since the outbox was last empty. */
+  #refusedNow = 0;
+  #failures = 0;
+  #failingSince: number | undefined;
+  #diskTrouble: string | undefined;
+
+  /** Disk work, one after the other. */
+  #disk: Promise<unknown>;
+  #stopping = false;
+  #inFlight: AbortController | undefined;
+  /** Ends the pause the worker is in. */
+  #wake: (() => void) | undefined;
+  #idle = false;
+  readonly #worker: Promise<void>;
+
+  constructor(name: string, deliver: Deliver, spool: SpoolOptions, options: OutboxOptions) {
+    this.#name = name;
+    this.#deliver = deliver;
+    this.#directory = outboxDirectory(spool.directory, name);
+    this.#maxAlerts = spool.maxAlerts;
+    this.#now = spool.now;
+    this.#onTrouble = spool.onTrouble;
+    this.#minRetryMs = options.minRetryMs ?? 1000;
+    this.#maxRetryMs = options.maxRetryMs ?? 60_000;
+    this.#timeoutMs = options.timeoutMs ?? 15_000;
+    const loaded = this.#load();
+    this.#disk = loaded;
+    this.#worker = loaded.then(() => this.#work());
+  }
+
+  async push(payload: string): Promise<"queued" | "full"> {
+    if (this.#arriving >= this.#maxAlerts) return this.#refuse();
+    this.#arriving += 1;
+    // After loading, and in the order of the calls.
+    const taken = this.#disk.then(() => this.#take(payload));
+    this.#disk = taken.catch(() => {}); // whoever pushed is told
+    return await taken.finally(() => {
+      this.#arriving -= 1;
+    });
+  }
+
+  stats(): OutboxStats {
+    return {
+      waiting: this.#queue.length,
+      delivered: this.#delivered,
+      refused: this.#refused,
+      ...(this.#failingSince === undefined ? {} : { failingSince: this.#failingSince }),
+    };
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.#stopping = true;
+    this.#wake?.();
+    const grace = setTimeout(() => this.#inFlight?.abort(new Error("rimon is stopping")), graceMs);
+    await this.#worker;
+    clearTimeout(grace);
+    await (this.#disk = this.#disk.then(() => this.#writeHeld()));
+    const held = this.#queue.filter(({ payload }) => payload !== undefined).length;
+    if (held === 0) return;
+    this.#onTrouble(`${held} alerts for ${this.#name} were only in memory and are lost: ${this.#diskTrouble}`, false);
+  }
+
+  /** Finds what an earlier run left. */
+  async #load(): Promise<void> {
+    try {
+      await makePrivateDirectory(this.#directory);
+      for (const file of await readdir(this.#directory)) {
+        if (file.endsWith(".tmp")) await unlink(join(this.#directory, file));
+        const seq = /^(\d{12,16})\.json(\.bad)?$/.exec(file);
+        if (seq === null) continue;
+        // A number is not used twice, or a bad file of the same name would be overwritten.
+        this.#nextSeq = Math.max(this.#nextSeq, Number(seq[1]) + 1);
+        if (seq[2] === undefined) this.#queue.push({ seq: Number(seq[1]), payload: undefined });
+      }
+      this.#queue.sort((a, b) => a.seq - b.seq);
+    } catch (thrown) {
+      // What could not be listed waits for the next start; a number far above keeps it from being overwritten.
+      this.#nextSeq = this.#now();
+      this.#diskRefused(thrown);
+    }
+  }
+
+  async #take(payload: string): Promise<"queued" | "full"> {
+    if (this.#queue.length >= this.#maxAlerts) return this.#refuse();
+    const waiting: Waiting = { seq: this.#nextSeq, payload };
+    this.#nextSeq += 1;
+    if (await this.#writeHeld()) await this.#write(waiting);
+    this.#queue.push(waiting);
+    if (this.#idle) this.#wake?.();
+    return "queued";
+  }
+
+  #refuse(): "full" {
+    this.#refused += 1;
+    this.#refusedNow += 1;
+    if (this.#refusedNow === 1) {
+      this.#onTrouble(
+        `the outbox of ${this.#name} is full (${this.#maxAlerts} alerts wait); new alerts are refused and counted`,
+        false,
+      );
+    }
+    return "full";
+  }
+
+  /** Puts what waits in memory on disk; false if the disk still refuses. */
+  async #writeHeld(): Promise<boolean> {
+    // Held alerts are the newest, so that files stay in order.
+    for (const waiting of this.#queue.filter(({ payload }) => payload !== undefined)) {
+      if (!(await this.#write(waiting))) return false;
+    }
+    return true;
+  }
+
+  async #write(waiting: Waiting): Promise<boolean> {
+    if (waiting.payload === undefined) return true;
+    const file = this.#file(waiting.seq);
+    try {
+      await makePrivateDirectory(this.#directory);
+      await unlink(`${file}.tmp`).catch(ignoreMissing);
+      await writeNewFile(`${file}.tmp`, wrap(waiting.payload, this.#now()), 0o600);
+      await rename(`${file}.tmp`, file);
+      await syncDirectory(this.#directory);
+    } catch (thrown) {
+      this.#diskRefused(thrown);
+      return false;
+    }
+    waiting.payload = undefined;
+    if (this.#diskTrouble !== undefined) {
+      this.#onTrouble(`the spool of ${this.#name} can be written again (${this.#diskTrouble})`, true);
+      this.#diskTrouble = undefined;
+    }
+    return true;
+  }
+
+  #diskRefused(thrown: unknown): void {
+    const first = this.#diskTrouble === undefined;
+    this.#diskTrouble = reasonOf(thrown);
+    if (!first) return;
+    this.#onTrouble(
+      `the spool directory ${this.#directory} cannot be written (${this.#diskTrouble}); ` +
+        `at most ${this.#maxAlerts} alerts for ${this.#name} wait in memory, and a restart loses them`,
+      false,
+    );
+  }
+
+  /** Delivers the oldest until stopped. */
+  async #work(): Promise<void> {
+    while (!this.#stopping) {
+      const [oldest] = this.#queue;
+      if (oldest === undefined) {
+        await this.#pause();
+        continue;
+      }
+      const payload = oldest.payload ?? (await this.#read(oldest));
+      if (payload === undefined) {
+        this.#queue.shift();
+        this.#tellDrained();
+        continue;
+      }
+      const refusal = await this.#attempt(payload);
+      if (refusal === undefined) {
+        await this.#remove(oldest);
+        continue;
+      }
+      this.#failed(refusal);
+      this.#disk = this.#disk.then(() => this.#writeHeld());
+      await this.#pause(this.#backoffMs());
+    }
+  }
+
+  /** One delivery; the reason if it was not taken. */
+  async #attempt(payload: string): Promise<string | undefined> {
+    const flight = new AbortController();
+    this.#inFlight = flight;
+    const timer = setTimeout(() => flight.abort(new Error(`no answer within ${this.#timeoutMs} ms`)), this.#timeoutMs);
+    // A sink that does not heed its signal must not hold up the others.
+    const aborted = new Promise<never>((_, reject) => {
+      flight.signal.addEventListener("abort", () => reject(flight.signal.reason as Error), { once: true });
+    });
+    try {
+      await Promise.race([this.#deliver(payload, flight.signal), aborted]);
+      return undefined;
+    } catch (thrown) {
+      return reasonOf(flight.signal.aborted ? flight.signal.reason : thrown);
+    } finally {
+      clearTimeout(timer);
+      this.#inFlight = undefined;
+    }
+  }
+
+  #failed(reason: string): void {
+    if (this.#stopping) return;
+    this.#failures += 1;
+    this.#failingSince ??= this.#now();
+    if (this.#failures !== 2) return;
+    const since = new Date(this.#failingSince).toISOString();
+    this.#onTrouble(
+      `${this.#name} has been refusing since ${since}, ${this.#queue.length} alerts wait: ${reason}`,
+      false,
+    );
+  }
+
+  /** After a delivery. */
+  async #remove(waiting: Waiting): Promise<void> {
+    this.#delivered += 1;
+    // A push may be writing this very alert to disk; its file goes after it came.
+    const removed = this.#disk.then(async () => {
+      this.#queue.shift();
+      await unlink(this.#file(waiting.seq)).catch(ignoreMissing);
+    });
+    this.#disk = removed.catch((thrown: unknown) => this.#diskRefused(thrown));
+    await this.#disk;
+    if (this.#failures > 1 && this.#failingSince !== undefined) {
+      const seconds = Math.round((this.#now() - this.#failingSince) / 1000);
+      this.#onTrouble(`${this.#name} takes alerts again after ${seconds} s, ${this.#queue.length} still wait`, true);
+    }
+    this.#failures = 0;
+    this.#failingSince = undefined;
+    this.#tellDrained();
+  }
+
+  #tellDrained(): void {
+    if (this.#queue.length > 0 || this.#refusedNow === 0) return;
+    this.#onTrouble(
+      `the outbox of ${this.#name} is empty again; ${this.#refusedNow} alerts were refused while it was full`,
+      true,
+    );
+    this.#refusedNow = 0;
+  }
+
+  /** The payload of a file; one that cannot be used is put aside and told, never tried again. */
+  async #read({ seq }: Waiting): Promise<string | undefined> {
+    const file = this.#file(seq);
+    let reason: string;
+    try {
+      return unwrap(await readSmallFile(file));
+    } catch (thrown) {
+      reason = reasonOf(thrown);
+    }
+    const aside = await rename(file, `${file}.bad`).then(
+      () => `kept as ${file}.bad`,
+      (thrown: unknown) => (errnoOf(thrown) === "ENOENT" ? "it is gone" : `cannot be put aside: ${reasonOf(thrown)}`),
+    );
+    this.#onTrouble(`an alert for ${this.#name} cannot be delivered: ${file} is unusable (${reason}); ${aside}`, false);
+    return undefined;
+  }
+
+  #file(seq: number): string {
+    return join(this.#directory, `${String(seq).padStart(SEQ_DIGITS, "0")}.json`);
+  }
+
+  /** Doubles from the shortest pause to the longest; the jitter keeps many nodes from coming back at once. */
+  #backoffMs(): number {
+    const ms = Math.min(this.#maxRetryMs, this.#minRetryMs * 2 ** Math.min(this.#failures - 1, 30));
+    return Math.ceil(ms / 2) + randomInt(Math.ceil(ms / 2) + 1);
+  }
+
+  /** Until the time is over (without one: until something is pushed), or until stopped. */
+  async #pause(ms?: number): Promise<void> {
+    if (this.#stopping) return;
+    this.#idle = ms === undefined;
+    await new Promise<void>((resolve) => {
+      const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = undefined;
+    this.#idle = false;
+  }
+}
+
+/** A file says what it holds, so that half a payload is never taken for a whole one. */
+function wrap(payload: string, at: number): string {
+  return JSON.stringify({ v: 1, time: new Date(at).toISOString(), sha256: digest(payload), payload });
+}
+
+function unwrap(text: string): string {
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== "object" || value === null || !("payload" in value) || !("sha256" in value)) {
+    throw new Error("it must be an object with payload and sha256");
+  }
+  const { payload, sha256 } = value;
+  if (typeof payload !== "string" || sha256 !== digest(payload))
+    throw new Error("the payload does not match its sha256");
+  return payload;
+}
+
+function digest(payload: string): string {
+  return createHash("sha256").update(payload).digest("hex");
+}
+
+async function readSmallFile(path: string): Promise<string> {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const handle = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  try {
+    const stat = await handle.stat();
+    if (!stat.isFile() || stat.size > MAX_FILE_BYTES)
+      throw new Error(`it must be a file of at most ${MAX_FILE_BYTES} bytes`);
+    return await handle.readFile("utf8");
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import fc from "fast-check";
+
+import type { Finding } from "../../src/finding.ts";
+import { createGroups, groupKey } from "../../src/policy/grouping.ts";
+
+test("the first is told, repeats are counted and told when due", () => {
+  const groups = createGroups(1000);
+  assert.deepEqual(groups.admit("k", 0, "a"), { first: true });
+  assert.deepEqual(groups.admit("k", 100, "b"), { first: false, of: "a" });
+  assert.deepEqual(groups.admit("k", 999, "c"), { first: false, of: "a" });
+  assert.deepEqual(groups.tick(999), []);
+  assert.deepEqual(groups.tick(1000), [{ key: "k", first: "a", count: 2, total: 3 }]);
+  assert.deepEqual(groups.tick(1500), []);
+  assert.deepEqual(groups.admit("k", 1600, "d"), { first: false, of: "a" });
+  assert.deepEqual(groups.tick(1999), []);
+  assert.deepEqual(groups.tick(2000), [{ key: "k", first: "a", count: 1, total: 4 }]);
+});
+
+test("a group is forgotten when it has been quiet for as long", () => {
+  const groups = createGroups(1000);
+  groups.admit("k", 0, "a");
+  groups.admit("k", 500, "b");
+  groups.tick(1000);
+  assert.equal(groups.size, 1);
+  assert.deepEqual(groups.tick(1499), []);
+  assert.equal(groups.size, 1);
+  assert.deepEqual(groups.tick(1500), []);
+  assert.equal(groups.size, 0);
+  assert.deepEqual(groups.admit("k", 1501, "c"), { first: true });
+});
+
+test("without a tick in between a quiet group is opened anew, unless it has repeats to tell", () => {
+  const groups = createGroups(1000);
+  groups.admit("quiet", 0, "a");
+  assert.deepEqual(groups.admit("quiet", 1000, "b"), { first: true });
+  groups.admit("busy", 0, "a");
+  groups.admit("busy", 1, "b");
+  assert.deepEqual(groups.admit("busy", 5000, "c"), { first: false, of: "a" });
+  assert.deepEqual(groups.tick(5000), [{ key: "busy", first: "a", count: 2, total: 3 }]);
+});
+
+test("different keys do not count for one another", () => {
+  const groups = createGroups(1000);
+  assert.deepEqual(groups.admit("k", 0, "a"), { first: true });
+  assert.deepEqual(groups.admit("l", 0, "b"), { first: true });
+  assert.deepEqual(groups.tick(1000), []);
+});
+
+test("too many groups push the longest quiet one out, and what it had to tell is counted", () => {
+  const groups = createGroups(1000, 2);
+  groups.admit("k", 0, "a");
+  groups.admit("l", 1, "b");
+  groups.admit("l", 2, "c");
+  groups.admit("k", 3, "d");
+  assert.deepEqual(groups.admit("m", 4, "e"), { first: true });
+  assert.equal(groups.size, 2);
+  assert.deepEqual(groups.evicted, { groups: 1, repeats: 1 });
+  assert.deepEqual(groups.admit("k", 5, "f"), { first: false, of: "a" });
+});
+
+test("a clock that is set back delays a summary by one period, not by the difference", () => {
+  const groups = createGroups(1000);
+  groups.admit("k", 1_000_000, "a");
+  groups.admit("k", 10, "b");
+  assert.deepEqual(groups.tick(20), []);
+  assert.deepEqual(groups.tick(1020), [{ key: "k", first: "a", count: 1, total: 2 }]);
+});
+
+test("every repeat is told once or counted as evicted", () => {
+  const step = fc.record({ key: fc.constantFrom("a", "b", "c", "d"), wait: fc.nat(700), tick: fc.boolean() });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), fc.integer({ min: 1, max: 4 }), (steps, most) => {
+      const groups = createGroups(1000, most);
+      let at = 0;
+      let repeats = 0;
+      let told = 0;
+      for (const { key, wait, tick } of steps) {
+        at += wait;
+        if (!groups.admit(key, at, `${at}`).first) repeats += 1;
+        if (tick) for (const summary of groups.tick(at)) told += summary.count;
+        assert.ok(groups.size <= most);
+      }
+      for (const summary of groups.tick(at + 1000)) told += summary.count;
+      assert.equal(told + groups.evicted.repeats, repeats);
+      assert.equal(groups.size, 0);
+    }),
+  );
+});
+
+test("a group is one rule, suspect, target, operation and subject", () => {
+  const finding: Finding = {
+    type: "finding",
+    version: 1,
+    id: "01",
+    time: "2026-11-20T12:00:00.000Z",
+    node: "n",
+    rule: "memory-read",
+    severity: "critical",
+    technique: "proc-mem",
+    operation: "read",
+    sensor: "files",
+    suspect: { pid: 7, startTime: 1, comm: "gdb" },
+    target: { pid: 9, startTime: 2, comm: "vault" },
+    tenants: [],
+    message: "m",
+    count: 1,
+    evidence: [],
+  };
+  const key = groupKey(finding);
+  assert.equal(groupKey({ ...finding, id: "02", message: "n", severity: "low" }), key);
+  const others: Finding[] = [
+    { ...finding, rule: "ptrace-attach" },
+    { ...finding, operation: "open" },
+    { ...finding, subject: "x" },
+    { ...finding, suspect: { pid: 7, startTime: 8, comm: "gdb" } },
+    { ...finding, target: { pid: 8, startTime: 2, comm: "vault" } },
+  ];
+  const { suspect: _, ...unknown } = finding;
+  assert.equal(new Set([key, groupKey(unknown), ...others.map(groupKey)]).size, others.length + 2);
+});
