@@ -1,6 +1,7 @@
 // How a Node service that keeps keys lets rimon ask it to rotate and to evict: a unix socket that only its owner and
 // root can open, one JSON object a line. Stands alone: the service loads this file and nothing else of rimon.
 
+import { lstatSync, unlinkSync } from "node:fs";
 import { chmod, chown, lstat, mkdtemp, rename, rmdir, unlink } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname, join } from "node:path";
@@ -93,16 +94,15 @@ export async function listenForRimon(options: CustodyOptions): Promise<Custody> 
   server.maxConnections = CONNECTIONS;
   // A service that has run out of descriptors cannot accept; rimon finds out, and the service need not end of it.
   server.on("error", () => {});
-  const inode = await listen(server, path, options.allowUid);
+  const identity = await listen(server, path, options.allowUid);
 
   let closing: Promise<void> | undefined;
   const close = (graceMs = GRACE_MS) => (closing ??= shut(graceMs));
   async function shut(graceMs: number): Promise<void> {
     options.signal?.removeEventListener("abort", onAbort);
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    // A service that was started after us may have put its own socket there.
-    const current = await lstat(path).catch(() => undefined);
-    if (current?.ino === inode) await unlink(path).catch(() => {});
+    // A service that was started after us may have put its own socket there. Without a pause between look and act.
+    if (identityOf(path) === identity) unlinkSync(path);
     for (const connection of connections.values()) connection.finish();
     const timer = setTimeout(() => {
       for (const socket of connections.keys()) socket.destroy();
@@ -141,7 +141,7 @@ async function makeWay(path: string): Promise<void> {
 }
 
 /** Binds in a directory nobody else can enter, so that the socket never stands there with more than its own mode. */
-async function listen(server: Server, path: string, allowUid: number | undefined): Promise<number> {
+async function listen(server: Server, path: string, allowUid: number | undefined): Promise<string> {
   const folder = await mkdtemp(join(dirname(path), ".r"));
   const birthplace = join(folder, "s");
   try {
@@ -156,9 +156,9 @@ async function listen(server: Server, path: string, allowUid: number | undefined
         throw usage(`${path} cannot be given to uid ${allowUid} (${error.code}): that needs CAP_CHOWN`);
       });
     }
-    const { ino } = await lstat(birthplace);
+    const identity = identityOf(birthplace) ?? "";
     await rename(birthplace, path);
-    return ino;
+    return identity;
   } catch (thrown) {
     server.close();
     await unlink(birthplace).catch(() => {});
@@ -166,6 +166,12 @@ async function listen(server: Server, path: string, allowUid: number | undefined
   } finally {
     await rmdir(folder).catch(() => {});
   }
+}
+
+/** Inode numbers are given out again at once, so the time of birth belongs to them. */
+function identityOf(path: string): string | undefined {
+  const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? undefined : `${stat.dev}:${stat.ino}:${stat.birthtimeNs}`;
 }
 
 function usage(message: string): Error {
@@ -273,7 +279,7 @@ class Answers {
       if (now - at < REMEMBER_MS && this.#remembered.size <= REMEMBERED) break;
       this.#remembered.delete(key);
     }
-    const key = JSON.stringify([request.action, request.finding, [...request.tenants].sort()]);
+    const key = JSON.stringify([request.action, request.finding, [...request.tenants].toSorted()]);
     const before = this.#remembered.get(key);
     if (before !== undefined) return before.result;
     const result = this.#carryOut(request);

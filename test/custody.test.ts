@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { listenForRimon, type CustodyOptions, type CustodyRequest } from "../src/custody.ts";
+import { until } from "./responders/verdicts.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "rimon-custody-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -38,7 +39,7 @@ async function say(path: string, bytes: string | Uint8Array): Promise<unknown[]>
   socket.on("data", (chunk: Buffer) => (received += chunk.toString()));
   socket.on("error", () => {});
   socket.end(bytes);
-  await once(socket, "close");
+  await new Promise((resolve) => socket.on("close", resolve));
   return received
     .split("\n")
     .filter(Boolean)
@@ -153,15 +154,13 @@ test("connections are bounded", async () => {
     const connection = connect(socket);
     connection.on("error", () => {});
     open.push(connection);
-    closed.push(once(connection, "close"));
+    closed.push(new Promise((resolve) => connection.on("close", resolve)));
   }
   // Those beyond the bound are closed at once; the others wait for a request.
   await Promise.race(closed);
   let ended = 0;
   for (const each of closed) void each.then(() => ended++);
-  const deadline = Date.now() + 20_000;
-  while (ended < 24 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.equal(ended, 24);
+  await until(() => ended === 24);
   for (const connection of open) connection.destroy();
   await Promise.all(closed);
   assert.equal((await say(socket, request())).length, 1);
@@ -219,19 +218,19 @@ test("a stale socket is replaced, a live one and a file are left alone", async (
 });
 
 test("close answers what is under way, and leaves a successor's socket", async () => {
-  let release = () => {};
+  let release: (() => void) | undefined;
   const { service, socket } = await custody({
     rotateMasterKey: () => new Promise((resolve) => (release = () => resolve({ epoch: 9 }))),
   });
   const answer = say(socket, request());
   const idle = connect(socket);
   idle.on("error", () => {});
-  while (String(release) === "() => {}") await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => release !== undefined);
   const closing = service.close();
   rmSync(socket, { force: true });
   const successor = createServer().listen(socket);
   await once(successor, "listening");
-  release();
+  release?.();
   await closing;
   assert.deepEqual(await answer, [{ id: 1, ok: true, epoch: 9 }]);
   assert.ok(existsSync(socket));
@@ -243,6 +242,7 @@ test("close does not wait for ever, and a signal closes", async () => {
   const { service, socket } = await custody({ rotateMasterKey: () => new Promise(() => {}), signal: stop.signal });
   const answer = say(socket, request());
   const idle = connect(socket);
+  idle.on("error", () => {});
   await once(idle, "connect");
   await service.close(20);
   assert.deepEqual(await answer, []);

@@ -49,7 +49,7 @@ export function confine(configuration: Configuration): void {
   const env = Object.entries(process.env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
   loaded.addon.execWithCapabilities(
     process.execPath,
-    [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
+    [...process.execArgv, ...process.argv.slice(1)],
     [...env, `${CONFINED}=1`],
     needed,
   );

@@ -97,7 +97,7 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
 
 /** The well-known holders of keys that are not on the node now, and will be protected when they come. */
 function watchesFor(found: readonly string[]): string[] {
-  return KNOWN_HOLDERS.map(({ name }) => name).filter((name) => !found.includes(name));
+  return [...new Set(KNOWN_HOLDERS.map(({ name }) => name))].filter((name) => !found.includes(name));
 }
 
 /** A bad new file leaves the old configuration running and says so. */

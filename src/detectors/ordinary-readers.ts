@@ -17,97 +17,20 @@ const TRUSTED_FOLDERS = [
   "/opt/",
 ];
 
-const ORDINARY = new Set([
-  // procps, psmisc, util-linux, lsof
-  ...[
-    "ps",
-    "top",
-    "htop",
-    "btop",
-    "atop",
-    "pgrep",
-    "pkill",
-    "pidof",
-    "pidwait",
-    "killall",
-    "pstree",
-    "fuser",
-    "lsof",
-    "lsfd",
-    "w",
-    "pmap",
-    "pwdx",
-    "slabtop",
-    "vmstat",
-    "skill",
-    "snice",
-  ],
-  // systemd and what stands beside it
-  ...[
-    "systemd",
-    "systemd-journald",
-    "systemd-logind",
-    "systemd-oomd",
-    "systemd-cgls",
-    "systemd-cgtop",
-    "systemd-coredump",
-    "systemd-machined",
-    "systemd-userdbd",
-    "systemctl",
-    "loginctl",
-    "init",
-    "dbus-daemon",
-    "dbus-broker",
-    "polkitd",
-    "accounts-daemon",
-    "udisksd",
-    "udevadm",
-    "systemd-udevd",
-  ],
-  // containers
-  ...[
-    "containerd",
-    "containerd-shim-runc-v2",
-    "dockerd",
-    "docker",
-    "runc",
-    "crun",
-    "conmon",
-    "crio",
-    "podman",
-    "kubelet",
-    "cadvisor",
-    "lxcfs",
-  ],
-  // monitoring and inventory
-  ...[
-    "node_exporter",
-    "process-exporter",
-    "prometheus-node-exporter",
-    "telegraf",
-    "netdata",
-    "apps.plugin",
-    "collectd",
-    "zabbix_agentd",
-    "zabbix_agent2",
-    "datadog-agent",
-    "process-agent",
-    "osqueryd",
-    "auditd",
-    "rsyslogd",
-    "falco",
-    "tetragon",
-    "sar",
-    "pidstat",
-    "smem",
-    "needrestart",
-    "monit",
-    "atopacctd",
-    "numad",
-    "irqbalance",
-    "earlyoom",
-  ],
-]);
+/** File names; procps, psmisc, util-linux and lsof; systemd; containers; monitoring and inventory. */
+const ORDINARY = new Set(
+  `
+  ps top htop btop atop pgrep pkill pidof pidwait killall pstree fuser lsof lsfd w pmap pwdx vmstat skill snice
+  systemd systemd-journald systemd-logind systemd-oomd systemd-cgls systemd-cgtop systemd-coredump systemd-machined
+  systemd-userdbd systemctl loginctl init dbus-daemon dbus-broker polkitd accounts-daemon udisksd udevadm systemd-udevd
+  containerd containerd-shim-runc-v2 dockerd docker runc crun conmon crio podman kubelet cadvisor lxcfs
+  node_exporter process-exporter prometheus-node-exporter telegraf netdata apps.plugin collectd zabbix_agentd
+  zabbix_agent2 datadog-agent process-agent osqueryd auditd rsyslogd falco tetragon sar pidstat smem needrestart monit
+  atopacctd numad irqbalance earlyoom
+  `
+    .trim()
+    .split(/\s+/),
+);
 
 /** True if reading about other processes is this one's daily work. */
 export function isOrdinaryReader(process: Process | undefined): boolean {

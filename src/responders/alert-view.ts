@@ -128,7 +128,7 @@ export function hideTenants(text: string, own: string, others: readonly string[]
     const hidden = ids
       .flatMap((id) => rangesOf(shown, id, "gi"))
       .filter((range) => !kept.some((owned) => owned.start <= range.start && range.end <= owned.end))
-      .sort((a, b) => a.start - b.start);
+      .toSorted((a, b) => a.start - b.start);
     if (hidden.length === 0) return shown;
     shown = cutOut(shown, hidden);
   }

@@ -294,14 +294,14 @@ async function readRelative(pid: number) {
 }
 
 async function readNamespaces({ at }: Parts): Promise<string> {
-  const names = (await readdir(`${at}/ns`)).sort();
+  const names = (await readdir(`${at}/ns`)).toSorted();
   return json(
     Object.fromEntries(await Promise.all(names.map(async (name) => [name, await readlink(`${at}/ns/${name}`)]))),
   );
 }
 
 async function readDescriptors({ at, missed, deadline }: Parts): Promise<{ fd: number; link: string }[]> {
-  const fds = (await readdir(`${at}/fd`)).map(Number).sort((a, b) => a - b);
+  const fds = (await readdir(`${at}/fd`)).map(Number).toSorted((a, b) => a - b);
   if (fds.length > DESCRIPTORS) missed("descriptors.json", `only the first ${DESCRIPTORS} of ${fds.length} were read`);
   const descriptors: { fd: number; link: string }[] = [];
   for (const fd of fds.slice(0, DESCRIPTORS)) {

@@ -144,6 +144,6 @@ function secretParts(value: string): string[] {
 
 function withoutSecrets(text: string, secrets: readonly string[]): string {
   return [...secrets]
-    .sort((a, b) => b.length - a.length)
+    .toSorted((a, b) => b.length - a.length)
     .reduce((clear, secret) => clear.replaceAll(secret, "***"), text);
 }

@@ -61,7 +61,16 @@ export function createProcfsMarks(context: SensorContext, watch: Watch, sensor: 
       return;
     }
     namespaces.set(mountNamespace, { id: mountNamespace, pids: new Set([pid]), watched: false });
-    work = work.then(() => look(mountNamespace));
+    lookLater(mountNamespace);
+  }
+
+  function lookLater(mountNamespace: number): void {
+    work = work
+      .then(() => look(mountNamespace))
+      .catch(
+        (thrown: unknown) =>
+          void refused.set(`namespace ${mountNamespace}`, `mount namespace ${mountNamespace}: ${reasonOf(thrown)}`),
+      );
   }
 
   /** Reads the namespace's mount table and marks what is new in it. */
@@ -166,7 +175,7 @@ export function createProcfsMarks(context: SensorContext, watch: Watch, sensor: 
       await work;
     },
     changed(id) {
-      work = work.then(() => look(id));
+      lookLater(id);
     },
     notice(observation) {
       if (observation.kind === "process.seen" && observation.process.mountNamespace !== undefined) {

@@ -9,4 +9,4 @@ export interface Sink {
 }
 
 /** What the stdout sink writes to. */
-export type Output = Pick<NodeJS.WritableStream, "write" | "on">;
+export type Output = Pick<NodeJS.WritableStream, "write" | "on" | "listenerCount">;

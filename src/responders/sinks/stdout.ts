@@ -5,7 +5,7 @@ import type { Output, Sink } from "./sink.ts";
 
 export function stdoutSink(name: string, stdout: Output): Sink {
   // The failure comes back through the callback of write as well; without a listener it would end the process.
-  stdout.on("error", () => {});
+  if (stdout.listenerCount("error") === 0) stdout.on("error", () => {});
   return {
     name,
     deliver: (payload, signal) =>

@@ -1,0 +1,11 @@
+// The public interface; the only re-exports of the package.
+
+export { createMonitor, type CreateMonitorOptions, type Monitor } from "./monitor.ts";
+export { RimonError, type ErrorCode } from "./errors.ts";
+export { FORMAT_VERSION, SEVERITIES } from "./finding.ts";
+export type { Actor, Finding, Outcome, PlannedAction, Severity, Verdict } from "./finding.ts";
+export type { Configuration, Selector } from "./configuration.ts";
+export type { Observation } from "./observation.ts";
+export type { ProtectedProcess, SensorStatus, Status } from "./rimon.ts";
+export { readAuditLog, verifyAuditLog, type Verification } from "./store/audit-verify.ts";
+export { VERSION } from "./version.ts";
