@@ -41,8 +41,8 @@ export interface Monitor {
  * Throws RimonError: RIMON_CONFIG, RIMON_AUDIT, RIMON_NATIVE or, on another operating system, RIMON_UNSUPPORTED.
  */
 export async function createMonitor(options: CreateMonitorOptions): Promise<Monitor> {
-  const { signal } = options;
-  if (signal?.aborted === true)
+  const isAborted = (): boolean => options.signal?.aborted ?? false;
+  if (isAborted())
     throw new RimonError("RIMON_USAGE", "the signal was aborted before the monitor started");
   const { configuration, weakened } = parseConfiguration(JSON.stringify(options.configuration ?? {}), {
     file: "configuration",
