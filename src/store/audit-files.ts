@@ -18,7 +18,7 @@ export function rotatedPath(path: string, firstSeq: number): string {
 
 /** True if this is one closed file of a log rather than the path the log is written under. */
 export function isClosedFile(path: string): boolean {
-  return /\.(\d{12,16}|damaged-[^/]+)$/.test(path);
+  return /\.(\d{12,15}|damaged-[^/]+)$/.test(path);
 }
 
 /** The files that were rotated away from `path`, oldest first. */
@@ -29,7 +29,7 @@ export async function rotatedFiles(path: string): Promise<RotatedFile[]> {
     throw thrown;
   });
   return names
-    .filter((name) => name.startsWith(prefix) && /^\d{12,16}$/.test(name.slice(prefix.length)))
+    .filter((name) => name.startsWith(prefix) && /^\d{12,15}$/.test(name.slice(prefix.length)))
     .map((name) => ({ path: join(dirname(path), name), firstSeq: Number(name.slice(prefix.length)) }))
     .sort((a, b) => a.firstSeq - b.firstSeq);
 }

@@ -1,15 +1,14 @@
 // Writing the audit log: append-only, chained, signed, and rotated by size. Owns the path, its lock and the order of
 // records. Nobody waits for a disk that refuses: records then wait here, in a bounded queue.
 
-import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { chmod, lstat, open, rename, type FileHandle } from "node:fs/promises";
+import { lstat, open, rename, type FileHandle } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { RimonError, reasonOf } from "../errors.ts";
-import { openLogFile, rotatedFiles, rotatedPath } from "./audit-files.ts";
+import { rotatedPath } from "./audit-files.ts";
 import { takeLock, type Lock } from "./audit-lock.ts";
-import { Chain, GENESIS, MAX_LINE_BYTES, checkpointBody, formatLine, hashOf, isRecordType } from "./audit-record.ts";
-import { checkFile } from "./audit-verify.ts";
+import { GENESIS, MAX_LINE_BYTES, checkpointBody, formatLine, hashOf, isRecordType } from "./audit-record.ts";
+import { findEnd, newFile, newLogId, setAside, type Found, type Head, type Tip } from "./audit-resume.ts";
 import { errnoOf, makePrivateDirectory, syncDirectory } from "./durable.ts";
 import { openSigningKey, type SigningKey } from "./signing-key.ts";
 
@@ -76,16 +75,6 @@ interface Entry {
   readonly answer: (appended: Appended) => void;
 }
 
-/** Where the log stands: changed only once what it describes is on disk. */
-interface Tip {
-  readonly seq: number;
-  readonly prev: string;
-  readonly fileFirstSeq: number;
-  readonly fileRecords: number;
-  readonly fileBytes: number;
-  readonly unsigned: number;
-}
-
 interface Chunk {
   readonly bytes: Buffer;
   readonly tip: Tip;
@@ -94,24 +83,6 @@ interface Chunk {
   readonly recovers: boolean;
   readonly seals: boolean;
   readonly rotates: boolean;
-}
-
-interface Head {
-  readonly type: "start" | "rotate" | "damaged";
-  readonly facts: Readonly<Record<string, unknown>>;
-}
-
-interface Found {
-  readonly log: string;
-  readonly tip: Tip;
-  /** If the file at the path, or the one to be made, has no line yet. */
-  readonly head?: Head;
-  /** There is a file at the path, to be gone on with. */
-  readonly there: boolean;
-  readonly tornBytes: number;
-  readonly notes: readonly string[];
-  /** Told as trouble until the new log stands. */
-  readonly damage?: string;
 }
 
 /** Opens a log, continuing what is there; what cannot be continued is set aside, told and recorded. */
@@ -173,6 +144,7 @@ class Writer implements AuditLog {
   #rotationRefused: { readonly at: number; readonly reason: string } | undefined;
   #retry: NodeJS.Timeout | undefined;
   #pump: Promise<void> | undefined;
+  #begun: (() => void) | undefined;
   #closing = false;
   #sealed = false;
   #closed: Promise<void> | undefined;
@@ -192,11 +164,13 @@ class Writer implements AuditLog {
   }
 
   async begin(found: Found): Promise<void> {
-    if (found.damage !== undefined) this.#refuse(found.damage);
+    if (found.damage !== undefined) this.#refuse(found.damage, `is begun anew: ${found.damage}`);
     for (const message of found.notes) this.#enqueue("recovered", JSON.stringify({ message }), () => {});
     // A log that begins here has its "start" as the first line already.
     if (found.head?.type !== "start") this.#enqueue("start", JSON.stringify(this.#startFacts()), () => {});
-    await this.#run();
+    // Not longer than the disk takes to write or to refuse: the monitor has to start.
+    const refused = new Promise<void>((resolve) => (this.#begun = resolve));
+    await Promise.race([this.#run(), refused]);
   }
 
   async append(type: string, body: object): Promise<Appended> {
@@ -207,7 +181,7 @@ class Writer implements AuditLog {
       );
     }
     if (this.#closing) throw new RimonError("RIMON_USAGE", `the audit log is closed; this ${type} came after its end`);
-    const bodyText = JSON.stringify(body);
+    const bodyText = textOf(type, body);
     if (!bodyText.startsWith("{") || bodyText.length * 3 + FRAME_BYTES > MAX_LINE_BYTES) {
       throw new RimonError(
         "RIMON_USAGE",
@@ -304,27 +278,34 @@ class Writer implements AuditLog {
     clearTimeout(this.#retry);
     // What else is appended in this turn shares the sync.
     await new Promise((resolve) => setImmediate(resolve));
-    const { patienceMs = 2000, retryMs = 1000 } = this.#options;
-    while (this.#due()) {
-      const impatience = setTimeout(() => this.#refuse(`the disk has not answered for ${patienceMs} ms`), patienceMs);
-      try {
-        await this.#prepare();
-        const chunk = this.#fill();
-        if (chunk.bytes.length > 0) await this.#write(chunk);
-        this.#settle(chunk);
-        if (chunk.rotates) await this.#rotate();
-      } catch (thrown) {
-        await this.#cut().catch(() => {}); // tried again before the next write: cutDue stands
-        this.#refuse(reasonOf(thrown));
-        this.#retry = setTimeout(() => void this.#run(), retryMs);
-        this.#retry.unref();
-        break;
-      } finally {
-        clearTimeout(impatience);
-      }
+    try {
+      while (this.#due() && (await this.#writeSome()));
+    } finally {
+      // In the same turn as the last look at the queue, so that a record appended after it starts the next run.
+      this.#pump = undefined;
     }
-    // In the same turn as the last look at the queue, so that a record appended after it starts the next run.
-    this.#pump = undefined;
+  }
+
+  /** One write; false if the disk refused it, and a retry is set. */
+  async #writeSome(): Promise<boolean> {
+    const { patienceMs = 2000, retryMs = 1000 } = this.#options;
+    const impatience = setTimeout(() => this.#refuse(`the disk has not answered for ${patienceMs} ms`), patienceMs);
+    try {
+      await this.#prepare();
+      const chunk = this.#fill();
+      if (chunk.bytes.length > 0) await this.#write(chunk);
+      this.#settle(chunk);
+      if (chunk.rotates) await this.#rotate();
+      return true;
+    } catch (thrown) {
+      this.#refuse(reasonOf(thrown));
+      await this.#cut().catch(() => {}); // tried again before the next write: cutDue stands
+      this.#retry = setTimeout(() => void this.#run(), retryMs);
+      this.#retry.unref();
+      return false;
+    } finally {
+      clearTimeout(impatience);
+    }
   }
 
   #due(): boolean {
@@ -390,7 +371,7 @@ class Writer implements AuditLog {
     };
     this.#log = newLogId();
     this.#tip = newFile(seq, GENESIS);
-    this.#refuse(`${basename(path)} was set aside as ${file}: ${reason}`);
+    this.#refuse(reason, `was set aside as ${file}, and a new one is begun: ${reason}`);
   }
 
   async #create(): Promise<FileHandle> {
@@ -514,14 +495,12 @@ class Writer implements AuditLog {
   }
 
   /** The disk does not take records: everybody who waits is told, and the records stay. */
-  #refuse(reason: string): void {
+  #refuse(reason: string, told = `cannot be written: ${reason}; records wait in memory`): void {
     for (const entry of this.#queue) entry.answer({ durable: false, seq: 0 });
+    this.#begun?.();
     if (this.#trouble !== undefined) return;
     this.#trouble = { since: this.#options.now(), reason };
-    this.#options.onTrouble(
-      `the audit log ${this.#options.path} cannot be written: ${reason}; records wait in memory`,
-      false,
-    );
+    this.#options.onTrouble(`the audit log ${this.#options.path} ${told}`, false);
   }
 
   #mayRotate(): boolean {
@@ -560,149 +539,15 @@ class Writer implements AuditLog {
   }
 }
 
-/** Reads where the log ended and decides how it goes on. */
-async function findEnd(path: string, publicKey: string, now: () => number): Promise<Found> {
-  const rotated = (await rotatedFiles(path)).at(-1);
-  const entry = await lstat(path).catch((thrown: unknown) => {
-    if (errnoOf(thrown) === "ENOENT") return undefined;
-    throw thrown;
-  });
-  if (entry !== undefined && !entry.isFile()) return damaged("it is not a regular file", 0, new Chain());
-  const chain = new Chain([publicKey]);
-  const notes: string[] = [];
-  const handle = await openLogFile(path);
-  if (handle !== undefined) {
-    const check = await checkFile(handle, chain).finally(() => handle.close());
-    if (check.flaw?.kind === "unreadable") throw new Error(check.flaw.reason);
-    if (check.flaw !== undefined) return damaged(check.flaw.reason, check.flaw.line, chain);
-    if (check.tornBytes > 0) notes.push(`torn line of ${check.tornBytes} bytes removed`);
-    const mode = (entry?.mode ?? 0) & 0o777;
-    if ((mode & 0o177) !== 0) {
-      const made = await chmod(path, 0o600).then(
-        () => "was made 0600",
-        (thrown) => `could not be made 0600: ${reasonOf(thrown)}`,
-      );
-      notes.push(`the file had mode ${mode.toString(8).padStart(4, "0")} and ${made}`);
-    }
-    if (check.lines > 0) {
-      const tip: Tip = {
-        seq: chain.seq,
-        prev: chain.prev,
-        fileFirstSeq: chain.firstSeq ?? chain.seq,
-        fileRecords: check.lines,
-        fileBytes: check.bytes,
-        unsigned: chain.signedThrough === 0 ? check.lines : chain.seq - chain.signedThrough,
-      };
-      return { log: chain.log, tip, there: true, tornBytes: check.tornBytes, notes };
-    }
-    // No complete line: a crash while the file was being made. Its first line is written again.
-  }
-  const there = entry !== undefined;
-  const tornBytes = entry?.size ?? 0;
-  if (rotated === undefined) {
-    const head: Head = { type: "start", facts: {} };
-    return { log: newLogId(), tip: newFile(0, GENESIS), head, there, tornBytes, notes };
-  }
-  const before = await checkRotated(rotated.path, publicKey);
-  if (before.flaw !== undefined) {
-    return begunAnew(basename(rotated.path), before.flaw, before.chain.seq, before.bound, there);
-  }
-  notes.push(`the log goes on from ${basename(rotated.path)}: ${basename(path)} was missing or empty`);
-  const head: Head = { type: "rotate", facts: { previous: basename(rotated.path) } };
-  return { log: before.chain.log, tip: newFile(before.chain.seq, before.chain.prev), head, there, tornBytes, notes };
-
-  async function damaged(reason: string, line: number, chain: Chain): Promise<Found> {
-    let lastGoodSeq = chain.seq;
-    let above = chain.seq + (entry?.isFile() === true ? await newlinesIn(path) : 0);
-    if (rotated !== undefined) {
-      const before = await checkRotated(rotated.path, publicKey);
-      lastGoodSeq = Math.max(lastGoodSeq, before.chain.seq);
-      above += before.bound;
-    }
-    const file = (await setAside(path, now())) ?? basename(path);
-    return begunAnew(file, { line, reason }, lastGoodSeq, above, false);
-  }
-}
-
-function begunAnew(
-  file: string,
-  { line, reason }: { readonly line: number; readonly reason: string },
-  lastGoodSeq: number,
-  above: number,
-  there: boolean,
-): Found {
-  return {
-    log: newLogId(),
-    tip: newFile(above, GENESIS),
-    head: { type: "damaged", facts: { file, line, lastGoodSeq, reason } },
-    there,
-    tornBytes: 0,
-    notes: [],
-    damage: `${file} does not verify at line ${line} (${reason}); a new log was begun`,
-  };
-}
-
-/** A rotated file by itself: its end, what is wrong with it, and a number no record of it is above. */
-async function checkRotated(path: string, publicKey: string) {
-  const chain = new Chain([publicKey]);
-  const handle = await openLogFile(path);
-  if (handle === undefined) throw new Error(`${path} was removed while the log was being opened`);
-  const check = await checkFile(handle, chain).finally(() => handle.close());
-  const flaw =
-    check.flaw ??
-    (check.tornBytes > 0 ? { line: check.lines + 1, reason: "it does not end with a newline" } : undefined);
-  const named = Number(path.slice(path.lastIndexOf(".") + 1));
-  const bound = flaw === undefined ? chain.seq : Math.max(chain.seq, named) + (await newlinesIn(path));
-  return { chain, flaw, bound };
-}
-
-async function newlinesIn(path: string): Promise<number> {
-  const handle = await openLogFile(path);
-  if (handle === undefined) return 0;
-  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-  let count = 0;
+function textOf(type: string, body: object): string {
   try {
-    for (;;) {
-      const { bytesRead } = await handle.read(chunk, 0, chunk.length, null);
-      if (bytesRead === 0) break;
-      for (let at = -1; (at = chunk.subarray(0, bytesRead).indexOf(0x0a, at + 1)) >= 0;) count += 1;
-    }
-  } finally {
-    await handle.close();
-  }
-  return count;
-}
-
-/** Renames what is there to <path>.damaged-<time>; the new name, or undefined if nothing was there. */
-async function setAside(path: string, at: number): Promise<string | undefined> {
-  const stem = `${path}.damaged-${new Date(at).toISOString().replaceAll(":", "-")}`;
-  let name = stem;
-  for (let count = 2; await exists(name); count += 1) name = `${stem}-${count}`;
-  try {
-    await rename(path, name);
+    // toJSON() may give anything, also undefined.
+    return String(JSON.stringify(body));
   } catch (thrown) {
-    if (errnoOf(thrown) === "ENOENT") return undefined;
-    throw thrown;
+    throw new RimonError("RIMON_USAGE", `the body of a ${type} must be plain data: ${reasonOf(thrown)}`, {
+      cause: thrown,
+    });
   }
-  return basename(name);
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (thrown) {
-    if (errnoOf(thrown) === "ENOENT") return false;
-    throw thrown;
-  }
-}
-
-function newFile(seq: number, prev: string): Tip {
-  return { seq, prev, fileFirstSeq: seq + 1, fileRecords: 0, fileBytes: 0, unsigned: 0 };
-}
-
-function newLogId(): string {
-  return randomBytes(16).toString("hex");
 }
 
 function isDiskRefusal(thrown: unknown): boolean {

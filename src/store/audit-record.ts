@@ -235,7 +235,10 @@ export class Chain {
   }
 
   #checkpoint(record: AuditRecord): Flaw | undefined {
-    if (record.type !== "checkpoint") return undefined;
+    if (record.type !== "checkpoint") {
+      if (Object.keys(record.body).join() !== CHECKPOINT_KEYS.join()) return undefined;
+      return { kind: "json", reason: `a checkpoint's body under the type ${record.type}` };
+    }
     const { records, publicKey, signature } = record.body;
     if (
       Object.keys(record.body).join() !== CHECKPOINT_KEYS.join() ||

@@ -116,6 +116,7 @@ class DiskOutbox implements Outbox {
   #wake: (() => void) | undefined;
   #idle = false;
   readonly #worker: Promise<void>;
+  #closed: Promise<void> | undefined;
 
   constructor(name: string, deliver: Deliver, spool: SpoolOptions, options: OutboxOptions) {
     this.#name = name;
@@ -152,7 +153,12 @@ class DiskOutbox implements Outbox {
     };
   }
 
-  async close(graceMs: number): Promise<void> {
+  close(graceMs: number): Promise<void> {
+    this.#closed ??= this.#close(graceMs);
+    return this.#closed;
+  }
+
+  async #close(graceMs: number): Promise<void> {
     this.#stopping = true;
     this.#wake?.();
     const grace = setTimeout(() => this.#inFlight?.abort(new Error("rimon is stopping")), graceMs);
@@ -166,20 +172,27 @@ class DiskOutbox implements Outbox {
 
   /** Finds what an earlier run left. */
   async #load(): Promise<void> {
+    let files: string[];
     try {
       await makePrivateDirectory(this.#directory);
-      for (const file of await readdir(this.#directory)) {
-        if (file.endsWith(".tmp")) await unlink(join(this.#directory, file));
-        const seq = /^(\d{12,16})\.json(\.bad)?$/.exec(file);
-        if (seq === null) continue;
-        // A number is not used twice, or a bad file of the same name would be overwritten.
-        this.#nextSeq = Math.max(this.#nextSeq, Number(seq[1]) + 1);
-        if (seq[2] === undefined) this.#queue.push({ seq: Number(seq[1]), payload: undefined });
-      }
-      this.#queue.sort((a, b) => a.seq - b.seq);
+      files = await readdir(this.#directory);
     } catch (thrown) {
       // What could not be listed waits for the next start; a number far above keeps it from being overwritten.
       this.#nextSeq = this.#now();
+      this.#diskRefused(thrown);
+      return;
+    }
+    for (const file of files) {
+      const seq = /^(\d{12,15})\.json(\.bad)?$/.exec(file);
+      if (seq === null) continue;
+      // A number is not used twice, or a bad file of the same name would be overwritten.
+      this.#nextSeq = Math.max(this.#nextSeq, Number(seq[1]) + 1);
+      if (seq[2] === undefined) this.#queue.push({ seq: Number(seq[1]), payload: undefined });
+    }
+    this.#queue.sort((a, b) => a.seq - b.seq);
+    try {
+      for (const file of files) if (file.endsWith(".tmp")) await unlink(join(this.#directory, file));
+    } catch (thrown) {
       this.#diskRefused(thrown);
     }
   }

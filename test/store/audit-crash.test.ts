@@ -77,12 +77,17 @@ test("a living writer in another process is refused by its pid", { timeout: 60_0
   const child = spawn(process.execPath, ["--import", "tsx", WRITER, directory, "100000", "x"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  t.after(() => child.kill("SIGKILL"));
-  await once(child.stdout, "data");
-  child.stdout.resume();
-  await assert.rejects(openLog(directory), (thrown: Error & { code?: string }) => {
-    assert.equal(thrown.code, "RIMON_AUDIT");
-    assert.match(thrown.message, new RegExp(`by the process ${child.pid},`));
-    return true;
-  });
+  const ended = once(child, "close");
+  try {
+    await once(child.stdout, "data");
+    child.stdout.resume();
+    await assert.rejects(openLog(directory), (thrown: Error & { code?: string }) => {
+      assert.equal(thrown.code, "RIMON_AUDIT");
+      assert.match(thrown.message, new RegExp(`by the process ${child.pid},`));
+      return true;
+    });
+  } finally {
+    child.kill("SIGKILL");
+    await ended;
+  }
 });

@@ -259,6 +259,26 @@ for (const { name, damage } of damages) {
   });
 }
 
+test("a damaged rotated file is not gone on from, whatever a crash left of the current one", async (t) => {
+  const directory = scratch(t);
+  const first = await openLog(directory);
+  await first.log.append("finding", { n: 1 });
+  await first.log.close();
+  const text = readFileSync(first.path, "utf8").replace('"n":1', '"n":2');
+  unlinkSync(first.path);
+  writeFileSync(`${first.path}.000000000001`, text, { mode: 0o600 });
+  writeFileSync(first.path, "t".repeat(5000), { mode: 0o600 });
+  const second = await openLog(directory);
+  await second.log.append("finding", { n: 3 });
+  await second.log.close();
+  assert.equal(second.troubles.length, 2, JSON.stringify(second.troubles));
+  assert.ok(!readFileSync(first.path, "utf8").includes("ttt"));
+  assert.equal((await verifyAuditLog(first.path)).firstBad?.file, `${first.path}.000000000001`);
+  const third = await openLog(directory);
+  await third.log.close();
+  assert.deepEqual(third.troubles, []);
+});
+
 for (const act of ["removed", "replaced", "renamed", "cut"] as const) {
   test(`a log that is ${act} while it is written is begun anew, and told`, async (t) => {
     const directory = scratch(t);

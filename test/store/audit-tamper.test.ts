@@ -87,7 +87,7 @@ const edits: readonly { name: string; edit: (lines: Buffer[]) => Buffer[]; kind:
   { name: "replaced by no JSON", edit: (lines) => lines.with(2, Buffer.from("{}}")), kind: "json", line: 3 },
   {
     name: "spelled with a space more",
-    edit: (lines) => lines.with(-1, Buffer.from((lines.at(-1) ?? "").toString().replace(",", ", "))),
+    edit: (lines) => lines.with(lines.length - 1, Buffer.from((lines.at(-1) ?? "").toString().replace(",", ", "))),
     kind: "json",
     line: -1,
   },

@@ -1,0 +1,200 @@
+/*
+ * Every parser of native/ that takes bytes, behind libFuzzer's entry point,
+ * and a main() that mutates seeds by itself where there is no libFuzzer:
+ *
+ *   native_fuzz ITERATIONS SEED
+ *
+ * It prints nothing unless a sanitizer stops it; the seed is then the test's.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rimon.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What a parser hands out must lie in what it was given. */
+static void inside(const char *part, size_t part_len, const char *buf, size_t len)
+{
+	if (part < buf || part_len > len || part + part_len > buf + len)
+		abort();
+}
+
+static void parse_environ(const char *buf, size_t len)
+{
+	struct proc_loader *loader = malloc(sizeof(*loader));
+	size_t used;
+
+	loader->len = 0;
+	proc_environ_parse(buf, len, false, loader, &used);
+	if (used > len)
+		abort();
+	proc_environ_parse(buf + used, len - used, true, loader, &used);
+	if (loader->len > sizeof(loader->entries) || (loader->len && loader->entries[loader->len - 1] != '\0'))
+		abort();
+	free(loader);
+}
+
+static void parse_maps(const char *buf, size_t len)
+{
+	const char *line = buf, *end = buf + len;
+
+	while (line < end) {
+		const char *newline = memchr(line, '\n', (size_t)(end - line));
+		struct proc_mapping m;
+
+		if (!newline)
+			newline = end;
+		if (proc_maps_parse_line(line, (size_t)(newline - line), &m) == 0)
+			inside(m.path, m.path_len, buf, len);
+		line = newline == end ? end : newline + 1;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	/* Exactly as large as what it holds, so that one byte too far is found. */
+	char *buf = malloc(size ? size : 1);
+	struct process_event_record event;
+	enum connector_verdict verdict;
+	struct proc_status status;
+	struct proc_path path;
+	struct proc_stat stat;
+	uint64_t a, b;
+	const char *part;
+	size_t part_len;
+
+	if (size)
+		memcpy(buf, data, size);
+	if (proc_stat_parse(buf, size, &stat) == 0)
+		inside(stat.comm, stat.comm_len, buf, size);
+	if (proc_status_parse(buf, size, &status) == 0 && status.namespace_pids > NAMESPACE_PIDS_MAX)
+		abort();
+	if (proc_cgroup_parse(buf, size, &part, &part_len) == 0)
+		inside(part, part_len, buf, size);
+	proc_limits_parse(buf, size, &a, &b);
+	parse_environ(buf, size);
+	parse_maps(buf, size);
+	if (proc_path_parse(buf, size, &path) == 0) {
+		if (path.len > size || !path.file || !path.pid)
+			abort();
+	}
+	proc_path_is_sysctl(buf, size);
+	namespace_link_parse(buf, size, &a);
+	if (connector_parse(buf, size, &event, &verdict) == 0 && verdict == CONNECTOR_EVENT && !event.event)
+		abort();
+	free(buf);
+	return 0;
+}
+
+#ifndef LIBFUZZER
+static const char *const texts[] = {
+	"42 (a) b (c)) S 1 42 42 0 -1 4194304 99 0 0 0 1 2 0 0 20 0 1 0 123456 1000 200 18446744073709551615 1 1 0\n",
+	"Name:\ta\\nb\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t42\nNgid:\t0\nPid:\t42\nPPid:\t1\nTracerPid:\t7\n"
+	"Uid:\t0\t1\t2\t3\nGid:\t4\t5\t6\t7\nFDSize:\t64\nGroups:\t1 2 3 \nNSpid:\t42\t2\t1\nThreads:\t3\n"
+	"CapInh:\t0000000000000000\nCapEff:\t000001ffffffffff\n",
+	"12:cpu:/a\n1:name=systemd:/system.slice/x.service\n0::/\n",
+	"0::/user.slice/user-0.slice/session-1.scope\n",
+	"Limit                     Soft Limit           Hard Limit           Units     \n"
+	"Max core file size        0                    unlimited            bytes     \n",
+	"00400000-00452000 r-xp 00001000 fd:00 173521      /usr/bin/dbus daemon (deleted)\n"
+	"7ffff7fc1000-7ffff7fc3000 r-xp 00000000 00:00 0                          [vdso]\n"
+	"7f0000000000-7f0000001000 rwxp 00000000 00:00 0 \n",
+	"/proc/42/task/43/environ",
+	"/a/b/2015/mem (deleted)",
+	"/proc/42/map_files",
+	"/proc/sys/kernel/core_pattern",
+	"pid:[4026531836]",
+};
+
+static const char environment[] = "PATH=/bin\0LD_PRELOAD=/a.so:/b.so\0LD_AUDIT=/c.so\0LAST=1\0unterminated";
+
+/* nlmsghdr, cn_msg, proc_event: a tracer that attaches. */
+static const uint32_t datagram[] = {
+	76, 3, 0, 0, 1, 1, 9, 0, 40, 0x100, 0, 1, 0, 42, 43, 7, 7, 0, 0,
+};
+
+static uint64_t next(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+static size_t seed_choose(uint64_t *state, uint8_t *buf)
+{
+	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 2), len;
+	const void *seed;
+
+	if (which < n) {
+		seed = texts[which];
+		len = strlen(texts[which]);
+	} else if (which == n) {
+		seed = environment;
+		len = sizeof(environment) - 1;
+	} else {
+		seed = datagram;
+		len = sizeof(datagram);
+	}
+	memcpy(buf, seed, len);
+	return len;
+}
+
+static size_t mutate(uint64_t *state, uint8_t *buf, size_t len, size_t room)
+{
+	static const char telling[] = "()[]\n\0\t :-=/09fx\xff";
+	size_t at = len ? next(state) % len : 0, count = 1 + next(state) % 16;
+
+	switch (next(state) % 6) {
+	case 0:
+		if (len)
+			buf[at] = (uint8_t)next(state);
+		return len;
+	case 1:
+		if (len)
+			buf[at] = (uint8_t)telling[next(state) % (sizeof(telling) - 1)];
+		return len;
+	case 2:	/* cut the end */
+		return at;
+	case 3:	/* cut the beginning */
+		memmove(buf, buf + at, len - at);
+		return len - at;
+	case 4:	/* say a piece again */
+		if (count > len - at)
+			count = len - at;
+		if (len + count > room)
+			return len;
+		memmove(buf + at + count, buf + at, len - at);
+		return len + count;
+	default: /* leave a piece out */
+		if (count > len - at)
+			count = len - at;
+		memmove(buf + at, buf + at + count, len - at - count);
+		return len - count;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long iterations, i;
+	uint8_t buf[4096];
+	uint64_t state;
+
+	if (argc != 3) {
+		fprintf(stderr, "usage: native_fuzz ITERATIONS SEED\n");
+		return 2;
+	}
+	iterations = strtoul(argv[1], NULL, 10);
+	state = strtoull(argv[2], NULL, 10) | 1;
+	for (i = 0; i < iterations; i++) {
+		size_t len = seed_choose(&state, buf), times = next(&state) % 8;
+
+		while (times--)
+			len = mutate(&state, buf, len, sizeof(buf));
+		LLVMFuzzerTestOneInput(buf, len);
+	}
+	return 0;
+}
+#endif
