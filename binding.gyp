@@ -19,7 +19,7 @@
             "native/record_check.c",
             "native/watch.c"
           ],
-          "defines": ["NAPI_VERSION=8", "_GNU_SOURCE"],
+          "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "_GNU_SOURCE"],
           "cflags": ["-Wall", "-Wextra", "-Werror", "-O2", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],
           "cflags_c": ["-std=c11"],
           "cflags_cc": [
