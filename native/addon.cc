@@ -10,11 +10,13 @@
 #include <string>
 #include <vector>
 
-#define NAPI_CPP_EXCEPTIONS
 #include <napi.h>
-#include <uv.h>
 
 #include "rimon.h"
+
+/* Of libuv, in every Node: declared here, since its headers come with Node and not from npm. */
+extern "C" const char *uv_err_name(int err);
+extern "C" const char *uv_strerror(int err);
 
 namespace {
 
@@ -279,30 +281,31 @@ struct Delivery {
 	napi_threadsafe_function function = nullptr;
 };
 
-void Deliver(napi_env raw_env, napi_value on_batch, void *context, void *)
+void Deliver(napi_env env, napi_value on_batch, void *context, void *)
 {
 	Delivery *delivery = static_cast<Delivery *>(context);
 	struct batch batch = {};
 
-	if (!raw_env || !delivery->watch)
+	if (!env || !delivery->watch)
 		return;
-	Napi::Env env(raw_env);
 	watch_take(delivery->watch, &batch);
-	/* The callback may close the watch. */
+	/* The callback may close the watch. Plain N-API: while an environment is torn down every call fails, and none may throw. */
 	for (size_t at = 0, piece; at < batch.len && delivery->watch; at += piece) {
-		Napi::HandleScope scope(env);
-		napi_value receiver, argument;
+		napi_value receiver, argument, thrown;
+		napi_handle_scope scope;
+		bool pending = false;
 
 		piece = batch_piece(&batch, at, kPieceMax);
-		argument = Napi::Buffer<char>::Copy(env, batch.data + at, piece);
-		receiver = env.Undefined();
-		if (napi_call_function(raw_env, receiver, on_batch, 1, &argument, nullptr) == napi_pending_exception) {
-			napi_value thrown;
-
-			/* As an exception out of any event handler; the batches behind it still arrive. */
-			if (napi_get_and_clear_last_exception(raw_env, &thrown) == napi_ok)
-				napi_fatal_exception(raw_env, thrown);
-		}
+		if (napi_open_handle_scope(env, &scope) != napi_ok)
+			break;
+		if (napi_create_buffer_copy(env, piece, batch.data + at, nullptr, &argument) == napi_ok &&
+		    napi_get_undefined(env, &receiver) == napi_ok)
+			napi_call_function(env, receiver, on_batch, 1, &argument, nullptr);
+		/* As out of any event handler; what is behind it still arrives. */
+		if (napi_is_exception_pending(env, &pending) == napi_ok && pending &&
+		    napi_get_and_clear_last_exception(env, &thrown) == napi_ok)
+			napi_fatal_exception(env, thrown);
+		napi_close_handle_scope(env, scope);
 	}
 	batch_free(&batch);
 }
@@ -313,6 +316,7 @@ public:
 	{
 		return DefineClass(env, "Watch", {
 			InstanceMethod<&Watch::MarkProcfs>("markProcfs"),
+			InstanceMethod<&Watch::UnmarkProcfs>("unmarkProcfs"),
 			InstanceMethod<&Watch::MarkFile>("markFile"),
 			InstanceMethod<&Watch::UnmarkFile>("unmarkFile"),
 			InstanceMethod<&Watch::WatchMounts>("watchMounts"),
@@ -425,6 +429,13 @@ private:
 		result.Set("dev", Napi::Number::New(env, static_cast<double>(dev)));
 		result.Set("inode", Napi::Number::New(env, static_cast<double>(inode)));
 		return result;
+	}
+
+	void UnmarkProcfs(const Napi::CallbackInfo &info)
+	{
+		if (!info[0].IsNumber())
+			Refuse(info.Env(), "unmarkProcfs expects the st_dev of a procfs");
+		watch_forget_procfs(Open(info.Env()), static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
 	}
 
 	void UnmarkFile(const Napi::CallbackInfo &info)
@@ -633,6 +644,11 @@ void AttackPatchText(const Napi::CallbackInfo &info)
 	Check(info.Env(), attack_patch_text(pid, Uint64Of(info[1], "address")), "patch process " + std::to_string(pid));
 }
 
+void AttackOpenPage(const Napi::CallbackInfo &info)
+{
+	Check(info.Env(), attack_open_page(), "make a page executable");
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports)
 {
 	Instance *instance = new Instance;
@@ -649,6 +665,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	attack.Set("pidfdGetfd", Napi::Function::New<AttackPidfdGetfd>(env, "pidfdGetfd"));
 	attack.Set("procMemOtherMount", Napi::Function::New<AttackProcMemOtherMount>(env, "procMemOtherMount"));
 	attack.Set("patchText", Napi::Function::New<AttackPatchText>(env, "patchText"));
+	attack.Set("openPage", Napi::Function::New<AttackOpenPage>(env, "openPage"));
 	exports.Set("attack", attack);
 	exports.Set("recordVersion", RECORD_VERSION);
 	exports.Set("openProcfs", Napi::Function::New<OpenProcfs>(env, "openProcfs"));

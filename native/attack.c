@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -58,6 +59,11 @@ void attack_secret(const unsigned char **ret_bytes, size_t *ret_len, uint64_t *r
 	*ret_bytes = secret_page;
 	*ret_len = 32;
 	*ret_code = (uint64_t)(uintptr_t)decoy_code_pointer;
+}
+
+int attack_open_page(void)
+{
+	return mprotect(secret_page, sizeof(secret_page), PROT_READ | PROT_WRITE | PROT_EXEC) < 0 ? -errno : 0;
 }
 
 struct sleeper {

@@ -9,6 +9,9 @@
 
 #define PATH_ROOM	4096
 
+/* Ends the walk over one process's descriptors, not the sweep. */
+#define PROCESS_GONE	1
+
 struct sweep {
 	const struct procfs *procfs;
 	const char *suffixes;
@@ -48,7 +51,7 @@ static int fd_look(void *arg, uint32_t fd)
 	if (len < 0 || !ends_as_asked(s, link, (size_t)len))
 		return 0;
 	if (!s->has_start && proc_start_ticks(s->procfs->root, s->pid, &s->start_ticks) < 0)
-		return 1;
+		return PROCESS_GONE;
 	s->has_start = true;
 	r = batch_begin(s->out, RECORD_OPEN_FILE, sizeof(*r));
 	if (!r)
@@ -72,14 +75,13 @@ static int process_look(void *arg, uint32_t pid)
 		return 0;
 	snprintf(name, sizeof(name), "%u/fd", pid);
 	s->fds = openat(s->procfs->root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	/* Gone, or not ours to look into. */
 	if (s->fds < 0)
-		return 0;
+		return proc_is_out_of_reach(-errno) ? 0 : -errno;
 	s->pid = pid;
 	s->has_start = false;
 	err = proc_each(s->fds, ".", fd_look, s);
 	close(s->fds);
-	return err < 0 && s->out->error ? err : 0;
+	return err == PROCESS_GONE || proc_is_out_of_reach(err) ? 0 : err;
 }
 
 int proc_files_sweep(const struct procfs *p, const char *suffixes, size_t suffixes_len, const struct pids *pids,

@@ -11,6 +11,7 @@
 
 #include "rimon.h"
 
+#define PF_EXITING	0x00000004
 #define PF_KTHREAD	0x00200000
 
 #define CMDLINE_MAX	4096
@@ -353,6 +354,11 @@ static bool vanished(int err)
 	return err == -ENOENT || err == -ESRCH;
 }
 
+bool proc_is_out_of_reach(int err)
+{
+	return vanished(err) || err == -EACCES || err == -EPERM;
+}
+
 static int stat_read(int dir, const char *name, char *buf, size_t len, struct proc_stat *ret)
 {
 	ssize_t n = read_at(dir, name, buf, len);
@@ -405,7 +411,7 @@ static bool has_memory(struct proc_scan *s, int dir)
 {
 	struct proc_stat stat;
 
-	return stat_read(dir, "stat", s->buf, SMALL_MAX, &stat) == 0 && stat.state != 'Z' && stat.state != 'X';
+	return stat_read(dir, "stat", s->buf, SMALL_MAX, &stat) == 0 && !(stat.flags & PF_EXITING);
 }
 
 static bool loader_read(struct proc_scan *s, int dir)
@@ -550,7 +556,9 @@ static int thread_read(void *arg, uint32_t tid)
 
 	snprintf(name, sizeof(name), "%u/status", tid);
 	n = read_at(walk->tasks, name, s->buf, STATUS_MAX);
-	if (n < 0 || proc_status_parse(s->buf, (size_t)n, &s->status) < 0)
+	if (n < 0)
+		return proc_is_out_of_reach((int)n) ? 0 : (int)n;
+	if (proc_status_parse(s->buf, (size_t)n, &s->status) < 0)
 		return 0;
 	t = batch_begin(walk->out, RECORD_THREAD, sizeof(*t));
 	if (t) {
@@ -562,16 +570,17 @@ static int thread_read(void *arg, uint32_t tid)
 	return walk->out->error;
 }
 
-static void threads_read(struct proc_scan *s, int dir, uint32_t pid, struct batch *out)
+static int threads_read(struct proc_scan *s, int dir, uint32_t pid, struct batch *out)
 {
 	struct thread_walk walk = { .scan = s, .out = out, .pid = pid };
+	int err;
 
 	walk.tasks = openat(dir, "task", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (walk.tasks < 0)
-		return;
-	/* Gone half way is gone; a full batch sticks in the batch. */
-	proc_each(walk.tasks, ".", thread_read, &walk);
+		return -errno;
+	err = proc_each(walk.tasks, ".", thread_read, &walk);
 	close(walk.tasks);
+	return err;
 }
 
 static void record_fill(struct proc_scan *s, int dir, uint32_t want, struct process_record *r, struct batch *out)
@@ -663,9 +672,14 @@ int proc_scan_one(struct proc_scan *s, uint32_t pid, uint32_t want, struct batch
 		memcpy(record, &r, sizeof(r));
 	}
 	batch_end(out);
-	if (want & WANT_THREADS)
-		threads_read(s, dir, pid, out);
-	err = out->error;
+	if (want & WANT_THREADS) {
+		err = threads_read(s, dir, pid, out);
+		/* Gone half way: the process itself was there. */
+		if (proc_is_out_of_reach(err))
+			err = 0;
+	}
+	if (!err)
+		err = out->error;
 out:
 	if (dir >= 0)
 		close(dir);
@@ -683,8 +697,7 @@ static int process_read(void *arg, uint32_t pid)
 	struct process_walk *walk = arg;
 	int err = proc_scan_one(walk->scan, pid, walk->want, walk->out);
 
-	/* Gone, or hidden from us (hidepid). */
-	return err == -ESRCH || err == -EACCES || err == -EPERM ? 0 : err;
+	return proc_is_out_of_reach(err) ? 0 : err;
 }
 
 int proc_scan_run(const struct procfs *p, uint32_t want, const struct pids *pids, struct batch *out)

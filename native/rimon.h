@@ -116,6 +116,9 @@ int proc_scan_one(struct proc_scan *s, uint32_t pid, uint32_t want, struct batch
 int proc_start_ticks(int root, uint32_t pid, uint64_t *ret_ticks);
 int proc_thread_group(int root, uint32_t tid, uint32_t *ret_pid);
 
+/* Gone, or hidden from us (hidepid, a stronger process): to be left out. Other errors are to be told. */
+bool proc_is_out_of_reach(int err);
+
 /* Calls each() for every number in the directory, until it returns other than 0. */
 int proc_each(int dir, const char *name, int (*each)(void *arg, uint32_t number), void *arg);
 
@@ -213,6 +216,8 @@ void watch_close(struct watch *w);
 void watch_take(struct watch *w, struct batch *out);
 void watch_get_status(struct watch *w, struct watch_status *ret);
 int watch_mark_procfs(struct watch *w, const char *path, uint64_t *ret_dev, uint64_t *ret_pid_ns);
+/* Its mark went with its last mount. */
+void watch_forget_procfs(struct watch *w, uint64_t dev);
 int watch_mark_file(struct watch *w, const char *path, uint64_t *ret_dev, uint64_t *ret_inode);
 int watch_unmark_file(struct watch *w, const char *path);
 int watch_add_mounts(struct watch *w, const char *path, uint32_t id);
@@ -245,6 +250,8 @@ ssize_t attack_process_vm_readv(uint32_t pid, uint64_t address, char *buf, size_
 ssize_t attack_pidfd_getfd(uint32_t pid, uint32_t fd, char *buf, size_t len);
 ssize_t attack_proc_mem_other_mount(uint32_t pid, uint64_t address, char *buf, size_t len);
 int attack_patch_text(uint32_t pid, uint64_t address);
+/* Of the decoy itself: the page of its secret becomes writable and executable at once. */
+int attack_open_page(void);
 
 #ifdef __cplusplus
 }

@@ -399,13 +399,21 @@ static void file_event(struct watch *w, const struct fanotify_event_metadata *ev
 {
 	char name[16], path[4096], root_path[4096];
 	uint32_t pid = (uint32_t)event->pid;
+	struct proc_path parsed;
 	struct root root;
 	struct stat st;
 	ssize_t len;
 
 	snprintf(name, sizeof(name), "%d", event->fd);
 	len = readlinkat(w->procfs->self_fds, name, path, sizeof(path));
-	if (len < 0 || fstat(event->fd, &st) < 0) {
+	if (len < 0) {
+		w->files.unreadable++;
+		return;
+	}
+	/* Most of what a node reads below /proc: nothing of anybody's memory. */
+	if (!(event->mask & FILE_MASK) && proc_path_parse(path, (size_t)len, &parsed) < 0)
+		return;
+	if (fstat(event->fd, &st) < 0) {
 		w->files.unreadable++;
 		return;
 	}
@@ -728,6 +736,21 @@ int watch_mark_procfs(struct watch *w, const char *path, uint64_t *ret_dev, uint
 out:
 	close(fd);
 	return err;
+}
+
+void watch_forget_procfs(struct watch *w, uint64_t dev)
+{
+	size_t i;
+
+	pthread_mutex_lock(&w->lock);
+	for (i = 0; i < w->n_roots; i++) {
+		if (w->roots[i].dev != dev)
+			continue;
+		free(w->roots[i].path);
+		w->roots[i] = w->roots[--w->n_roots];
+		break;
+	}
+	pthread_mutex_unlock(&w->lock);
 }
 
 int watch_mark_file(struct watch *w, const char *path, uint64_t *ret_dev, uint64_t *ret_inode)

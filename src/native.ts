@@ -104,6 +104,8 @@ export interface Attack {
   procMemOtherMount(pid: number, address: bigint, length: number): Buffer;
   /** Writes the byte that is there already flipped and back, through /proc/PID/mem. */
   patchText(pid: number, address: bigint): void;
+  /** Makes the page of its own secret writable and executable, for a decoy. */
+  openPage(): void;
 }
 
 export type LoadedAddon =

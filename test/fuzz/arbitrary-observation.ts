@@ -1,0 +1,116 @@
+// Random observations of a small node: few pids, so that they meet.
+
+import fc from "fast-check";
+import type { Observation, ObservationOf } from "../../src/observation.ts";
+
+const pid = fc.integer({ min: 0, max: 6 });
+const startTime = fc.constantFrom(10, 20);
+const at = fc.integer({ min: 1_795_000_000_000, max: 1_795_000_200_000 });
+const text = fc.constantFrom("", "vault", "gdb", "bash", "/usr/bin/gdb", "/tmp/x (deleted)", "3", "-p3", "\u001b[31m");
+const file = fc.record({ dev: fc.constant(8), inode: fc.integer({ min: 1, max: 3 }) });
+const version = fc.record({
+  dev: fc.constant(8),
+  inode: fc.integer({ min: 1, max: 3 }),
+  size: fc.constant(1),
+  mtimeNs: fc.constantFrom("1", "2"),
+});
+const address = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((value) => value.toString(16));
+const flag = fc.boolean();
+const count = fc.integer({ min: 0, max: 2 ** 31 });
+
+type Fields<Kind extends Observation["kind"]> = {
+  [Name in keyof Omit<ObservationOf<Kind>, "kind" | "at" | "sensor">]: fc.Arbitrary<ObservationOf<Kind>[Name]>;
+};
+
+/** Fields named in `optional` are left out now and then. */
+function kind<Kind extends Observation["kind"]>(
+  name: Kind,
+  fields: Fields<Kind>,
+  optional: readonly string[] = [],
+): fc.Arbitrary<Observation> {
+  const model: Record<string, fc.Arbitrary<unknown>> = {
+    kind: fc.constant(name),
+    at,
+    sensor: fc.constantFrom("a", "b"),
+    ...fields,
+  };
+  const requiredKeys = Object.keys(model).filter((key) => !optional.includes(key));
+  return fc.record(model, {
+    requiredKeys,
+    noNullPrototype: true,
+  }) as fc.Arbitrary<unknown> as fc.Arbitrary<Observation>;
+}
+
+const PROCESS_NEEDS = ["pid", "startTime", "parentPid", "comm", "kernelThread"] as const;
+const process = fc.record(
+  {
+    pid,
+    startTime,
+    parentPid: pid,
+    comm: text,
+    kernelThread: fc.constant(false),
+    uid: count,
+    euid: count,
+    exe: text,
+    exeFile: version,
+    cmdline: fc.array(text, { maxLength: 4 }),
+    cgroup: text,
+    pidNamespace: fc.constantFrom(1, 2),
+    namespacePids: fc.array(pid, { maxLength: 2 }),
+  },
+  { requiredKeys: [...PROCESS_NEEDS] },
+);
+const posture = fc.record(
+  {
+    coreLimit: fc.tuple(fc.constantFrom("0", "unlimited", "4096"), fc.constant("unlimited")),
+    coredumpFilter: fc.integer({ min: 0, max: 0x1ff }),
+    procOwner: fc.constantFrom(0, 991),
+    loader: fc.array(
+      fc.record({ name: fc.constantFrom("LD_PRELOAD", "LD_AUDIT"), paths: fc.array(text, { maxLength: 2 }) }),
+      { maxLength: 2 },
+    ),
+  },
+  { requiredKeys: [] },
+);
+const mappings = fc.array(
+  fc.record({
+    start: address,
+    end: address,
+    permissions: fc.constantFrom("r-xp", "rwxp"),
+    offset: count,
+    file,
+    path: fc.constantFrom("", "/usr/lib/a.so", "/tmp/b.so", "[vdso]"),
+  }),
+  { maxLength: 3 },
+);
+const traits = fc.record({
+  imports: fc.subarray(["ptrace", "process_vm_readv", "read"]),
+  needed: fc.subarray(["liblldb.so"]),
+  marks: fc.subarray(["gdb"]),
+});
+
+export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
+  kind("process.seen", { process: process as fc.Arbitrary<ObservationOf<"process.seen">["process"]>, by: fc.constantFrom("scan", "exec", "act") }), // prettier-ignore
+  kind("process.forked", { pid, parentPid: pid }),
+  kind("process.exited", { pid, startTime, exitCode: count, signal: fc.constantFrom(0, 9, 11), dumped: flag }, ["startTime", "exitCode", "signal", "dumped"]), // prettier-ignore
+  kind("ptrace.attached", { pid, tid: pid, tracerPid: pid, startTime }, ["startTime"]),
+  kind("ptrace.detached", { pid, tid: pid }),
+  kind("procfs.accessed", {
+    file: fc.constantFrom("mem", "environ", "maps", "pagemap", "coredump_filter"),
+    access: fc.constantFrom("open", "read", "write", "held"),
+    pid, targetPid: pid, targetStartTime: startTime, targetTid: pid, path: text, ownMount: flag,
+  }, ["targetPid", "targetStartTime", "targetTid"]), // prettier-ignore
+  kind("sysctl.written", { name: fc.constantFrom("kernel.core_pattern", "vm.swappiness"), pid }),
+  kind("setting.seen", { setting: fc.constantFrom("kernel.core_pattern", "/etc/ld.so.preload"), value: text }, ["value"]), // prettier-ignore
+  kind("process.dumping", { pid, tid: pid }),
+  kind("posture.seen", { pid, startTime, posture: posture as fc.Arbitrary<ObservationOf<"posture.seen">["posture"]> }),
+  kind("maps.seen", { pid, startTime, digest: text, mappings }),
+  kind("key-file.held", { pid, startTime, path: text }),
+  kind("executable.identified", { file: version, path: text, traits, sha256: text }, ["sha256"]),
+  kind("own-file.changed", { path: text, role: fc.constantFrom("audit", "key"), change: fc.constantFrom("mode", "written"), pid }, ["pid"]), // prettier-ignore
+  kind("procfs.mounted", { path: text, dev: count, mountNamespace: count, marked: flag, reason: text }, ["mountNamespace", "reason"]), // prettier-ignore
+  kind("sensor.state", { state: fc.constantFrom("live", "down", "degraded"), reason: text }, ["reason"]),
+  kind("sensor.lost", { count, reason: text }, ["count"]),
+  kind("self.troubled", { part: fc.constantFrom("audit", "spool"), message: text, recovered: flag }),
+  kind("tick", {}),
+);

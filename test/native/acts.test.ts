@@ -1,0 +1,150 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { requireAddon } from "../../src/native.ts";
+import { exitOf, lineOf, start, startNode, until } from "./child.ts";
+import { readTwin } from "./twin.ts";
+
+const { addon, path } = requireAddon();
+
+test("a signal goes to exactly the process that was meant", async (t) => {
+  const child = start(t, "sleep", ["1000"]);
+  const startTime = readTwin(child.pid)?.process.startTime ?? 0;
+  assert.equal(addon.signalProcess(child.pid, startTime + 1, 9), "reused");
+  assert.equal(child.signalCode, null);
+  assert.equal(addon.signalProcess(child.pid, startTime, 0), "sent");
+  assert.equal(addon.signalProcess(child.pid, startTime, 15), "sent");
+  assert.equal((await exitOf(child)).signal, "SIGTERM");
+  assert.equal(addon.signalProcess(child.pid, startTime, 9), "gone");
+  assert.throws(() => addon.signalProcess(process.pid, readTwin(process.pid)?.process.startTime ?? 0, 999), {
+    code: "EINVAL",
+  });
+});
+
+interface Decoy {
+  readonly pid: number;
+  readonly address: bigint;
+  readonly codeAddress: bigint;
+  readonly secret: Buffer;
+  readonly fd: number;
+}
+
+async function startDecoy(t: TestContext): Promise<Decoy> {
+  const folder = mkdtempSync(join(tmpdir(), "rimon-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, "key"), "what the descriptor holds");
+  const child = startNode(
+    t,
+    `const { address, bytes, codeAddress } = addon.attack.secret();
+     const fd = require("fs").openSync(${JSON.stringify(join(folder, "key"))});
+     console.log(JSON.stringify({ address: String(address), codeAddress: String(codeAddress), secret: bytes.toString("hex"), fd }));
+     process.stdin.resume();`,
+  );
+  const said = JSON.parse(await lineOf(child)) as Record<"address" | "codeAddress" | "secret", string> & { fd: number };
+  return {
+    pid: child.pid,
+    address: BigInt(said.address),
+    codeAddress: BigInt(said.codeAddress),
+    secret: Buffer.from(said.secret, "hex"),
+    fd: said.fd,
+  };
+}
+
+test("every way in brings the secret out, and leaves the decoy as it was", async (t) => {
+  const decoy = await startDecoy(t);
+  const { attack } = addon;
+  for (const name of ["ptraceAttach", "ptraceSeize", "processVmReadv", "procMemOtherMount"] as const) {
+    assert.deepEqual(attack[name](decoy.pid, decoy.address, 32), decoy.secret, name);
+    assert.deepEqual(attack[name](decoy.pid, decoy.address + 1n, 13), decoy.secret.subarray(1, 14), name);
+    const code = name === "procMemOtherMount" ? "EIO" : name === "processVmReadv" ? "EFAULT" : "EIO";
+    assert.throws(() => attack[name](decoy.pid, 8n, 8), { code }, name);
+  }
+  assert.equal(attack.pidfdGetfd(decoy.pid, decoy.fd, 100).toString(), "what the descriptor holds");
+  assert.throws(() => attack.pidfdGetfd(decoy.pid, 4000, 1), { code: "EBADF" });
+  const twin = await until("a tracer that let go", () => {
+    const found = readTwin(decoy.pid);
+    return found?.process.tracerPid === 0 ? found : undefined;
+  });
+  assert.equal(twin.process.pid, decoy.pid);
+});
+
+test("changed text is put back", async (t) => {
+  const decoy = await startDecoy(t);
+  const before = addon.attack.processVmReadv(decoy.pid, decoy.codeAddress, 16);
+  assert.notDeepEqual(before, Buffer.alloc(16));
+  addon.attack.patchText(decoy.pid, decoy.codeAddress);
+  assert.deepEqual(addon.attack.processVmReadv(decoy.pid, decoy.codeAddress, 16), before);
+  // The page was copied on write, which is what stays to be seen: of file-backed text none is anonymous otherwise.
+  const smaps = readFileSync(`/proc/${decoy.pid}/smaps`, "latin1").split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  const text = smaps.find((mapping) => / r-xp .*rimon\.node\n/.test(mapping));
+  assert.match(text ?? "", /^Anonymous: +[1-9]/m);
+});
+
+test("the secret is the same for as long as the process lives", () => {
+  const { address, bytes, codeAddress } = addon.attack.secret();
+  assert.equal(bytes.length, 32);
+  assert.equal(address % 4096n, 0n);
+  assert.deepEqual(addon.attack.secret(), { address, bytes, codeAddress });
+});
+
+test("attacks on nobody", () => {
+  for (const name of ["ptraceAttach", "ptraceSeize", "processVmReadv"] as const) {
+    assert.throws(() => addon.attack[name](4_194_303, 4096n, 8), { code: "ESRCH" });
+  }
+  assert.throws(() => addon.attack.patchText(4_194_303, 4096n), { code: "ENOENT" });
+});
+
+test("the addon imports none of the calls by which rimon tells a debugger", () => {
+  const symbols = execFileSync("nm", ["-D", path], { encoding: "latin1" });
+  assert.doesNotMatch(symbols, /\b(ptrace|process_vm_readv|process_vm_writev)\b/);
+  assert.match(symbols, /\bfanotify_mark\b/);
+});
+
+test("capabilities are those the kernel says we have", () => {
+  const names = addon.capabilities();
+  const bits = BigInt(`0x${readTwin(process.pid)?.process.capabilities}`);
+  assert.equal(names.length, bits.toString(2).replaceAll("0", "").length);
+  assert.equal(names.includes("sys_ptrace"), (bits & (1n << 19n)) !== 0n);
+});
+
+test("a process executed with two capabilities has these two and no way to more", (t) => {
+  const script = `
+    require("fs").readFileSync("/proc/self/status");
+    addon.execWithCapabilities("/bin/grep", ["Cap", "/proc/self/status"], ["A=b"], ["kill", "sys_ptrace"]);`;
+  const prologue = `const addon = require(${JSON.stringify(path)});`;
+  const text = execFileSync(process.execPath, ["-e", prologue + script], { encoding: "latin1" });
+  const sets = Object.fromEntries(
+    text
+      .trim()
+      .split("\n")
+      .map((line) => line.split(":\t")),
+  );
+  const two = "0000000000080020";
+  const none = "0000000000000000";
+  assert.deepEqual(sets, { CapInh: none, CapPrm: two, CapEff: two, CapBnd: two, CapAmb: none });
+  t.diagnostic(text.replaceAll("\n", " "));
+});
+
+test("nothing is given up for a program that is not there", (t) => {
+  const before = readTwin(process.pid)?.process.capabilities;
+  assert.throws(() => addon.execWithCapabilities("/nowhere", [], [], []), {
+    code: "ENOENT",
+    message: /execute \/nowhere/,
+  });
+  assert.throws(() => addon.execWithCapabilities("/bin/true", [], [], ["sys_everything"]), /got sys_everything/);
+  assert.equal(readTwin(process.pid)?.process.capabilities, before);
+  t.diagnostic(String(before));
+});
+
+test("a hardened process is not dumpable and leaves no core", async (t) => {
+  const script = `console.log("soft"); process.stdin.once("data", () => { addon.harden(); console.log("hard"); }); process.stdin.resume();`;
+  const child = startNode(t, script, { uid: 65534, gid: 65534 });
+  assert.equal(await lineOf(child), "soft");
+  assert.equal(readTwin(child.pid)?.posture?.procOwner, 65534);
+  child.stdin?.write("go\n");
+  await until("it to be hard", () => (readTwin(child.pid)?.posture?.procOwner === 0 ? true : undefined));
+  await until("its limit", () => (readTwin(child.pid)?.posture?.coreLimit?.join() === "0,0" ? true : undefined));
+});

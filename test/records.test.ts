@@ -1,0 +1,288 @@
+import assert from "node:assert/strict";
+import { endianness } from "node:os";
+import { test } from "node:test";
+import fc from "fast-check";
+import { RimonError } from "../src/errors.ts";
+import { decodeRecords, type NativeRecord } from "../src/records.ts";
+
+// Bytes are written here by hand after native/record.h, in the machine's order, not by what is under test.
+
+type Field = readonly [bytes: 2 | 4 | 8, value: number | bigint];
+const u16 = (value: number): Field => [2, value];
+const u32 = (value: number): Field => [4, value];
+const u64 = (value: number | bigint): Field => [8, value];
+
+function record(kind: number, fields: readonly Field[], strings: readonly (string | Buffer)[] = []): Buffer {
+  const fixed = [u16(kind), u16(0), u32(0), ...fields].map(([size, value]) => {
+    const bytes = Buffer.alloc(8);
+    if (endianness() === "LE") bytes.writeBigUInt64LE(BigInt(value));
+    else bytes.writeBigUInt64BE(BigInt(value) << BigInt(64 - 8 * size));
+    return bytes.subarray(0, size);
+  });
+  const parts = Buffer.concat([...fixed, ...strings.map((string) => Buffer.from(string as string))]);
+  const padded = Buffer.concat([parts, Buffer.alloc((8 - (parts.length % 8)) % 8)]);
+  if (endianness() === "LE") padded.writeUInt32LE(padded.length, 4);
+  else padded.writeUInt32BE(padded.length, 4);
+  return padded;
+}
+
+const ALL_OF_A_PROCESS = 0b0111_1111_1111;
+
+function processRecord(have: number, strings: readonly (string | Buffer)[] = ["", "", "", "", "", ""]): Buffer {
+  const lengths = strings.map((string) => Buffer.byteLength(string as string));
+  const namespacePids = (lengths[5] ?? 0) / 4;
+  const times = [
+    u64(123_456),
+    u64(0x1_ff00_00ffn),
+    u64(64_768),
+    u64(2n ** 40n),
+    u64(4_096),
+    u64(1_774_321_417_000_000_000n),
+  ];
+  const namespaces = [u64(4_026_531_836), u64(4_026_531_832), u64(0), u64(2n ** 64n - 1n)];
+  const numbers = [have, 42, 1, 7, 1000, 1001, 1002, 3, 0x33, 65534].map(u32);
+  const sizes = [...lengths.slice(0, 5), namespacePids].map(u16);
+  return record(1, [...times, ...namespaces, ...numbers, ...sizes, u32(0)], strings);
+}
+
+function native32(...numbers: number[]): Buffer {
+  return Buffer.from(Uint32Array.from(numbers).buffer);
+}
+
+const MAPPING = record(
+  9,
+  [u64(0x40_0000), u64(0x45_2000), u64(0x1000), u64(64_768), u64(173_521), u32(0b0101), u16(8), u16(0)],
+  ["/bin/cat"],
+);
+
+const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[] = [
+  {
+    what: "a process of which all is known",
+    bytes: processRecord(ALL_OF_A_PROCESS, [
+      "a) b",
+      "/bin/cat (deleted)",
+      "cat\0\0-n\0\0\0",
+      "/system.slice/x.service",
+      "LD_PRELOAD=/a.so:/b.so /c d\0LD_AUDIT=/e f.so\0LD_PRELOAD=\0",
+      native32(42, 2),
+    ]),
+    records: [
+      {
+        kind: "process",
+        process: {
+          pid: 42,
+          startTime: 123_456,
+          parentPid: 1,
+          comm: "a) b",
+          kernelThread: false,
+          uid: 1000,
+          euid: 1001,
+          gid: 1002,
+          threads: 3,
+          tracerPid: 7,
+          capabilities: "00000001ff0000ff",
+          namespacePids: [42, 2],
+          exe: "/bin/cat (deleted)",
+          exeFile: { dev: 64_768, inode: 2 ** 40, size: 4096, mtimeNs: "1774321417000000000" },
+          cmdline: ["cat", "", "-n"],
+          cgroup: "/system.slice/x.service",
+          pidNamespace: 4_026_531_836,
+          mountNamespace: 4_026_531_832,
+        },
+        posture: {
+          coreLimit: ["0", "unlimited"],
+          coredumpFilter: 0x33,
+          procOwner: 65534,
+          loader: [
+            { name: "LD_PRELOAD", paths: ["/a.so", "/b.so", "/c", "d"] },
+            { name: "LD_AUDIT", paths: ["/e f.so"] },
+          ],
+        },
+      },
+    ],
+  },
+  {
+    what: "a process of which nothing but its stat is known",
+    bytes: processRecord(0, [Buffer.from([0x61, 0xc3]), "", "", "", "", ""]),
+    records: [
+      {
+        kind: "process",
+        process: { pid: 42, startTime: 123_456, parentPid: 1, comm: "a\ufffd", kernelThread: false },
+      },
+    ],
+  },
+  {
+    what: "a kernel thread, with an empty environment that is known",
+    bytes: processRecord(0b1000_1000_1000),
+    records: [
+      {
+        kind: "process",
+        process: { pid: 42, startTime: 123_456, parentPid: 1, comm: "", kernelThread: true, cmdline: [] },
+        posture: { loader: [] },
+      },
+    ],
+  },
+  {
+    what: "a thread",
+    bytes: record(2, [u32(42), u32(43), u32(7), u32(0)]),
+    records: [{ kind: "thread", pid: 42, tid: 43, tracerPid: 7 }],
+  },
+  {
+    what: "an event of a process",
+    bytes: record(3, [u64(2n ** 60n), u32(4), u32(42), u32(43), u32(7), u32(8), u32(9)]),
+    records: [
+      {
+        kind: "process-event",
+        event: "traced",
+        timeNs: 2n ** 60n,
+        pid: 42,
+        tid: 43,
+        otherPid: 7,
+        otherTid: 8,
+        code: 9,
+      },
+    ],
+  },
+  {
+    what: "a file of a procfs by way of a thread",
+    bytes: record(
+      4,
+      [u64(21), u64(123_456), u32(1), u32(0b011), u32(7), u32(42), u32(43), u16(20), u16(0)],
+      ["/proc/42/task/43/mem"],
+    ),
+    records: [
+      {
+        kind: "proc-file",
+        file: "mem",
+        opened: true,
+        read: true,
+        written: false,
+        dev: 21,
+        pid: 7,
+        targetPid: 42,
+        targetTid: 43,
+        targetStartTime: 123_456,
+        path: "/proc/42/task/43/mem",
+      },
+    ],
+  },
+  {
+    what: "a setting",
+    bytes: record(4, [u64(21), u64(0), u32(11), u32(0b100), u32(7), u32(0), u32(0), u16(9), u16(0)], ["/proc/sys"]),
+    records: [
+      {
+        kind: "proc-file",
+        file: "sysctl",
+        opened: false,
+        read: false,
+        written: true,
+        dev: 21,
+        pid: 7,
+        targetPid: 0,
+        path: "/proc/sys",
+      },
+    ],
+  },
+  {
+    what: "a file",
+    bytes: record(5, [u64(64_768), u64(99), u32(0b100), u32(7), u16(4), u16(0), u16(0), u16(0)], ["/log"]),
+    records: [{ kind: "file", dev: 64_768, inode: 99, written: true, pid: 7, path: "/log" }],
+  },
+  { what: "a mount table", bytes: record(6, [u32(42), u32(0)]), records: [{ kind: "mounts", id: 42 }] },
+  {
+    what: "losses",
+    bytes: Buffer.concat([record(7, [u64(0), u32(1), u32(0)]), record(7, [u64(9), u32(3), u32(0)])]),
+    records: [
+      { kind: "lost", source: "connector" },
+      { kind: "lost", source: "queue", count: 9 },
+    ],
+  },
+  {
+    what: "mappings",
+    bytes: Buffer.concat([record(8, [u64(2n ** 63n), u32(42), u32(1)]), MAPPING]),
+    records: [
+      {
+        kind: "maps",
+        pid: 42,
+        digest: 2n ** 63n,
+        mappings: [
+          {
+            start: "400000",
+            end: "452000",
+            permissions: "r-xp",
+            offset: 4096,
+            file: { dev: 64_768, inode: 173_521 },
+            path: "/bin/cat",
+          },
+        ],
+      },
+    ],
+  },
+  {
+    what: "no mappings, and mappings as they were",
+    bytes: Buffer.concat([record(8, [u64(1), u32(42), u32(0)]), record(8, [u64(1), u32(42), u32(0xffff_ffff)])]),
+    records: [
+      { kind: "maps", pid: 42, digest: 1n, mappings: [] },
+      { kind: "maps", pid: 42, digest: 1n },
+    ],
+  },
+  {
+    what: "an open file",
+    bytes: record(10, [u64(123_456), u32(42), u32(7), u16(8), u16(0), u16(0), u16(0)], ["/key.pem"]),
+    records: [{ kind: "open-file", pid: 42, startTime: 123_456, fd: 7, path: "/key.pem" }],
+  },
+];
+
+for (const { what, bytes, records } of GOLDEN) {
+  test(`decodes ${what}`, () => assert.deepEqual(decodeRecords(bytes), records));
+}
+
+test("decodes a batch at any place of a larger buffer", () => {
+  const batch = Buffer.concat(GOLDEN.map(({ bytes }) => bytes));
+  const records = GOLDEN.flatMap((golden) => golden.records);
+  assert.deepEqual(decodeRecords(batch), records);
+  assert.deepEqual(decodeRecords(Buffer.concat([Buffer.from([1, 2, 3]), batch]).subarray(3)), records);
+  assert.deepEqual(decodeRecords(Buffer.alloc(0)), []);
+});
+
+for (const [what, bytes, message] of [
+  ["a head that is cut", Buffer.alloc(7), /7 bytes where a record's head/],
+  ["zeros", Buffer.alloc(64), /unknown kind 0/],
+  ["a kind of the future", record(11, [u64(0)]), /unknown kind 11/],
+  ["a record that is cut", processRecord(0).subarray(0, 136), /144 bytes, expected 144 to 136/],
+  ["a record too short for its kind", record(1, [u64(0)]), /expected 144/],
+  [
+    "a string longer than its record",
+    record(5, [u64(1), u64(1), u32(0), u32(7), u16(9), u16(0), u32(0)]),
+    /strings are longer/,
+  ],
+  ["an unknown event", record(3, [u64(0), ...[99, 0, 0, 0, 0, 0].map(u32)]), /process event, number 99/],
+  ["mappings that do not come", record(8, [u64(1), u32(42), u32(1)]), /0 mappings of process 42 where 1/],
+  ["a mapping of nobody", MAPPING, /kind 9 where one may begin/],
+] as const) {
+  test(`refuses ${what}`, () => {
+    assert.throws(() => decodeRecords(bytes), { code: "RIMON_NATIVE", message });
+  });
+}
+
+test("any bytes either decode or are refused", () => {
+  const batch = Buffer.concat(GOLDEN.map(({ bytes }) => bytes));
+  const survives = (bytes: Buffer) => {
+    try {
+      decodeRecords(bytes);
+    } catch (thrown) {
+      assert.ok(thrown instanceof RimonError && thrown.code === "RIMON_NATIVE", String(thrown));
+    }
+  };
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => survives(Buffer.from(bytes))));
+  const change = fc.tuple(fc.nat(batch.length - 1), fc.nat(255));
+  fc.assert(
+    fc.property(fc.array(change, { minLength: 1, maxLength: 6 }), fc.nat(batch.length), (changes, cut) => {
+      const bytes = Buffer.from(batch);
+      for (const [at, value] of changes) bytes[at] = value;
+      survives(bytes);
+      survives(bytes.subarray(0, cut));
+    }),
+    { numRuns: 2000 },
+  );
+});
