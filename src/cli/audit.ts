@@ -1,10 +1,12 @@
 // `rimon audit show|verify`: reading the log, and proving that it is whole.
 
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { RimonError, reasonOf } from "../errors.ts";
 import { printable } from "../responders/printable.ts";
 import { readAuditLog, verifyAuditLog } from "../store/audit-verify.ts";
 import { clock } from "./present.ts";
 import { stateDirectory } from "./setup.ts";
-import { join } from "node:path";
 import type { Terminal } from "./terminal.ts";
 
 export function defaultAuditLog(): string {
@@ -18,15 +20,27 @@ export interface ShowOptions {
 }
 
 export async function auditShowCommand(file: string, options: ShowOptions, terminal: Terminal): Promise<number> {
+  let read = 0;
   let shown = 0;
-  for await (const record of readAuditLog(file)) {
+  for await (const record of recordsOf(file)) {
+    read++;
     if (options.type !== undefined && record.type !== options.type) continue;
     if (options.finding !== undefined && !concerns(record.body, options.finding)) continue;
     shown++;
     terminal.write(options.json ? `${JSON.stringify(record)}\n` : `${line(record, terminal)}\n`);
   }
+  if (read === 0 && !existsSync(file)) throw new RimonError("RIMON_USAGE", `there is no audit log at ${file}`);
   if (shown === 0 && !options.json) terminal.write("no record matches\n");
   return 0;
+}
+
+async function* recordsOf(file: string): ReturnType<typeof readAuditLog> {
+  try {
+    yield* readAuditLog(file);
+  } catch (thrown) {
+    if (thrown instanceof RimonError) throw thrown;
+    throw new RimonError("RIMON_USAGE", `the audit log ${file} cannot be read: ${reasonOf(thrown)}`, { cause: thrown });
+  }
 }
 
 function concerns(body: Readonly<Record<string, unknown>>, finding: string): boolean {

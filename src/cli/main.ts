@@ -167,6 +167,13 @@ program
     code = explainCommand(rule, { json: options.json === true }, terminal);
   });
 
+// Whoever reads our output may leave before its end, as head(1) does; anything else that stops the writing is told.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") return;
+  process.stderr.write(`rimon: standard output cannot be written: ${error.message}\n`);
+  process.exitCode = 1;
+});
+
 try {
   await program.parseAsync();
 } catch (thrown) {

@@ -58,8 +58,19 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
     }
   }
 
-  // Before the monitor runs, since this signal opens Node's inspector on whoever has no handler for it.
+  // Before the monitor runs: SIGHUP would end it, and SIGUSR1 opens Node's inspector on whoever has no handler for it.
   let monitor: RunningMonitor | undefined;
+  let reloading: Promise<void> = Promise.resolve();
+  let reloadDue = false;
+  function reloadNow(): void {
+    if (monitor === undefined) {
+      reloadDue = true;
+      return;
+    }
+    const running = monitor;
+    reloading = reloading.then(() => reload(running, options, setup, terminal));
+  }
+  process.on("SIGHUP", reloadNow);
   process.on("SIGUSR1", () =>
     monitor?.trouble("inspector", "somebody sent rimon SIGUSR1, which would open Node's inspector; it was ignored"),
   );
@@ -82,7 +93,7 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
       terminal.style("dim", "no alert sink is configured: findings are shown here and kept in the audit log\n\n"),
     );
   }
-  process.on("SIGHUP", () => void reload(running, options, setup, terminal));
+  if (reloadDue) reloadNow();
   const status = setInterval(() => {
     if (!options.json) terminal.status(presentStatus(running.status(), startedAt, Date.now()));
   }, STATUS_EVERY_MS);
@@ -90,6 +101,9 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
   await ended;
   clearInterval(status);
   terminal.status("");
+  process.removeListener("SIGHUP", reloadNow);
+  process.on("SIGHUP", () => {}); // too late for it, and it must not end us either
+  await reloading;
   await running.stop();
   recorder?.close();
   return 0;

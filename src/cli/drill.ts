@@ -1,0 +1,100 @@
+// rimon drill: the table of what was attacked and what was seen.
+
+import { drillExitCode, runDrill, type DrillOutcome, type DrillResult } from "../drill/drill.ts";
+import { abortOnSignals } from "../drill/signals.ts";
+import { printable } from "../responders/printable.ts";
+import { table, type StyleKind, type Terminal } from "./terminal.ts";
+
+export interface DrillCommandOptions {
+  readonly json: boolean;
+  readonly only?: readonly string[];
+}
+
+const SHOWN: Readonly<Record<DrillOutcome, readonly [StyleKind, string]>> = {
+  seen: ["ok", "✔"],
+  missed: ["bad", "✘"],
+  blind: ["bad", "✘"],
+  refused: ["dim", "–"],
+  "not-run": ["dim", "–"],
+};
+
+/** Runs the drill and prints it; the exit code. */
+export async function drillCommand({ json, only }: DrillCommandOptions, output: Terminal): Promise<number> {
+  const { signal, exitCode, release } = abortOnSignals();
+  try {
+    const { results } = await runDrill({
+      signal,
+      ...(only === undefined ? {} : { only }),
+      onProgress: (doing) => output.status(json ? "" : doing),
+      onResult: (result) => {
+        if (json) output.write(`${JSON.stringify(result)}\n`);
+      },
+    });
+    output.status("");
+    if (!json) output.write(drillTable(results, output) + drillSummary(results, output));
+    return drillExitCode(results);
+  } catch (thrown) {
+    if (!signal.aborted) throw thrown;
+    output.status("");
+    return exitCode();
+  } finally {
+    release();
+  }
+}
+
+/** One row per technique. */
+export function drillTable(results: readonly DrillResult[], { style }: Terminal): string {
+  const head = ["technique", "", "sensor", "after", "suspect", "leaked"].map((cell) => style("bold", cell));
+  const rows = results.map((result) => {
+    const { technique, outcome, sensor, latencyMs, leakedBytes } = result;
+    const [kind, sign] = SHOWN[outcome];
+    return [
+      technique,
+      style(kind, sign),
+      sensor ?? "",
+      latencyMs === null ? "" : latency(latencyMs),
+      suspectOf(result, style),
+      outcome === "refused" || outcome === "not-run"
+        ? ""
+        : leakedBytes === 0
+          ? "0"
+          : style("high", `${leakedBytes} bytes`),
+    ];
+  });
+  return table([head, ...rows]);
+}
+
+/** "14 of 18 techniques seen", and which were not, by reason. */
+export function drillSummary(results: readonly DrillResult[], { style }: Terminal): string {
+  const ran = results.filter(({ outcome }) => outcome !== "not-run" && outcome !== "refused");
+  const seen = ran.filter(({ detected }) => detected);
+  const lines = [style("bold", `${seen.length} of ${ran.length} techniques seen`)];
+  const groups: readonly (readonly [DrillOutcome, StyleKind, string])[] = [
+    ["missed", "bad", "missed"],
+    ["blind", "high", "not seen"],
+    ["refused", "dim", "not possible"],
+    ["not-run", "dim", "not run"],
+  ];
+  for (const [outcome, kind, word] of groups) {
+    const byReason = new Map<string, string[]>();
+    for (const { technique, outcome: own, reason = "", needs } of results) {
+      if (own !== outcome) continue;
+      const why = needs === undefined ? reason : `no sensor sees them without ${needs}`;
+      byReason.set(why, [...(byReason.get(why) ?? []), technique]);
+    }
+    for (const [reason, names] of byReason)
+      lines.push(`${style(kind, word)}: ${names.join(", ")} (${printable(reason)})`);
+  }
+  return `\n${lines.join("\n")}\n`;
+}
+
+function suspectOf({ suspect, attributed, detected }: DrillResult, style: Terminal["style"]): string {
+  if (suspect === null) return detected ? style("dim", "nobody can be named") : "";
+  const name = `${printable(suspect.comm)} (${suspect.pid})`;
+  return attributed === false ? style("bad", `${name}, wrong`) : name;
+}
+
+/** A time between an act and its finding. */
+export function latency(ms: number): string {
+  return ms < 10 ? `${ms.toFixed(1)} ms` : ms < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;
+}

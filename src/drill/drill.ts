@@ -1,0 +1,360 @@
+// Runs techniques against decoys of its own, under a monitor of its own, and says what that monitor saw. Nothing but
+// these children is touched, and neither process nor file is left.
+
+import { realpathSync, rmSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Configuration } from "../configuration.ts";
+import { RimonError, reasonOf } from "../errors.ts";
+import type { Finding, Severity } from "../finding.ts";
+import { requireAddon } from "../native.ts";
+import { startMonitor, type RunningMonitor, type SensorStatus } from "../rimon.ts";
+import { DECOY_NAME } from "./comm.ts";
+import { createRange, type Range } from "./range.ts";
+import { by, NotRun, Refused, type Deed, type Staged, type Technique } from "./technique.ts";
+import { TECHNIQUES } from "./techniques/all.ts";
+
+/**
+ * "missed" should have been seen by a sensor that is live here; "blind" is beyond the sensors that are; "refused" is
+ * what the kernel did not allow; "not-run" is what this node lacks a program for.
+ */
+export type DrillOutcome = "seen" | "missed" | "blind" | "refused" | "not-run";
+
+export interface DrillResult {
+  readonly technique: string;
+  readonly outcome: DrillOutcome;
+  readonly detected: boolean;
+  /** Whether the finding names the attacker; null if there was no finding, or it can name nobody by design. */
+  readonly attributed: boolean | null;
+  readonly sensor: string | null;
+  readonly rule: string | null;
+  readonly severity: Severity | null;
+  readonly suspect: { readonly pid: number; readonly comm: string } | null;
+  /** From right before the act to the finding; of what began before the monitor, from the monitor's start. */
+  readonly latencyMs: number | null;
+  /** How many bytes of the decoy's secret came out. */
+  readonly leakedBytes: number;
+  /** Why it was not seen, or not run. */
+  readonly reason?: string;
+  /** What would see it. */
+  readonly needs?: "eBPF";
+}
+
+export interface DrillReport {
+  readonly results: readonly DrillResult[];
+  /** The sensors at the end of the drill. */
+  readonly sensors: readonly SensorStatus[];
+}
+
+export interface DrillOptions {
+  /** Names of the techniques to run; every one if not given. None: the monitor is started and looked at only. */
+  readonly only?: readonly string[];
+  readonly signal?: AbortSignal;
+  /** Told what is being done. */
+  readonly onProgress?: (doing: string) => void;
+  /** Told every result, in the order of the techniques. */
+  readonly onResult?: (result: DrillResult) => void;
+}
+
+/** How long after an act a finding may come. */
+const WAIT_MS = 3_000;
+const PROTECTED_WITHIN_MS = 5_000;
+/** A fresh address space may grow for three seconds; a pass must have seen it after that. */
+const SETTLED_AFTER_MS = 3_100;
+const SETTLED_WITHIN_MS = 15_000;
+/** Techniques staged at a time, each with up to two processes. */
+const STAGED_AT_ONCE = 4;
+const MAX_ARRIVALS = 10_000;
+
+interface Prepared {
+  readonly technique: Technique;
+  readonly range: Range;
+  readonly staged: Staged | undefined;
+  /** Why it could not be staged. */
+  readonly failure: unknown;
+}
+
+interface Arrival {
+  readonly finding: Finding;
+  readonly at: bigint;
+}
+
+/** Runs the drill; rejects with the signal's reason once everything is cleaned up if it is aborted. */
+export async function runDrill(options: DrillOptions = {}): Promise<DrillReport> {
+  const techniques = choose(options.only);
+  const { signal = new AbortController().signal, onProgress = () => {} } = options;
+  requireAddon();
+  signal.throwIfAborted();
+
+  const root = await mkdtemp(join(realpathSync(tmpdir()), "rimon-drill-"));
+  const configuration = privateConfiguration(join(root, "state"));
+  const ranges = new Set<Range>();
+  const arrivals: Arrival[] = [];
+  const watchers = new Set<() => void>();
+  const results: (DrillResult | undefined)[] = techniques.map(() => undefined);
+  const underWay: Promise<void>[] = [];
+  let told = 0;
+  let startedAt = 0n;
+  let monitor: RunningMonitor | undefined;
+
+  async function prepare(technique: Technique): Promise<Prepared> {
+    const range = createRange({
+      root,
+      name: technique.name,
+      auditLog: configuration.audit.path,
+      monitorStartedAt: () => startedAt,
+    });
+    ranges.add(range);
+    try {
+      return { technique, range, staged: await technique.stage(range), failure: undefined };
+    } catch (thrown) {
+      return { technique, range, staged: undefined, failure: thrown };
+    }
+  }
+
+  async function prepareAll(chosen: readonly Technique[]): Promise<Prepared[]> {
+    const prepared: Prepared[] = [];
+    for (let index = 0; index < chosen.length; index += STAGED_AT_ONCE) {
+      signal.throwIfAborted();
+      prepared.push(...(await Promise.all(chosen.slice(index, index + STAGED_AT_ONCE).map(prepare))));
+    }
+    return prepared;
+  }
+
+  /** Whether it becomes true, asked again at every observation. */
+  function comesTrue(condition: () => boolean, withinMs: number): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const settle = (then: () => void): void => {
+        clearTimeout(timer);
+        watchers.delete(look);
+        signal.removeEventListener("abort", aborted);
+        then();
+      };
+      const look = (): void => {
+        if (condition()) settle(() => resolve(true));
+      };
+      const aborted = (): void => settle(() => reject(signal.reason));
+      const timer = setTimeout(() => settle(() => resolve(condition())), withinMs);
+      watchers.add(look);
+      signal.addEventListener("abort", aborted);
+      if (signal.aborted) aborted();
+      else look();
+    });
+  }
+
+  async function beWatched(running: RunningMonitor, target: number, settled: boolean): Promise<void> {
+    const { state } = running;
+    if (!(await comesTrue(() => state.isProtected(target), PROTECTED_WITHIN_MS))) {
+      throw new NotRun(`rimon did not come to see its own decoy within ${PROTECTED_WITHIN_MS / 1_000} s`);
+    }
+    const hasSettled = (): boolean => {
+      const since = state.find(target)?.maps?.since;
+      return since !== undefined && Date.now() - since > SETTLED_AFTER_MS;
+    };
+    if (settled && !(await comesTrue(hasSettled, SETTLED_WITHIN_MS))) {
+      throw new NotRun("rimon cannot read the address space of its own decoy");
+    }
+  }
+
+  async function run(running: RunningMonitor, index: number, { technique, range, staged, failure }: Prepared) {
+    const finish = async (result: DrillResult): Promise<void> => {
+      await range.end();
+      ranges.delete(range);
+      results[index] = result;
+      for (let next = results[told]; next !== undefined; next = results[told]) {
+        told++;
+        options.onResult?.(next);
+      }
+    };
+    try {
+      if (staged === undefined) throw failure;
+      if (staged.target !== undefined) await beWatched(running, staged.target, technique.settled === true);
+      const deed = await staged.act();
+      const lookedFor = comesTrue(() => firstOf(technique, deed, arrivals) !== undefined, WAIT_MS).then(() =>
+        finish(judge(technique, deed, firstOf(technique, deed, arrivals), running.status().sensors)),
+      );
+      // What nobody is expected to see is waited for while the next one is done.
+      if (liveAmong(technique, running.status().sensors)) await lookedFor;
+      else {
+        lookedFor.catch(() => {});
+        underWay.push(lookedFor);
+      }
+    } catch (thrown) {
+      signal.throwIfAborted();
+      await finish(notDone(technique, thrown));
+    }
+  }
+
+  async function runAll(): Promise<DrillReport> {
+    onProgress("starting the decoys that must be there first");
+    const first = techniques.filter(({ early, settled }) => early === true || settled === true);
+    const prepared = new Map((await prepareAll(first)).map((each) => [each.technique, each]));
+    signal.throwIfAborted();
+
+    onProgress("starting the sensors");
+    startedAt = process.hrtime.bigint();
+    const look = (): void => {
+      for (const watcher of watchers) watcher();
+    };
+    monitor = await startMonitor({
+      configuration,
+      onRecord(record) {
+        if (record.type !== "finding" || record.repeats !== undefined) return;
+        if (arrivals.length < MAX_ARRIVALS) arrivals.push({ finding: record, at: process.hrtime.bigint() });
+        look();
+      },
+      onObservation: look,
+    });
+    for (const [index, technique] of techniques.entries()) {
+      signal.throwIfAborted();
+      onProgress(`${index + 1} of ${techniques.length}: ${technique.name}: ${technique.summary}`);
+      if (!prepared.has(technique)) {
+        const next = techniques.slice(index).filter((each) => !prepared.has(each));
+        for (const each of await prepareAll(next.slice(0, STAGED_AT_ONCE))) prepared.set(each.technique, each);
+      }
+      const ready = prepared.get(technique);
+      if (ready !== undefined) await run(monitor, index, ready);
+    }
+    if (underWay.length > 0) onProgress("waiting for what nobody is expected to see");
+    await Promise.all(underWay);
+    return { results: results.filter((result) => result !== undefined), sensors: monitor.status().sensors };
+  }
+
+  // What waits for an answer of a child is woken by the child's end.
+  const endAll = (): Promise<unknown> => Promise.all([...ranges].map((range) => range.end()));
+  const aborted = (): void => void endAll().catch(() => {});
+  signal.addEventListener("abort", aborted);
+  try {
+    return await runAll();
+  } finally {
+    signal.removeEventListener("abort", aborted);
+    await Promise.allSettled(underWay);
+    await endAll();
+    await monitor?.stop();
+    rmSync(root, { recursive: true, force: true });
+  }
+}
+
+/** The exit code a drill ends with: 0 if nothing was missed, 1 if something was, 3 if nothing could be done. */
+export function drillExitCode(results: readonly DrillResult[]): number {
+  if (results.every(({ outcome }) => outcome === "not-run" || outcome === "refused")) return 3;
+  return results.some(({ outcome }) => outcome === "missed") ? 1 : 0;
+}
+
+function choose(only: readonly string[] | undefined): readonly Technique[] {
+  const unknown = only?.find((name) => !TECHNIQUES.some((technique) => technique.name === name));
+  if (unknown !== undefined) {
+    const names = TECHNIQUES.map(({ name }) => name).join(", ");
+    throw new RimonError("RIMON_USAGE", `there is no technique "${unknown}"; expected one of ${names}`);
+  }
+  return TECHNIQUES.filter(({ name }) => only?.includes(name) ?? true);
+}
+
+function firstOf({ rules }: Technique, deed: Deed, arrivals: readonly Arrival[]): Arrival | undefined {
+  return arrivals.find(({ finding, at }) => at >= deed.at && rules.includes(finding.rule) && deed.concerns(finding));
+}
+
+function isLive({ state }: SensorStatus): boolean {
+  return state === "live" || state === "degraded";
+}
+
+function liveAmong({ expected }: Technique, sensors: readonly SensorStatus[]): boolean {
+  return sensors.some((sensor) => expected.includes(sensor.name) && isLive(sensor));
+}
+
+function judge(
+  technique: Technique,
+  deed: Deed,
+  arrival: Arrival | undefined,
+  sensors: readonly SensorStatus[],
+): DrillResult {
+  const { name, anonymous, expected, needs } = technique;
+  const { attacker, leakedBytes } = deed;
+  if (arrival === undefined) {
+    const missed = liveAmong(technique, sensors);
+    const reason = missed
+      ? `${expected.join(" or ")} should have seen it within ${WAIT_MS / 1_000} s`
+      : whyBlind(technique, sensors);
+    const result = { ...unseen(name, missed ? "missed" : "blind", reason), leakedBytes };
+    return needs === undefined ? result : { ...result, needs };
+  }
+  const { finding, at } = arrival;
+  const { suspect, sensor, rule, severity } = finding;
+  return {
+    technique: name,
+    outcome: "seen",
+    detected: true,
+    attributed: anonymous === true || attacker === undefined ? null : by(attacker)(finding),
+    sensor,
+    rule,
+    severity,
+    suspect: suspect === undefined ? null : { pid: suspect.pid, comm: suspect.comm },
+    latencyMs: Math.round(Number(at - deed.at) / 1e5) / 10,
+    leakedBytes,
+  };
+}
+
+function whyBlind({ expected, blind }: Technique, sensors: readonly SensorStatus[]): string {
+  if (blind !== undefined) return blind;
+  const reasons = sensors
+    .filter(({ name }) => expected.includes(name))
+    .map(({ name, state, reason }) => `${name} is ${state}${reason === undefined ? "" : ` (${reason})`}`);
+  return reasons.join(", ");
+}
+
+function notDone({ name }: Technique, thrown: unknown): DrillResult {
+  if (thrown instanceof Refused) return unseen(name, "refused", `the kernel refused it: ${thrown.message}`);
+  return unseen(name, "not-run", reasonOf(thrown));
+}
+
+function unseen(technique: string, outcome: DrillOutcome, reason: string): DrillResult {
+  return {
+    technique,
+    outcome,
+    detected: false,
+    attributed: null,
+    sensor: null,
+    rule: null,
+    severity: null,
+    suspect: null,
+    latencyMs: null,
+    leakedBytes: 0,
+    reason,
+  };
+}
+
+/** A monitor that tells nobody and does nothing, with its files in a folder that goes away. */
+function privateConfiguration(folder: string): Configuration {
+  const untouched = { enabled: false, cooldownMs: 60_000 };
+  return {
+    environment: "development",
+    mode: "monitor",
+    intervalMs: 1_000,
+    node: hostname(),
+    protect: [{ by: "comm", value: DECOY_NAME }],
+    rules: {},
+    respond: {},
+    exceptions: [],
+    alerts: {
+      clusterAdmins: [],
+      minimumSeverity: "medium",
+      groupMs: 60_000,
+      spool: { directory: join(folder, "spool"), maxAlerts: 100 },
+    },
+    tenants: [],
+    actions: {
+      "rotate-master-key": untouched,
+      "evict-tenant-keks": untouched,
+      "kill-suspect": { enabled: false, scope: [] },
+      capture: { enabled: false, directory: join(folder, "captures"), keep: 1 },
+    },
+    audit: {
+      path: join(folder, "audit.ndjson"),
+      keyFile: join(folder, "audit.key"),
+      rotateBytes: 64 * 1024 * 1024,
+      checkpointEvery: 256,
+    },
+    enforce: [],
+  };
+}

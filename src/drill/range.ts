@@ -1,0 +1,227 @@
+// The ground of one technique: the decoys, attackers and files it uses, all of which end with it.
+
+import { randomBytes } from "node:crypto";
+import {
+  accessSync,
+  constants,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
+import { basename, join } from "node:path";
+import { requireAddon } from "../native.ts";
+import { ATTACKER_NAME, DECOY_NAME } from "./comm.ts";
+import { Helper, programArguments, type HelperOptions } from "./helper.ts";
+import { NotRun } from "./technique.ts";
+
+const TOKEN_NAME = "RIMON_DECOY_TOKEN";
+
+export interface AttackerOrder {
+  readonly act:
+    | "ptrace-attach"
+    | "ptrace-seize"
+    | "process-vm-readv"
+    | "proc-mem-other-mount"
+    | "pidfd-getfd"
+    | "text-patch"
+    | "read-at"
+    | "hold"
+    | "read-held"
+    | "read-file"
+    | "change-mode"
+    | "abort"
+    | "core-pattern-write";
+  readonly pid: number;
+  readonly fd: number;
+  readonly path: string;
+  /** Decimal: JSON has no 64-bit numbers. */
+  readonly address: string;
+  readonly length: number;
+}
+
+interface DecoyTold {
+  readonly pid: number;
+  readonly tid: number;
+  readonly fd: number;
+  readonly address: string;
+  readonly codeAddress: string;
+  readonly length: number;
+  readonly secret: string;
+}
+
+export interface Decoy extends Omit<DecoyTold, "secret"> {
+  /** What lies at `address`. */
+  readonly secret: Buffer;
+  /** What stands in its environment, as text. */
+  readonly token: string;
+  /** Stops it from being dumped. */
+  harden(): Promise<void>;
+  /** Makes it make a page of its data executable. */
+  openPage(): Promise<void>;
+  /** Makes it load a library. */
+  load(path: string): Promise<void>;
+}
+
+export interface Attacker {
+  readonly pid: number;
+  /** Does it; throws Refused if the kernel would not have it. */
+  act(
+    act: AttackerOrder["act"],
+    order?: Partial<AttackerOrder>,
+  ): Promise<{ readonly at: bigint; readonly bytes: Buffer }>;
+}
+
+export interface Tool {
+  readonly pid: number;
+  /** Right before it was started. */
+  readonly at: bigint;
+  readonly exited: Promise<void>;
+}
+
+export interface Range {
+  /** A folder of its own. */
+  readonly folder: string;
+  /** The audit log of the drill's own monitor. */
+  readonly auditLog: string;
+  /** When the drill's monitor was started; 0 before that. */
+  monitorStartedAt(): bigint;
+  decoy(environment?: Readonly<Record<string, string>>): Promise<Decoy>;
+  /** A decoy of one page or two that holds nothing but a token in its environment. */
+  smallDecoy(): { readonly pid: number; readonly token: string };
+  attacker(): Promise<Attacker>;
+  /** Starts a program of the node, with an input that stays open and empty. */
+  tool(path: string, args: readonly string[]): Tool;
+  /** Where a program is, or NotRun. */
+  find(program: string): string;
+  /** Copies a library that node itself has loaded into the folder. */
+  library(): string;
+  /** Copies the addon into the folder: a library that node stays with once it has loaded it. */
+  addon(): string;
+  end(): Promise<void>;
+}
+
+export interface RangeOptions {
+  readonly root: string;
+  readonly name: string;
+  readonly auditLog: string;
+  readonly monitorStartedAt: () => bigint;
+}
+
+export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOptions): Range {
+  const folder = mkdtempSync(join(root, `${name}-`));
+  const helpers: Helper[] = [];
+
+  function start(
+    path: string,
+    args: readonly string[],
+    environment?: Readonly<Record<string, string>>,
+    options?: HelperOptions,
+  ): Helper {
+    const helper = new Helper(path, args, environment, options);
+    helpers.push(helper);
+    return helper;
+  }
+
+  /** A process is called after the file that was executed, so it has its name before its first instruction. */
+  function named(program: string, name: string): string {
+    const directory = mkdtempSync(join(folder, "bin-"));
+    const path = join(directory, name);
+    symlinkSync(program, path);
+    return path;
+  }
+
+  return {
+    folder,
+    auditLog,
+    monitorStartedAt,
+    async decoy(environment = {}) {
+      const token = randomBytes(32).toString("hex");
+      const helper = start(named(process.execPath, DECOY_NAME), [...programArguments("decoy"), folder], {
+        [TOKEN_NAME]: token,
+        ...environment,
+      });
+      const told = await helper.hear<DecoyTold>();
+      return {
+        ...told,
+        secret: Buffer.from(told.secret, "hex"),
+        token,
+        harden: async () => void (await helper.ask({ order: "harden" })),
+        openPage: async () => void (await helper.ask({ order: "open-page" })),
+        load: async (path) => void (await helper.ask({ order: "load", path })),
+      };
+    },
+    smallDecoy() {
+      const token = randomBytes(32).toString("hex");
+      // Ends with its input, as the others do.
+      const { pid } = start(named(realpathSync(this.find("cat")), DECOY_NAME), [], { [TOKEN_NAME]: token });
+      return { pid, token };
+    },
+    async attacker() {
+      const helper = start(named(process.execPath, ATTACKER_NAME), programArguments("attacker"));
+      const { pid } = await helper.hear<{ pid: number }>();
+      return {
+        pid,
+        async act(act, order = {}) {
+          const { at, bytes = "" } = await helper.ask<{ at: string; bytes?: string }>({ act, ...order });
+          return { at: BigInt(at), bytes: Buffer.from(bytes, "hex") };
+        },
+      };
+    },
+    tool(path, args) {
+      const at = process.hrtime.bigint();
+      const helper = start(path, args, {}, { group: true });
+      return { pid: helper.pid, at, exited: helper.exited };
+    },
+    find(program) {
+      for (const directory of (process.env["PATH"] ?? "").split(":")) {
+        const path = join(directory, program);
+        try {
+          accessSync(path, constants.X_OK);
+          return path;
+        } catch {
+          // Elsewhere, or nowhere.
+        }
+      }
+      throw new NotRun(`${program} is not installed`);
+    },
+    library() {
+      const maps = readFileSync("/proc/self/maps", "utf8");
+      const loaded = [...maps.matchAll(/ (\/\S+\.so(?:\.[\d.]+)?)$/gm)].map(([, path]) => path ?? "");
+      // Not the C library or the loader, of which there must be one only. One that needs further libraries makes glibc
+      // 2.36 end the program when it is named by LD_AUDIT.
+      const path = ["libm", "libgcc_s"]
+        .map((stem) => loaded.find((each) => new RegExp(`^${stem}[.-]`).test(basename(each))))
+        .find((each) => each !== undefined);
+      if (path === undefined) throw new NotRun("node has no library loaded that could be preloaded as well");
+      mkdirSync(join(folder, "lib"), { recursive: true });
+      const copy = join(folder, "lib", basename(path));
+      copyFileSync(path, copy);
+      return copy;
+    },
+    addon() {
+      const copy = join(folder, "late.node");
+      copyFileSync(requireAddon().path, copy);
+      return copy;
+    },
+    async end() {
+      await Promise.all(helpers.map((helper) => helper.end()));
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** How many bytes of the secret came out, at the place where it is. */
+export function leaked(secret: Buffer, got: Buffer): number {
+  let same = 0;
+  for (const [index, byte] of secret.entries()) if (got[index] === byte) same++;
+  return same;
+}
+
+/** How many bytes of a token stand in what came out, wherever. */
+export function leakedToken(token: string, got: Buffer): number {
+  return got.includes(token) ? token.length / 2 : 0;
+}

@@ -1,0 +1,59 @@
+// One way to get at a process's keys: how it is staged, how it is done, and who is expected to see it.
+
+import type { Finding } from "../finding.ts";
+import type { Range } from "./range.ts";
+
+export interface Technique {
+  readonly name: string;
+  /** What is done, in a few words. */
+  readonly summary: string;
+  /** The rules any of which says that it was seen. */
+  readonly rules: readonly string[];
+  /** The sensors any of which should see it. Empty: none of today's can. */
+  readonly expected: readonly string[];
+  /** Why no sensor sees it, where `expected` is empty. */
+  readonly blind?: string;
+  /** What would see it. */
+  readonly needs?: "eBPF";
+  /** Whoever sees it cannot tell by whom it was done. */
+  readonly anonymous?: true;
+  /** It has begun when the monitor starts. */
+  readonly early?: true;
+  /** The decoy has to have been watched for a while. */
+  readonly settled?: true;
+  /** Starts the decoy and whoever attacks it, up to the moment before the act. */
+  stage(range: Range): Promise<Staged>;
+}
+
+export interface Staged {
+  /** The decoy's pid, if the decoy must be protected before the act. */
+  readonly target?: number;
+  act(): Promise<Deed>;
+}
+
+export interface Deed {
+  /** CLOCK_MONOTONIC in ns, right before the act. */
+  readonly at: bigint;
+  /** The attacker; undefined where there is none to name. */
+  readonly attacker?: number;
+  readonly leakedBytes: number;
+  /** Whether a finding of one of the rules is about this very act. */
+  concerns(finding: Finding): boolean;
+}
+
+/** The technique cannot be run here, and nothing was done: a program is missing. */
+export class NotRun extends Error {}
+
+/** The kernel did not let the attacker do it. */
+export class Refused extends Error {}
+
+/** Whether the finding's target is this process. */
+export function on(target: number): Deed["concerns"] {
+  return (finding) => finding.target?.pid === target;
+}
+
+/** Whether the finding's suspect is this process or one it started. */
+export function by(attacker: number): Deed["concerns"] {
+  return ({ suspect }) =>
+    suspect !== undefined && (suspect.pid === attacker || (suspect.ancestry ?? []).some(({ pid }) => pid === attacker));
+}

@@ -1,0 +1,20 @@
+import { on, type Technique } from "../technique.ts";
+
+export const ldAudit: Technique = {
+  name: "ld-audit",
+  summary: "the process is started with LD_AUDIT",
+  rules: ["library-preloaded"],
+  expected: ["posture"],
+  anonymous: true,
+  async stage(range) {
+    const library = range.library();
+    return {
+      async act() {
+        const at = process.hrtime.bigint();
+        const { pid } = await range.decoy({ LD_AUDIT: library });
+        const concerns = on(pid);
+        return { at, leakedBytes: 0, concerns: (finding) => concerns(finding) && finding.technique === "ld-audit" };
+      },
+    };
+  },
+};

@@ -1,0 +1,21 @@
+import { on, type Technique } from "../technique.ts";
+
+export const ldPreload: Technique = {
+  name: "ld-preload",
+  summary: "the process is started with LD_PRELOAD",
+  rules: ["library-preloaded"],
+  expected: ["posture"],
+  anonymous: true,
+  async stage(range) {
+    const library = range.library();
+    return {
+      async act() {
+        const at = process.hrtime.bigint();
+        const { pid } = await range.decoy({ LD_PRELOAD: library });
+        const concerns = on(pid);
+        // Not the library's mapping, which any way of loading it makes.
+        return { at, leakedBytes: 0, concerns: (finding) => concerns(finding) && finding.technique === "ld-preload" };
+      },
+    };
+  },
+};

@@ -1,0 +1,23 @@
+import { leaked } from "../range.ts";
+import { on, type Technique } from "../technique.ts";
+
+export const procMemHeld: Technique = {
+  name: "proc-mem-held",
+  summary: "read by a descriptor of /proc/PID/mem opened before rimon started",
+  rules: ["memory-read"],
+  expected: ["descriptors", "fanotify"],
+  early: true,
+  async stage(range) {
+    const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
+    const { pid, address, length, secret } = decoy;
+    await attacker.act("hold", { path: `/proc/${pid}/mem` });
+    return {
+      target: pid,
+      async act() {
+        const { bytes } = await attacker.act("read-held", { address, length });
+        const at = range.monitorStartedAt();
+        return { at, attacker: attacker.pid, leakedBytes: leaked(secret, bytes), concerns: on(pid) };
+      },
+    };
+  },
+};

@@ -1,0 +1,33 @@
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { on, Refused, type Technique } from "../technique.ts";
+
+const ATTACH_MS = 5_000;
+
+export const ptraceHeld: Technique = {
+  name: "ptrace-held",
+  summary: "a tracer (strace -p) that was attached before rimon started",
+  rules: ["ptrace-attach"],
+  expected: ["process-table"],
+  early: true,
+  async stage(range) {
+    const strace = range.find("strace");
+    const { pid } = await range.decoy();
+    const tool = range.tool(strace, ["-f", "-o", "/dev/null", "-p", String(pid)]);
+    let gone = false;
+    void tool.exited.then(() => (gone = true));
+    for (const deadline = Date.now() + ATTACH_MS; tracerOf(pid) !== tool.pid; await sleep(10)) {
+      if (gone || Date.now() > deadline) throw new Refused("strace could not attach");
+    }
+    return {
+      target: pid,
+      async act() {
+        return { at: range.monitorStartedAt(), attacker: tool.pid, leakedBytes: 0, concerns: on(pid) };
+      },
+    };
+  },
+};
+
+function tracerOf(pid: number): number {
+  return Number(/^TracerPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+}

@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { chownSync } from "node:fs";
+import { release } from "node:os";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import type { Advice } from "../../src/drill/advice.ts";
+import type { DiagnosedSensor, DiagnosedTechnique } from "../../src/drill/diagnosis.ts";
+import { TECHNIQUES } from "../../src/drill/techniques/all.ts";
+import { filesLeft, processesNaming } from "../drill/leftovers.ts";
+import { startProgram, type Child } from "../fixtures/child.ts";
+import { temporaryDirectory } from "../fixtures/temporary.ts";
+
+interface Report {
+  readonly version: number;
+  readonly supported: boolean;
+  readonly host: Readonly<Record<string, unknown>>;
+  readonly sensors: readonly DiagnosedSensor[];
+  readonly techniques: readonly DiagnosedTechnique[];
+  readonly advice: readonly Advice[];
+}
+
+const NOBODY = 65_534;
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+
+function startDoctor(args: readonly string[], uid = 0): { child: Child; folder: string } {
+  const folder = temporaryDirectory("doctor");
+  chownSync(folder, uid, uid);
+  const child = startProgram(main, ["doctor", ...args], { env: { TMPDIR: folder, HOME: folder }, uid, gid: uid });
+  return { child, folder };
+}
+
+function reportOf({ lines, stderr }: Child): Report {
+  assert.equal(lines.items.length, 1, stderr);
+  return JSON.parse(lines.items[0] ?? "") as Report;
+}
+
+describe("rimon doctor", { concurrency: 2 }, () => {
+  it("as root every sensor is attached, and what saw the drill is proven", async () => {
+    const { child, folder } = startDoctor(["--json"]);
+    const { code } = await child.exited;
+    const report = reportOf(child);
+    assert.equal(code, 0, child.stderr);
+    assert.equal(report.version, 1);
+    assert.equal(report.supported, true);
+    assert.equal(report.host["kernel"], release());
+    assert.equal(report.host["procConnector"], true);
+
+    const health = new Map(report.sensors.map((sensor) => [sensor.name, sensor]));
+    for (const name of ["proc-connector", "fanotify", "process-table", "descriptors", "posture", "address-space"]) {
+      assert.equal(health.get(name)?.health, "proven", name);
+      assert.ok((health.get(name)?.provenBy.length ?? 0) > 0, name);
+      assert.deepEqual(health.get(name)?.missing, [], name);
+    }
+    assert.equal(health.get("settings")?.health, "attached but not proven");
+
+    assert.deepEqual(
+      report.techniques.map(({ technique }) => technique),
+      TECHNIQUES.map(({ name }) => name),
+    );
+    const readv = report.techniques.find(({ technique }) => technique === "process-vm-readv");
+    assert.deepEqual([readv?.rung, readv?.outcome, readv?.needs], [null, "blind", "eBPF"]);
+    for (const { severity, problem, change, gives } of report.advice) {
+      for (const text of [severity, problem, change, gives]) assert.ok(text.length > 0);
+    }
+    assert.deepEqual(filesLeft(folder), []);
+    assert.deepEqual(processesNaming(folder), []);
+  });
+
+  it("without a drill nothing is called proven", async () => {
+    const { child } = startDoctor(["--json", "--no-drill"]);
+    assert.equal((await child.exited).code, 0, child.stderr);
+    const { sensors, techniques } = reportOf(child);
+    assert.ok(sensors.every(({ health }) => health === "attached but not proven"));
+    assert.ok(techniques.every(({ outcome }) => outcome === "unproven" || outcome === "blind"));
+    assert.equal(techniques.find(({ technique }) => technique === "proc-mem")?.rung, "fanotify");
+  });
+
+  it("an ordinary user is told which capability each sensor lacks", async () => {
+    const { child, folder } = startDoctor(["--json", "--no-drill"], NOBODY);
+    assert.equal((await child.exited).code, 1, child.stderr);
+    const { sensors, advice, host } = reportOf(child);
+    assert.deepEqual(host["capabilities"], []);
+    const of = (name: string) => sensors.find((sensor) => sensor.name === name);
+    assert.equal(of("fanotify")?.health, "unavailable");
+    assert.deepEqual(of("fanotify")?.missing, ["sys_admin"]);
+    assert.ok(of("fanotify")?.blindWithout.includes("proc-mem"));
+    assert.deepEqual(of("address-space")?.missing, ["sys_ptrace"]);
+    // Linux 6.7 opened the process connector to everybody; before that it has to be named.
+    const connector = of("proc-connector");
+    assert.deepEqual(connector?.missing, connector?.health === "unavailable" ? ["net_admin"] : []);
+    for (const capability of ["CAP_SYS_ADMIN", "CAP_SYS_PTRACE"]) {
+      assert.ok(
+        advice.some(({ problem, change }) => problem.includes(capability) && change.includes(capability)),
+        capability,
+      );
+    }
+    assert.deepEqual(filesLeft(folder), []);
+  });
+
+  it("a person reads sensors, techniques and what to change", async () => {
+    const { child } = startDoctor(["--no-drill"]);
+    assert.equal((await child.exited).code, 0, child.stderr);
+    const text = child.lines.items.join("\n");
+    for (const heading of ["node", "sensors", "techniques, and what sees them", "to change"]) {
+      assert.ok(child.lines.items.includes(heading), heading);
+    }
+    assert.match(text, /^ {2}fanotify +attached but not proven +opening, reading/m);
+    assert.match(text, /^ {2}process-vm-readv +blind +no sensor sees process_vm_readv/m);
+    assert.match(text, /^ {2}kernel\.core_pattern +"/m);
+  });
+});
