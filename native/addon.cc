@@ -632,9 +632,9 @@ Napi::Value AttackPidfdGetfd(const Napi::CallbackInfo &info)
 	return AttackRead<uint32_t>(info, "pidfd_getfd", Uint32Of(info[1], "fd"), attack_pidfd_getfd);
 }
 
-Napi::Value AttackProcMemOtherMount(const Napi::CallbackInfo &info)
+Napi::Value AttackProcMemDetachedMount(const Napi::CallbackInfo &info)
 {
-	return AttackRead<uint64_t>(info, "mem of another procfs", Uint64Of(info[1], "address"), attack_proc_mem_other_mount);
+	return AttackRead<uint64_t>(info, "mem of another procfs", Uint64Of(info[1], "address"), attack_proc_mem_detached_mount);
 }
 
 void AttackPatchText(const Napi::CallbackInfo &info)
@@ -663,7 +663,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	attack.Set("ptraceSeize", Napi::Function::New<AttackPtraceSeize>(env, "ptraceSeize"));
 	attack.Set("processVmReadv", Napi::Function::New<AttackProcessVmReadv>(env, "processVmReadv"));
 	attack.Set("pidfdGetfd", Napi::Function::New<AttackPidfdGetfd>(env, "pidfdGetfd"));
-	attack.Set("procMemOtherMount", Napi::Function::New<AttackProcMemOtherMount>(env, "procMemOtherMount"));
+	attack.Set("procMemDetachedMount", Napi::Function::New<AttackProcMemDetachedMount>(env, "procMemDetachedMount"));
 	attack.Set("patchText", Napi::Function::New<AttackPatchText>(env, "patchText"));
 	attack.Set("openPage", Napi::Function::New<AttackOpenPage>(env, "openPage"));
 	exports.Set("attack", attack);

@@ -212,7 +212,7 @@ ssize_t attack_pidfd_getfd(uint32_t pid, uint32_t fd, char *buf, size_t len)
 	return result;
 }
 
-ssize_t attack_proc_mem_other_mount(uint32_t pid, uint64_t address, char *buf, size_t len)
+ssize_t attack_proc_mem_detached_mount(uint32_t pid, uint64_t address, char *buf, size_t len)
 {
 	ssize_t result;
 	char name[32];

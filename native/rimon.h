@@ -248,7 +248,7 @@ ssize_t attack_ptrace_attach(uint32_t pid, uint64_t address, char *buf, size_t l
 ssize_t attack_ptrace_seize(uint32_t pid, uint64_t address, char *buf, size_t len);
 ssize_t attack_process_vm_readv(uint32_t pid, uint64_t address, char *buf, size_t len);
 ssize_t attack_pidfd_getfd(uint32_t pid, uint32_t fd, char *buf, size_t len);
-ssize_t attack_proc_mem_other_mount(uint32_t pid, uint64_t address, char *buf, size_t len);
+ssize_t attack_proc_mem_detached_mount(uint32_t pid, uint64_t address, char *buf, size_t len);
 int attack_patch_text(uint32_t pid, uint64_t address);
 /* Of the decoy itself: the page of its secret becomes writable and executable at once. */
 int attack_open_page(void);

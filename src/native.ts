@@ -101,7 +101,7 @@ export interface Attack {
   /** Duplicates descriptor `fd` of the process; how many bytes of `length` could be read from it. */
   pidfdGetfd(pid: number, fd: number, length: number): Buffer;
   /** Mounts a procfs nobody else sees and reads the process's mem through it. */
-  procMemOtherMount(pid: number, address: bigint, length: number): Buffer;
+  procMemDetachedMount(pid: number, address: bigint, length: number): Buffer;
   /** Writes the byte that is there already flipped and back, through /proc/PID/mem. */
   patchText(pid: number, address: bigint): void;
   /** Makes the page of its own secret writable and executable, for a decoy. */

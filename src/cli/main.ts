@@ -85,6 +85,10 @@ program
 program
   .command("drill")
   .description("attack a decoy that rimon starts itself, one technique after another, and say what was seen")
+  .addHelpText(
+    "after",
+    "\nA rimon that watches this node sees core-pattern-write and debugger-renamed too, and answers as it is configured.",
+  )
   .addOption(new Option("--only <technique>", "run this technique; repeatable").argParser(collect))
   .addOption(jsonOption())
   .action(async (options: Common & { only?: readonly string[] }) => {

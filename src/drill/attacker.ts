@@ -1,6 +1,7 @@
 // Program: does to a process what it is ordered to, one act at a time, and tells what came out of it. It ends with its
 // stdin.
 
+import { execFileSync } from "node:child_process";
 import { chmodSync, closeSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { reasonOf } from "../errors.ts";
@@ -20,7 +21,8 @@ const ACTS: Readonly<Record<AttackerOrder["act"], (order: AttackerOrder) => Buff
   "ptrace-attach": ({ pid, address, length }) => attack.ptraceAttach(pid, BigInt(address), length),
   "ptrace-seize": ({ pid, address, length }) => attack.ptraceSeize(pid, BigInt(address), length),
   "process-vm-readv": ({ pid, address, length }) => attack.processVmReadv(pid, BigInt(address), length),
-  "proc-mem-other-mount": ({ pid, address, length }) => attack.procMemOtherMount(pid, BigInt(address), length),
+  "proc-mem-detached-mount": ({ pid, address, length }) => attack.procMemDetachedMount(pid, BigInt(address), length),
+  "mount-procfs": ({ path }) => void execFileSync("mount", ["-t", "proc", "proc", path]),
   "pidfd-getfd": ({ pid, fd, length }) => attack.pidfdGetfd(pid, fd, length),
   "text-patch": ({ pid, address }) => void attack.patchText(pid, BigInt(address)),
   "read-at": ({ path, address, length }) => {

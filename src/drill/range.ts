@@ -25,7 +25,8 @@ export interface AttackerOrder {
     | "ptrace-attach"
     | "ptrace-seize"
     | "process-vm-readv"
-    | "proc-mem-other-mount"
+    | "proc-mem-detached-mount"
+    | "mount-procfs"
     | "pidfd-getfd"
     | "text-patch"
     | "read-at"
@@ -92,7 +93,8 @@ export interface Range {
   decoy(environment?: Readonly<Record<string, string>>): Promise<Decoy>;
   /** A decoy of one page or two that holds nothing but a token in its environment. */
   smallDecoy(): { readonly pid: number; readonly token: string };
-  attacker(): Promise<Attacker>;
+  /** With mounts of its own, what it mounts ends with it. */
+  attacker(options?: { readonly ownMounts?: boolean }): Promise<Attacker>;
   /** Starts a program of the node, with an input that stays open and empty. */
   tool(path: string, args: readonly string[]): Tool;
   /** Where a program is, or NotRun. */
@@ -160,8 +162,11 @@ export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOpt
       const { pid } = start(named(realpathSync(this.find("cat")), DECOY_NAME), [], { [TOKEN_NAME]: token });
       return { pid, token };
     },
-    async attacker() {
-      const helper = start(named(process.execPath, ATTACKER_NAME), programArguments("attacker"));
+    async attacker({ ownMounts = false } = {}) {
+      const program = [named(process.execPath, ATTACKER_NAME), ...programArguments("attacker")];
+      // unshare(1) becomes the program, so its pid is the attacker's.
+      const [path = "", ...args] = ownMounts ? [this.find("unshare"), "--mount", "--", ...program] : program;
+      const helper = start(path, args);
       const { pid } = await helper.hear<{ pid: number }>();
       return {
         pid,

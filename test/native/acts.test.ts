@@ -56,10 +56,10 @@ async function startDecoy(t: TestContext): Promise<Decoy> {
 test("every way in brings the secret out, and leaves the decoy as it was", async (t) => {
   const decoy = await startDecoy(t);
   const { attack } = addon;
-  for (const name of ["ptraceAttach", "ptraceSeize", "processVmReadv", "procMemOtherMount"] as const) {
+  for (const name of ["ptraceAttach", "ptraceSeize", "processVmReadv", "procMemDetachedMount"] as const) {
     assert.deepEqual(attack[name](decoy.pid, decoy.address, 32), decoy.secret, name);
     assert.deepEqual(attack[name](decoy.pid, decoy.address + 1n, 13), decoy.secret.subarray(1, 14), name);
-    const code = name === "procMemOtherMount" ? "EIO" : name === "processVmReadv" ? "EFAULT" : "EIO";
+    const code = name === "procMemDetachedMount" ? "EIO" : name === "processVmReadv" ? "EFAULT" : "EIO";
     assert.throws(() => attack[name](decoy.pid, 8n, 8), { code }, name);
   }
   assert.equal(attack.pidfdGetfd(decoy.pid, decoy.fd, 100).toString(), "what the descriptor holds");

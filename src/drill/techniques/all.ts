@@ -14,6 +14,7 @@ import { ownFileMode } from "./own-file-mode.ts";
 import { pidfdGetfd } from "./pidfd-getfd.ts";
 import { procMem } from "./proc-mem.ts";
 import { procMemHeld } from "./proc-mem-held.ts";
+import { procMemDetachedMount } from "./proc-mem-detached-mount.ts";
 import { procMemOtherMount } from "./proc-mem-other-mount.ts";
 import { procTaskMem } from "./proc-task-mem.ts";
 import { processVmReadv } from "./process-vm-readv.ts";
@@ -33,6 +34,7 @@ export const TECHNIQUES: readonly Technique[] = [
   procMem,
   procTaskMem,
   procMemOtherMount,
+  procMemDetachedMount,
   processVmReadv,
   pidfdGetfd,
   textPatch,
