@@ -9,9 +9,11 @@ import type { SelfTroubled } from "./observation.ts";
 import { matches } from "./protection.ts";
 import { createResponders, type ResponderOptions } from "./responders/all.ts";
 import { outcomeOf, type Responder } from "./responders/responder.ts";
+import { settledWithin } from "./responders/settled-within.ts";
 import type { State } from "./state.ts";
 import type { AuditLog } from "./store/audit-log.ts";
 import { openSpool, type Spool } from "./store/spool.ts";
+import type { Unfinished } from "./store/unfinished.ts";
 
 /** Verdicts being carried out at once; further ones wait. */
 const AT_ONCE = 16;
@@ -32,6 +34,8 @@ export interface AnsweringOptions {
 
 export interface Answering {
   answer(verdict: Verdict): void;
+  /** Tells what an earlier run did not live to tell; whatever else it may have begun is not done twice. */
+  resume(unfinished: readonly Unfinished[]): Promise<void>;
   /** Lets the sinks and drivers of the old configuration finish, then takes over the new ones. */
   reload(configuration: Configuration): Promise<void>;
   counts(): { readonly waiting: number; readonly refused: number };
@@ -47,9 +51,15 @@ export async function openAnswering(options: AnsweringOptions): Promise<Answerin
   const { audit, now, trouble } = options;
   const waiting: Verdict[] = [];
   const underWay = new Set<Promise<void>>();
+  const failing = new Set<string>();
   let refused = 0;
+  /** Refused since verdicts were last all carried out. */
+  let refusedNow = 0;
   let halted = false;
+  /** The end is near: what waits is logged and told, nothing else is begun. */
+  let hurried = false;
   let equipment = await equip(options.configuration);
+  let changing: Promise<void> = Promise.resolve();
 
   async function equip(configuration: Configuration): Promise<Equipment> {
     const spool = await openSpool({
@@ -73,15 +83,35 @@ export async function openAnswering(options: AnsweringOptions): Promise<Answerin
     return { spool, responders };
   }
 
+  /** Lets what is under way finish; a driver that takes longer than the grace is cut off, and its outcome says so. */
   async function unequip({ spool, responders }: Equipment): Promise<void> {
-    await Promise.all(responders.map((responder) => responder.close?.(CLOSE_GRACE_MS)));
+    const cutOff = (graceMs: number) => Promise.all(responders.map((responder) => responder.close?.(graceMs)));
+    await settledWithin(settle(), CLOSE_GRACE_MS);
+    // At a reload what waits is held back instead.
+    hurried = !halted;
+    await cutOff(0);
+    await settle();
+    await cutOff(CLOSE_GRACE_MS);
     await spool.close(CLOSE_GRACE_MS);
+  }
+
+  async function change(configuration: Configuration): Promise<void> {
+    halted = true;
+    try {
+      // Two spools on one folder would deliver twice: the old one lets go first.
+      await unequip(equipment);
+      equipment = await equip(configuration);
+    } finally {
+      halted = false;
+      proceed();
+    }
   }
 
   function answer(verdict: Verdict): void {
     if (waiting.length >= MAX_WAITING) {
       refused++;
-      if (refused === 1)
+      refusedNow++;
+      if (refusedNow === 1)
         trouble("action", `more than ${MAX_WAITING} verdicts wait to be carried out; further ones are dropped`, false);
       return;
     }
@@ -92,7 +122,7 @@ export async function openAnswering(options: AnsweringOptions): Promise<Answerin
   function proceed(): void {
     while (!halted && underWay.size < AT_ONCE) {
       const verdict = waiting.shift();
-      if (verdict === undefined) return;
+      if (verdict === undefined) return tellCaughtUp();
       const act = carryOut(verdict)
         .catch((thrown: unknown) => trouble("action", `a verdict could not be carried out: ${reasonOf(thrown)}`, false))
         .finally(() => {
@@ -101,6 +131,12 @@ export async function openAnswering(options: AnsweringOptions): Promise<Answerin
         });
       underWay.add(act);
     }
+  }
+
+  function tellCaughtUp(): void {
+    if (refusedNow === 0) return;
+    trouble("action", `verdicts are carried out at once again; ${refusedNow} were dropped meanwhile`, true);
+    refusedNow = 0;
   }
 
   async function carryOut(verdict: Verdict): Promise<void> {
@@ -116,37 +152,61 @@ export async function openAnswering(options: AnsweringOptions): Promise<Answerin
 
   async function respond(responder: Responder, verdict: Verdict): Promise<void> {
     const startedAt = now();
-    const outcome = await responder
-      .respond(verdict)
-      .catch((thrown: unknown) => outcomeOf(verdict, responder.action, startedAt, now(), "failed", reasonOf(thrown)));
-    await audit.append("outcome", outcome);
-    options.onOutcome(outcome);
+    const outcome =
+      hurried && responder.action !== "alert"
+        ? outcomeOf(verdict, responder.action, startedAt, now(), "skipped", "rimon was stopping")
+        : await responder
+            .respond(verdict)
+            .catch((thrown: unknown) =>
+              outcomeOf(verdict, responder.action, startedAt, now(), "failed", reasonOf(thrown)),
+            );
+    await report(outcome);
     // A failed alert is told by the spool that refused it.
-    if (outcome.result === "failed" && outcome.action !== "alert")
-      trouble("action", `${outcome.action} failed: ${outcome.message}`, false);
+    if (outcome.action !== "alert") tellTrouble(outcome);
   }
 
+  async function report(outcome: Outcome): Promise<void> {
+    await audit.append("outcome", outcome);
+    options.onOutcome(outcome);
+  }
+
+  async function finish({ verdict, actions }: Unfinished): Promise<void> {
+    for (const action of actions) {
+      const alert = action === "alert" && equipment.responders.find((each) => each.action === action);
+      if (alert) await respond(alert, verdict);
+      else
+        await report(outcomeOf(verdict, action, now(), now(), "failed", "rimon was ended before it knew the outcome"));
+    }
+  }
+
+  /** Once when an action begins to fail, once when it works again: what is told is a finding, which asks for actions. */
+  function tellTrouble({ action, result, message }: Outcome): void {
+    if (result === "failed" && !failing.has(action)) {
+      failing.add(action);
+      trouble("action", `${action} failed: ${message}`, false);
+    } else if (result === "done" && failing.delete(action)) {
+      trouble("action", `${action} works again: ${message}`, true);
+    }
+  }
+
+  /** Until nothing is under way and, unless halted, nothing waits. */
   async function settle(): Promise<void> {
     while (underWay.size > 0) await Promise.all(underWay);
   }
 
   return {
     answer,
-    async reload(configuration) {
-      halted = true;
-      try {
-        // Two spools on one folder would deliver twice: the old one lets go first.
-        await settle();
-        await unequip(equipment);
-        equipment = await equip(configuration);
-      } finally {
-        halted = false;
-        proceed();
-      }
+    async resume(unfinished) {
+      for (const each of unfinished) await finish(each);
+    },
+    reload(configuration) {
+      const changed = changing.then(() => change(configuration));
+      changing = changed.catch(() => {}); // whoever reloads is told
+      return changed;
     },
     counts: () => ({ waiting: waiting.length + underWay.size, refused }),
     async close() {
-      while (waiting.length > 0 || underWay.size > 0) await settle();
+      await changing;
       await unequip(equipment);
     },
   };

@@ -21,7 +21,7 @@ export const KNOWN_DEBUGGERS: readonly KnownDebugger[] = [
   { name: "ltrace", files: ["ltrace"], marks: ["ltrace version "] },
   { name: "perf", files: ["perf", "perf_*", "perf-*"], marks: ["PERF_BUILDID_DIR"] },
   { name: "bpftrace", files: ["bpftrace"], marks: ["BPFTRACE_MAX_PROBES"] },
-  { name: "rr", files: ["rr"], marks: ["RR_TRACE"] },
+  { name: "rr", files: ["rr"], marks: ["_RR_TRACE_DIR"] },
   { name: "criu", files: ["criu"], marks: ["CRIU_CONFIG_FILE"] },
   { name: "delve", files: ["dlv"], marks: ["github.com/go-delve/delve"] },
   { name: "frida", files: ["frida", "frida-*"] },

@@ -15,6 +15,13 @@ export interface FileId {
   readonly inode: number;
 }
 
+/** A file as it was at one moment: another size or time means that it was written since. */
+export interface FileVersion extends FileId {
+  readonly size: number;
+  /** Nanoseconds since the epoch. */
+  readonly mtimeNs: string;
+}
+
 /** One process as it was read, from one pass over its /proc directory. */
 export interface Process extends ProcessId {
   readonly parentPid: number;
@@ -32,7 +39,7 @@ export interface Process extends ProcessId {
   readonly namespacePids?: readonly number[];
   /** As /proc/PID/exe reads, " (deleted)" included. */
   readonly exe?: string;
-  readonly exeFile?: FileId & { readonly size: number; readonly mtimeNs: string };
+  readonly exeFile?: FileVersion;
   /** Cut at 4 KiB. */
   readonly cmdline?: readonly string[];
   /** The unified path, or the name=systemd one on a node with cgroup v1. */
@@ -173,7 +180,7 @@ export interface KeyFileHeld extends Head<"key-file.held">, ProcessId {
 }
 
 export interface ExecutableIdentified extends Head<"executable.identified"> {
-  readonly file: FileId;
+  readonly file: FileVersion;
   readonly path: string;
   readonly traits: ExecutableTraits;
   /** Hexadecimal; only of files that an exception names by hash. */

@@ -6,6 +6,7 @@ import { RimonError, reasonOf } from "./errors.ts";
 import type { Verdict } from "./finding.ts";
 import { createIdentifiers } from "./identifier.ts";
 import type { Observation } from "./observation.ts";
+import { observationProblem } from "./observation-shape.ts";
 import { ancestorsOf } from "./responders/kill-suspect.ts";
 
 export const RECORDING_VERSION = 1;
@@ -24,12 +25,6 @@ export function recordingHeader(node: string): RecordingHeader {
 
 const MAX_LINE = 4 * 1024 * 1024;
 
-const KINDS: ReadonlySet<string> = new Set<Observation["kind"]>([
-  "process.seen", "process.forked", "process.exited", "ptrace.attached", "ptrace.detached", "procfs.accessed",
-  "sysctl.written", "setting.seen", "process.dumping", "posture.seen", "maps.seen", "key-file.held",
-  "executable.identified", "own-file.changed", "procfs.mounted", "sensor.state", "sensor.lost", "self.troubled", "tick",
-]); // prettier-ignore
-
 /** Yields the verdicts of a recording, line by line; the same recording gives the same verdicts, ids included. */
 export async function* replay(
   lines: AsyncIterable<string>,
@@ -44,26 +39,16 @@ export async function* replay(
     const where = `${file}:${number}`;
     const value = parse(line, where);
     if (analysis === undefined) {
-      const self: Self = isHeader(value)
-        ? { pid: value.pid, ancestors: new Set(value.ancestors) }
-        : { pid: -1, ancestors: new Set() };
+      const header = headerOf(value, where);
+      const self: Self = { pid: header?.pid ?? -1, ancestors: new Set(header?.ancestors) };
       analysis = createAnalysis(
-        isHeader(value) ? { ...configuration, node: value.node } : configuration,
+        { ...configuration, node: header?.node ?? configuration.node },
         self,
         createIdentifiers(() => new Uint8Array(10)),
       );
-      if (isHeader(value)) continue;
+      if (header !== undefined) continue;
     }
-    const observation = observationOf(value, where);
-    try {
-      yield* analysis.absorb(observation);
-    } catch (thrown) {
-      throw new RimonError(
-        "RIMON_USAGE",
-        `${where}: a ${observation.kind} observation lacks what its kind needs: ${reasonOf(thrown)}`,
-        { cause: thrown },
-      );
-    }
+    yield* analysis.absorb(observationOf(value, where));
   }
 }
 
@@ -80,34 +65,25 @@ function parse(line: string, where: string): unknown {
 }
 
 function observationOf(value: unknown, where: string): Observation {
-  if (typeof value !== "object" || value === null)
-    throw new RimonError(
-      "RIMON_USAGE",
-      `${where}: expected an observation, got ${JSON.stringify(value)?.slice(0, 40)}`,
-    );
-  const { kind, at, sensor } = value as Record<string, unknown>;
-  if (typeof kind !== "string" || !KINDS.has(kind))
-    throw new RimonError(
-      "RIMON_USAGE",
-      `${where}: expected the kind of an observation, got ${JSON.stringify(kind)?.slice(0, 40) ?? "none"}`,
-    );
-  if (typeof at !== "number" || !Number.isFinite(at) || Math.abs(at) > 8.64e15)
-    throw new RimonError(
-      "RIMON_USAGE",
-      `${where}: expected "at" in milliseconds since the epoch, got ${JSON.stringify(at) ?? "nothing"}`,
-    );
-  if (typeof sensor !== "string")
-    throw new RimonError(
-      "RIMON_USAGE",
-      `${where}: expected the name of a sensor, got ${JSON.stringify(sensor) ?? "nothing"}`,
-    );
+  const problem = observationProblem(value);
+  if (problem !== undefined) throw new RimonError("RIMON_USAGE", `${where}: ${problem}`);
   return value as Observation;
 }
 
-function isHeader(value: unknown): value is RecordingHeader {
-  if (typeof value !== "object" || value === null) return false;
+/** The header a recording may begin with; undefined if the line is no header at all. */
+function headerOf(value: unknown, where: string): RecordingHeader | undefined {
+  if (typeof value !== "object" || value === null || !("recording" in value)) return undefined;
   const { recording, pid, ancestors, node } = value as Record<string, unknown>;
-  return (
-    recording === RECORDING_VERSION && typeof pid === "number" && typeof node === "string" && Array.isArray(ancestors)
-  );
+  if (recording !== RECORDING_VERSION)
+    throw new RimonError(
+      "RIMON_USAGE",
+      `${where}: expected a recording of version ${RECORDING_VERSION}, got ${JSON.stringify(recording).slice(0, 40)}`,
+    );
+  if (typeof pid !== "number" || typeof node !== "string" || !isNumbers(ancestors))
+    throw new RimonError("RIMON_USAGE", `${where}: expected a header with node, pid and ancestors`);
+  return { recording, pid, ancestors, node };
+}
+
+function isNumbers(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((each) => typeof each === "number");
 }

@@ -19,6 +19,7 @@ import type { OwnFile } from "./sensors/kernel-events.ts";
 import type { Sensor, SensorContext } from "./sensors/sensor.ts";
 import type { State } from "./state.ts";
 import { openAuditLog } from "./store/audit-log.ts";
+import { unfinishedVerdicts } from "./store/unfinished.ts";
 import { VERSION } from "./version.ts";
 
 export interface ProtectedProcess {
@@ -110,6 +111,8 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
   const counts = { observations: 0, findings: 0 };
   const sensorStates = new Map<string, { readonly state: SensorState; readonly reason?: string }>();
   const pending: Observation[] = [];
+  /** Troubles of the start, until there is somebody to judge and answer them. */
+  let early: SelfTroubled[] | undefined = [];
   let sensors: readonly Sensor[] = [];
   let emitting = false;
   let stopping = false;
@@ -130,6 +133,12 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     trouble,
     onVerdict: record,
     onOutcome: record,
+  });
+
+  // Before this run judges anything.
+  const unfinished = await unfinishedVerdicts(configuration.audit.path).catch((thrown: unknown) => {
+    trouble("audit", `what an earlier run did not answer cannot be read from the log: ${reasonOf(thrown)}`);
+    return [];
   });
 
   /** A sensor may emit while it is being told something; that waits its turn. */
@@ -161,8 +170,9 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
   }
 
   function trouble(part: SelfTroubled["part"], message: string, recovered = false): void {
-    // The log opens before anything can judge its trouble: that is told in turn.
-    queueMicrotask(() => emit({ kind: "self.troubled", at: now(), sensor: "rimon", part, message, recovered }));
+    const troubled: SelfTroubled = { kind: "self.troubled", at: now(), sensor: "rimon", part, message, recovered };
+    if (early !== undefined) early.push(troubled);
+    else queueMicrotask(() => emit(troubled));
   }
 
   const procfs = addon.openProcfs();
@@ -191,7 +201,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     const full = sweepAsked;
     sweepAsked = false;
     for (const sensor of sensors) {
-      if (stopping) return;
+      if (stopping || sensors.length === 0) return;
       try {
         await sensor.pass?.(full);
       } catch (thrown) {
@@ -201,13 +211,20 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     emit({ kind: "tick", at: now(), sensor: "rimon" });
   }
 
+  async function sweep(): Promise<void> {
+    sweepAsked = true;
+    passing = passing.then(pass);
+    await passing;
+  }
+
   /** The next pass begins an interval after this one began, or at once if it took longer. */
   function schedule(delayMs: number): void {
     clearTimeout(timer);
     timer = setTimeout(() => {
       const began = now();
       passing = passing.then(pass).then(() => {
-        if (!stopping) schedule(sweepAsked ? 0 : Math.max(0, began + configuration.intervalMs - now()));
+        if (!stopping && sensors.length > 0)
+          schedule(sweepAsked ? 0 : Math.max(0, began + configuration.intervalMs - now()));
       });
     }, delayMs);
   }
@@ -254,25 +271,43 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     };
   }
 
-  async function start(): Promise<void> {
-    if (weakened.length > 0) await audit.append("weakened", { weakened });
-    if (configuration.mode !== "off") {
-      sensors = createSensors(context, configuration, () => ownFiles, { connector: true, files: true });
-      for (const sensor of sensors) {
-        try {
-          await sensor.start();
-        } catch (thrown) {
-          emit({
-            kind: "sensor.state",
-            at: now(),
-            sensor: sensor.name,
-            state: "unavailable",
-            reason: reasonOf(thrown),
-          });
-        }
+  async function startSensors(): Promise<void> {
+    sensors = createSensors(
+      context,
+      () => configuration,
+      () => ownFiles,
+      { connector: true, files: true },
+    );
+    for (const sensor of sensors) {
+      try {
+        await sensor.start();
+      } catch (thrown) {
+        emit({
+          kind: "sensor.state",
+          at: now(),
+          sensor: sensor.name,
+          state: "unavailable",
+          reason: reasonOf(thrown),
+        });
       }
-      schedule(configuration.intervalMs);
     }
+    schedule(configuration.intervalMs);
+  }
+
+  async function stopSensors(): Promise<void> {
+    const started = sensors;
+    sensors = [];
+    clearTimeout(timer);
+    await passing;
+    for (const sensor of started.toReversed()) await sensor.stop();
+  }
+
+  async function start(): Promise<void> {
+    for (const troubled of early ?? []) emit(troubled);
+    early = undefined;
+    if (weakened.length > 0) await audit.append("weakened", { weakened });
+    if (configuration.mode !== "off") await startSensors();
+    await answering.resume(unfinished);
     const ready = status();
     await audit.append("ready", {
       protected: ready.protected,
@@ -298,19 +333,15 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
         interval: configuration.intervalMs,
       });
       if (weakened.length > 0) await audit.append("weakened", { weakened });
-      context.requestSweep();
+      if (configuration.mode === "off") return stopSensors();
+      if (sensors.length === 0) await startSensors();
+      await sweep();
     },
-    async sweep() {
-      sweepAsked = true;
-      passing = passing.then(pass);
-      await passing;
-    },
+    sweep,
     async stop() {
       if (stopping) return;
       stopping = true;
-      clearTimeout(timer);
-      await passing;
-      for (const sensor of sensors.toReversed()) await sensor.stop();
+      await stopSensors();
       await answering.close();
       await audit.close();
       procfs.close();

@@ -4,7 +4,7 @@
 import {
   type ExecutableIdentified,
   type ExecutableTraits,
-  type FileId,
+  type FileVersion,
   type Mapping,
   type MapsSeen,
   type Observation,
@@ -72,8 +72,8 @@ export interface Write {
 /** Says why a process is protected, or undefined. */
 export type Protection = (process: Process, facts: { readonly holdsKeyFile: boolean }) => string | undefined;
 
-export function fileKey(file: FileId): string {
-  return `${file.dev}:${file.inode}`;
+export function fileKey({ dev, inode, size, mtimeNs }: FileVersion): string {
+  return `${dev}:${inode}:${size}:${mtimeNs}`;
 }
 
 export class State {
@@ -165,6 +165,17 @@ export class State {
     return this.#processes.values();
   }
 
+  /** Who runs this file, or did until recently: a tool may be gone before its file is read. */
+  *processesOf(file: FileVersion): Generator<KnownProcess> {
+    const key = fileKey(file);
+    for (const processes of [this.#processes, this.#exited]) {
+      for (const known of processes.values()) {
+        const { exeFile } = known.process;
+        if (exeFile?.inode === file.inode && fileKey(exeFile) === key) yield known;
+      }
+    }
+  }
+
   /** The live process that a pid of another pid namespace means. */
   findInNamespace(pidNamespace: number, pid: number): KnownProcess | undefined {
     for (const known of this.#processes.values()) {
@@ -174,7 +185,7 @@ export class State {
     return undefined;
   }
 
-  executable(file: FileId | undefined): ExecutableKnown | undefined {
+  executable(file: FileVersion | undefined): ExecutableKnown | undefined {
     return file === undefined ? undefined : this.#executables.get(fileKey(file));
   }
 
@@ -187,22 +198,28 @@ export class State {
     return this.#writes.get(name);
   }
 
-  /** Parents of a pid, nearest first, as they were observed: each may be gone by now. */
-  ancestry(pid: number): NonNullable<Actor["ancestry"]> {
+  /** Parents of a process, nearest first, as they were observed: each may be gone by now. */
+  ancestry(pid: number, startTime?: number): NonNullable<Actor["ancestry"]> {
     const chain: { pid: number; startTime?: number; comm: string }[] = [];
     const met = new Set([pid]);
-    let parent = this.find(pid)?.process.parentPid ?? this.#parents.get(pid);
+    let child = this.find(pid, startTime)?.process;
+    let parent = child?.parentPid ?? this.#parents.get(pid);
     while (parent !== undefined && parent > 0 && !met.has(parent) && chain.length < MAX_ANCESTRY) {
       met.add(parent);
-      const known = this.find(parent);
+      const known = this.#notAfter(parent, child?.startTime);
       chain.push(
-        known === undefined
-          ? { pid: parent, comm: "" }
-          : { pid: parent, startTime: known.process.startTime, comm: known.process.comm },
+        known === undefined ? { pid: parent, comm: "" } : { pid: parent, startTime: known.startTime, comm: known.comm },
       );
-      parent = known?.process.parentPid ?? this.#parents.get(parent);
+      child = known;
+      parent = known?.parentPid ?? this.#parents.get(parent);
     }
     return chain;
+  }
+
+  /** The process of this pid that can be a parent: one that began after its child has only taken over the pid. */
+  #notAfter(pid: number, startTime: number | undefined): Process | undefined {
+    const candidates = [this.#processes.get(pid)?.process, this.#exited.get(pid)?.process];
+    return candidates.find((each) => each !== undefined && (startTime === undefined || each.startTime <= startTime));
   }
 
   /** A process as a finding names it. */
@@ -218,18 +235,21 @@ export class State {
       ...(process.uid === undefined ? {} : { uid: process.uid }),
       ...(process.cmdline === undefined ? {} : { cmdline: process.cmdline }),
       ...(process.cgroup === undefined ? {} : { cgroup: process.cgroup }),
-      ancestry: this.ancestry(pid),
+      ancestry: this.ancestry(pid, process.startTime),
     };
   }
 
   #seen({ process, by, at }: ProcessSeen): void {
     const current = this.#processes.get(process.pid);
     const same = current !== undefined && current.process.startTime === process.startTime;
+    const exited = this.#exited.get(process.pid);
+    const left = exited?.process.startTime === process.startTime ? exited.exitedAt : undefined;
+    // Who is named in an act may be a zombie by the time it is read; no further exit would be told of it.
+    if (by === "act" && left !== undefined) return;
     if (by === "scan") {
       // A pass over /proc takes milliseconds: what an event said meanwhile is newer.
       if (same && (current.execAt ?? 0) > at) return;
-      const exited = this.#exited.get(process.pid);
-      if (exited?.process.startTime === process.startTime && (exited.exitedAt ?? 0) >= at) return;
+      if (left !== undefined && left >= at) return;
       if (!same && current !== undefined && current.process.startTime > process.startTime) return;
     }
     if (!same && current !== undefined) this.#gone(process.pid, undefined, at);

@@ -69,7 +69,12 @@ export async function survey(
     resolve: (pidNamespace: number, pid: number) => state.findInNamespace(pidNamespace, pid)?.process,
     isLive: () => false,
   };
-  sensors = createSensors(context, configuration, () => [], { connector: false, files: false });
+  sensors = createSensors(
+    context,
+    () => configuration,
+    () => [],
+    { connector: false, files: false },
+  );
   const polling = sensors.filter(
     ({ pass, name }) => pass !== undefined && name !== "proc-connector" && name !== "fanotify" && name !== "own-files",
   );

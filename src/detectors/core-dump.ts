@@ -100,7 +100,8 @@ function drifted(observation: ObservationOf<"setting.seen">, state: State): Dete
       state,
       observation,
       `${sysctlWord(setting)}-write`,
-      "write",
+      // Not "write": where dumps go from now on must not be counted away as a repeat of the act that was seen first.
+      "change",
       `${setting} was changed from "${known.previous ?? ""}" to "${value ?? ""}"${by === undefined ? "" : ` by ${nameOf(state, by)}`}${destination(value)}`,
     ),
     ...(by === undefined ? {} : { suspect: subjectOf(state, by) }),

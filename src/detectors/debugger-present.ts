@@ -26,12 +26,14 @@ export const debuggerPresent: Detector = {
       return judgeProcess(process, state.executable(process.exeFile), state, observation);
     }
     if (observation.kind !== "executable.identified") return;
-    for (const { process } of state.processes()) {
-      if (process.exeFile?.inode !== observation.file.inode || process.exeFile.dev !== observation.file.dev) continue;
+    let first: ReturnType<Detector["detect"]>;
+    for (const { process } of state.processesOf(observation.file)) {
       const found = judgeProcess(process, state.executable(observation.file), state, observation);
-      if (found !== undefined) return found;
+      // Of several that run it, the one that is about to reach into a protected process is told.
+      if (found?.target !== undefined) return found;
+      first ??= found;
     }
-    return;
+    return first;
   },
 };
 

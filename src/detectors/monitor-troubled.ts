@@ -20,7 +20,8 @@ export const monitorTroubled: Detector = {
       ...(observation.recovered ? { severity: "info" as const } : {}),
       technique: `${observation.part}-trouble`,
       operation: observation.recovered ? "recover" : "fail",
-      subject: observation.part,
+      // Whoever is in trouble tells it once: two troubles of one part are two findings.
+      subject: observation.message,
       message: observation.message,
       evidence: [observation],
     };

@@ -25,7 +25,8 @@ const DT_GNU_HASH = 0x6ffffef5n;
 const SYMBOL_SIZE = 24;
 const MAX_SEGMENTS = 128;
 const MAX_DYNAMIC = 64 * 1024;
-const MAX_SYMBOLS = 65_536;
+const MAX_SYMBOLS = 262_144;
+const MAX_CHAIN = 64 * 1024;
 const MAX_STRINGS = 16 * 1024 * 1024;
 
 interface Segment {
@@ -112,20 +113,15 @@ async function readImports(
   return imports;
 }
 
-/** How many symbols can be undefined: a GNU hash table covers defined ones only and says where those begin. */
+/** How many symbols there are. No table says so, but the hash tables reach to the last one. */
 async function symbolCount(
   values: ReadonlyMap<bigint, bigint>,
   segments: readonly Segment[],
   read: ReadAt,
 ): Promise<number> {
   const gnu = fileOffset(values.get(DT_GNU_HASH), segments);
-  if (gnu !== undefined) {
-    const head = await read(gnu, 16);
-    if (head.length < 16) return 0;
-    const firstDefined = head.readUInt32LE(4);
-    // A table with one empty bucket covers nothing, and its offset says nothing (binutils writes 1).
-    if (firstDefined > 1) return firstDefined;
-  }
+  const hashed = gnu === undefined ? undefined : await gnuHashEnd(gnu, read);
+  if (hashed !== undefined) return hashed;
   const classic = fileOffset(values.get(DT_HASH), segments);
   if (classic !== undefined) {
     const head = await read(classic, 8);
@@ -137,6 +133,27 @@ async function symbolCount(
   return symbols === undefined || strings === undefined || strings <= symbols
     ? 0
     : Number((strings - symbols) / BigInt(SYMBOL_SIZE));
+}
+
+/**
+ * One more than the last symbol of a GNU hash table; undefined if the table is empty. Most undefined symbols stand
+ * before the first one that is hashed, but not all: not those whose address the program takes.
+ */
+async function gnuHashEnd(at: number, read: ReadAt): Promise<number | undefined> {
+  const head = await read(at, 16);
+  if (head.length < 16) return undefined;
+  const bucketCount = head.readUInt32LE(0);
+  const firstHashed = head.readUInt32LE(4);
+  const bucketsAt = at + 16 + head.readUInt32LE(8) * 8;
+  const buckets = await read(bucketsAt, Math.min(bucketCount, MAX_SYMBOLS) * 4);
+  let last = 0;
+  for (let base = 0; base + 4 <= buckets.length; base += 4) last = Math.max(last, buckets.readUInt32LE(base));
+  // An empty table's first symbol says nothing if it is 1, which is what binutils writes.
+  if (last === 0 || last < firstHashed) return firstHashed > 1 ? firstHashed : undefined;
+  const chain = await read(bucketsAt + bucketCount * 4 + (last - firstHashed) * 4, MAX_CHAIN);
+  // The lowest bit marks the end of a chain.
+  for (let base = 0; base + 4 <= chain.length && (chain.readUInt32LE(base) & 1) === 0; base += 4) last++;
+  return last + 1;
 }
 
 function fileOffset(address: bigint | undefined, segments: readonly Segment[]): number | undefined {

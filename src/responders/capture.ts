@@ -19,7 +19,7 @@ const GIVE_UP_MS = 2_000;
 const FILE_BYTES = 4 * 1024 * 1024;
 const EXE_BYTES = 256 * 1024 * 1024;
 const DESCRIPTORS = 16_384;
-/** Captures under way; more are skipped, since a storm would only photograph the same processes again. */
+/** Captures under way; further ones wait for their turn, but no longer than one may take. */
 const AT_ONCE = 4;
 
 const STATUS_LINES =
@@ -64,7 +64,11 @@ export function createCaptureResponder(options: CaptureOptions): Responder {
     if (!options.enabled) return outcome("refused", `set actions.${ACTION}.enabled to true to allow it`);
     if (!isCaptureName(id)) return outcome("refused", "the id of the finding cannot be the name of a folder");
     if (running.has(id)) return outcome("skipped", "a capture for this finding is already under way");
-    if (running.size >= AT_ONCE) return outcome("skipped", `${AT_ONCE} captures are already under way`);
+    // One act of a debugger is several findings: those of another attacker must not go without a capture for it.
+    for (const until = Date.now() + TOTAL_MS; running.size >= AT_ONCE;) {
+      if (await settledWithin(Promise.race(running.values()), until - Date.now())) continue;
+      return outcome("skipped", `${AT_ONCE} captures were under way for ${TOTAL_MS} ms`);
+    }
     const path = join(options.directory, id);
     const work = capture(options, verdict, new Date(startedAt).toISOString(), running);
     running.set(id, work);

@@ -14,13 +14,14 @@ import { createSettings } from "./settings.ts";
 
 export function createSensors(
   context: SensorContext,
-  configuration: Configuration,
+  configuration: () => Pick<Configuration, "exceptions">,
   ownFiles: () => readonly OwnFile[],
   sources: WatchSources,
 ): readonly Sensor[] {
-  const hashed = configuration.exceptions.flatMap(({ suspect }) =>
-    suspect?.exe !== undefined && suspect.sha256 !== undefined ? [suspect.exe] : [],
-  );
+  const hashed = (): string[] =>
+    configuration().exceptions.flatMap(({ suspect }) =>
+      suspect?.exe !== undefined && suspect.sha256 !== undefined ? [suspect.exe] : [],
+    );
   const events = createKernelEvents(context, sources, ownFiles);
   return [
     events.connector,

@@ -1,6 +1,7 @@
 // Descriptors that are already open: memory of protected processes held since before rimon came, and private-key files
 // that tell a process holds keys.
 
+import { readlinkSync, statSync } from "node:fs";
 import { reasonOf } from "../errors.ts";
 import { decodeRecords } from "../records.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
@@ -11,6 +12,8 @@ const KEY_FILES = [".key", ".pem", ".p12", ".pfx", ".jks", ".keystore", "_key", 
 export function createDescriptors(context: SensorContext): Sensor {
   const name = "descriptors";
   const report = createStateReporter(context, name);
+  const ownDev = statSync("/proc").dev;
+  const ownPidNamespace = readlinkSync("/proc/self/ns/pid");
   let told = new Set<string>();
   let last = Number.NEGATIVE_INFINITY;
 
@@ -26,7 +29,7 @@ export function createDescriptors(context: SensorContext): Sensor {
         const key = `${pid}:${startTime}:${fd}:${path}`;
         next.add(key);
         if (told.has(key)) continue;
-        if (path.endsWith("/mem")) reportMemory(at, pid, path);
+        if (path.endsWith("/mem")) reportMemory(at, pid, fd, path);
         else if (!isPublic(path)) context.emit({ kind: "key-file.held", at, sensor: name, pid, startTime, path });
       }
       told = next;
@@ -36,10 +39,23 @@ export function createDescriptors(context: SensorContext): Sensor {
     }
   }
 
-  function reportMemory(at: number, pid: number, path: string): void {
-    const match = /^(.*)\/(\d+)(?:\/task\/(\d+))?\/mem$/.exec(path);
+  function reportMemory(at: number, pid: number, fd: number, path: string): void {
+    const match = /\/(\d+)(?:\/task\/(\d+))?\/mem$/.exec(path);
     if (match === null) return;
-    const ownMount = match[1] === "/proc";
+    let dev: number;
+    let pidNamespace: string;
+    try {
+      // The path alone tells nothing: every mount namespace has its own /proc.
+      dev = statSync(`/proc/${pid}/fd/${fd}`).dev;
+      pidNamespace = readlinkSync(`/proc/${pid}/ns/pid`);
+    } catch {
+      return; // It is closed by now, or its holder gone.
+    }
+    const ownMount = dev === ownDev;
+    const target =
+      ownMount || pidNamespace === ownPidNamespace
+        ? { pid: Number(match[1]) }
+        : context.resolve(Number(/\d+/.exec(pidNamespace)?.[0]), Number(match[1]));
     context.emit({
       kind: "procfs.accessed",
       at,
@@ -47,8 +63,8 @@ export function createDescriptors(context: SensorContext): Sensor {
       file: "mem",
       access: "held",
       pid,
-      ...(ownMount ? { targetPid: Number(match[2]) } : {}),
-      ...(match[3] === undefined ? {} : { targetTid: Number(match[3]) }),
+      ...(target === undefined ? {} : { targetPid: target.pid }),
+      ...(match[2] === undefined ? {} : { targetTid: Number(match[2]) }),
       path,
       ownMount,
     });

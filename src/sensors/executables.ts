@@ -2,11 +2,12 @@
 // exception names one.
 
 import { createHash } from "node:crypto";
+import type { BigIntStats } from "node:fs";
 import { open, stat, type FileHandle } from "node:fs/promises";
 import { reasonOf } from "../errors.ts";
 import { readDynamicView, type DynamicView, type ReadAt } from "../function-map/elf.ts";
 import { KNOWN_DEBUGGERS, REACHING_IMPORTS } from "../known-debuggers.ts";
-import type { ExecutableTraits, FileId, Process } from "../observation.ts";
+import type { ExecutableTraits, FileVersion, Process } from "../observation.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 const MAX_WAITING = 1_024;
@@ -14,11 +15,12 @@ const MAX_KNOWN = 8_192;
 const CHUNK = 1024 * 1024;
 const MAX_SEARCHED = 128 * CHUNK;
 
-/** `hashed` are the executables that exceptions name together with a hash. */
-export function createExecutables(context: SensorContext, hashed: readonly string[]): Sensor {
+/** `hashed` gives the executables that exceptions name together with a hash. */
+export function createExecutables(context: SensorContext, hashed: () => readonly string[]): Sensor {
   const name = "executables";
   const report = createStateReporter(context, name);
-  const known = new Map<string, true>();
+  /** What was identified, and whether with its hash. */
+  const known = new Map<string, boolean>();
   const waiting: Process[] = [];
   let working: Promise<void> = Promise.resolve();
   let idle = true;
@@ -27,24 +29,24 @@ export function createExecutables(context: SensorContext, hashed: readonly strin
 
   /** Hashes the files of exceptions before they run, so that the hash is there when one acts. */
   async function hashNamed(): Promise<void> {
-    for (const path of hashed) {
+    for (const path of hashed()) {
       try {
-        const { dev, ino, size, mtimeNs } = await stat(path, { bigint: true });
-        const file = { dev: Number(dev), inode: Number(ino) };
-        const key = `${file.dev}:${file.inode}:${size}:${mtimeNs}`;
-        if (!known.has(key)) await identify(path, path, file, key);
+        const file = versionOf(await stat(path, { bigint: true }));
+        if (known.get(keyOf(file)) !== true) await identify(path, path);
       } catch (thrown) {
         if ((thrown as NodeJS.ErrnoException).code !== "ENOENT") report("degraded", `${path}: ${reasonOf(thrown)}`);
       }
     }
   }
 
-  async function identify(source: string, path: string, file: FileId, key: string): Promise<void> {
+  async function identify(source: string, path: string): Promise<void> {
     const handle = await open(source, "r");
     try {
+      // Named by what was opened: the file may have been written or replaced since the process was seen.
+      const file = versionOf(await handle.stat({ bigint: true }));
       const traits = await readTraits(handle);
-      const sha256 = hashed.includes(path) ? await hashFile(handle) : undefined;
-      remember(key);
+      const sha256 = hashed().includes(path) ? await hashFile(handle) : undefined;
+      remember(keyOf(file), sha256 !== undefined);
       context.emit({
         kind: "executable.identified",
         at: context.now(),
@@ -59,8 +61,8 @@ export function createExecutables(context: SensorContext, hashed: readonly strin
     }
   }
 
-  function remember(key: string): void {
-    known.set(key, true);
+  function remember(key: string, withHash: boolean): void {
+    known.set(key, withHash);
     for (const oldest of known.keys()) {
       if (known.size <= MAX_KNOWN) break;
       known.delete(oldest);
@@ -73,10 +75,10 @@ export function createExecutables(context: SensorContext, hashed: readonly strin
       if (exe === undefined || exeFile === undefined || known.has(keyOf(exeFile))) continue;
       const path = exe.replace(/ \(deleted\)$/, "");
       try {
-        await identify(`/proc/${process.pid}/exe`, path, exeFile, keyOf(exeFile));
+        await identify(`/proc/${process.pid}/exe`, path);
       } catch {
         // The process is gone; the file is still there in most cases. If neither is, there is nothing to read.
-        await identify(path, path, exeFile, keyOf(exeFile)).catch(() => remember(keyOf(exeFile)));
+        await identify(path, path).catch(() => remember(keyOf(exeFile), false));
       }
     }
     idle = true;
@@ -123,7 +125,11 @@ export function createExecutables(context: SensorContext, hashed: readonly strin
   };
 }
 
-function keyOf({ dev, inode, size, mtimeNs }: NonNullable<Process["exeFile"]>): string {
+function versionOf({ dev, ino, size, mtimeNs }: BigIntStats): FileVersion {
+  return { dev: Number(dev), inode: Number(ino), size: Number(size), mtimeNs: String(mtimeNs) };
+}
+
+function keyOf({ dev, inode, size, mtimeNs }: FileVersion): string {
   return `${dev}:${inode}:${size}:${mtimeNs}`;
 }
 

@@ -9,11 +9,15 @@ import { createStateReporter, type Sensor, type SensorContext } from "./sensor.t
 
 const DETAILS = WANT.status | WANT.exe | WANT.cmdline | WANT.cgroup | WANT.namespaces;
 
+/** A process that moves into another mount namespace tells nobody; it may have a procfs there. */
+const NAMESPACES_EVERY_MS = 5_000;
+
 interface Known {
   readonly startTime: number;
   readonly comm: string;
   readonly parentPid: number;
   readonly exeInode: number | undefined;
+  readonly mountNamespace: number | undefined;
 }
 
 export function createProcessTable(context: SensorContext): Sensor {
@@ -21,13 +25,16 @@ export function createProcessTable(context: SensorContext): Sensor {
   const report = createStateReporter(context, name);
   let known = new Map<number, Known>();
   const tracers = new Map<string, number>();
+  let namespacesAt = Number.NEGATIVE_INFINITY;
 
   async function pass(full: boolean): Promise<void> {
     const at = context.now();
     try {
       // With exec events a name or a start time that changed is all there is to look for; without them the file is.
       const wantTable = context.isLive("proc-connector") && !full ? 0 : WANT.exe;
-      const table = await readProcesses(wantTable);
+      const namespacesDue = full || at - namespacesAt >= NAMESPACES_EVERY_MS;
+      if (namespacesDue) namespacesAt = at;
+      const table = await readProcesses(namespacesDue ? wantTable | WANT.namespaces : wantTable);
       const fresh: number[] = [];
       const next = new Map<number, Known>();
       for (const process of table) {
@@ -37,6 +44,7 @@ export function createProcessTable(context: SensorContext): Sensor {
           comm: process.comm,
           parentPid: process.parentPid,
           exeInode: process.exeFile?.inode ?? before?.exeInode,
+          mountNamespace: process.mountNamespace ?? before?.mountNamespace,
         };
         next.set(process.pid, entry);
         if (full || before === undefined || !isSame(before, entry)) fresh.push(process.pid);
@@ -101,6 +109,7 @@ function isSame(before: Known, now: Known): boolean {
     before.startTime === now.startTime &&
     before.comm === now.comm &&
     before.parentPid === now.parentPid &&
-    before.exeInode === now.exeInode
+    before.exeInode === now.exeInode &&
+    before.mountNamespace === now.mountNamespace
   );
 }

@@ -97,28 +97,32 @@ export function createProcfsMarks(context: SensorContext, watch: Watch, sensor: 
         mountNamespace,
         mounts.map(({ device }) => device),
       );
-      for (const { device, path } of mounts)
-        mark(mountNamespace, device, path, who === "self" ? path : `/proc/${who}/root${path}`);
-      return;
+      const reached = mounts.every(({ device, path }) => mark(mountNamespace, device, path, who));
+      if (reached) return;
+      namespace.pids.delete(pid);
     }
     leave(namespace);
   }
 
-  function mark(mountNamespace: number, device: string, shown: string, path: string): void {
+  /** False if `who`, by whose root the mount is reached, ended or left the namespace meanwhile. */
+  function mark(mountNamespace: number, device: string, shown: string, who: string): boolean {
     seenIn(mountNamespace, device);
-    if (marked.has(device)) return;
+    if (marked.has(device)) return true;
     try {
-      const { dev, pidNamespace } = watch.markProcfs(path);
+      const { dev, pidNamespace } = watch.markProcfs(who === "self" ? shown : `/proc/${who}/root${shown}`);
       const place = { dev, own: dev === ownDev, ownPids: pidNamespace === ownPidNamespace, pidNamespace };
       marked.set(device, place);
       refused.delete(device);
       if (!starting && !place.own) tell(mountNamespace, shown, dev, undefined);
     } catch (thrown) {
+      if (!isIn(mountNamespace, who)) return false;
       const reason = reasonOf(thrown);
-      if (refused.get(device) === reason) return;
-      refused.set(device, `${shown}: ${reason}`);
+      const told = `${shown}: ${reason}`;
+      if (refused.get(device) === told) return true;
+      refused.set(device, told);
       tell(mountNamespace, shown, 0, reason);
     }
+    return true;
   }
 
   function tell(mountNamespace: number, path: string, dev: number, reason: string | undefined): void {
@@ -198,6 +202,14 @@ export function createProcfsMarks(context: SensorContext, watch: Watch, sensor: 
       await work;
     },
   };
+}
+
+function isIn(mountNamespace: number, who: string): boolean {
+  try {
+    return namespaceOf(who, "mnt") === mountNamespace;
+  } catch {
+    return false;
+  }
 }
 
 function namespaceOf(pid: string, kind: "mnt" | "pid"): number | undefined {

@@ -46,7 +46,7 @@ export interface Outbox {
 export interface Spool {
   /** Opens the outbox of a sink and goes on delivering what waits in it. */
   outbox(name: string, deliver: Deliver, options?: OutboxOptions): Outbox;
-  /** Stops delivering; what is in flight gets `graceMs`. What waits on disk is delivered after the next start. */
+  /** Delivers to sinks that take alerts for at most `graceMs` more. What waits then is delivered after the next start. */
   close(graceMs: number): Promise<void>;
 }
 
@@ -111,6 +111,7 @@ class DiskOutbox implements Outbox {
   /** Disk work, one after the other. */
   #disk: Promise<unknown>;
   #stopping = false;
+  #graceOver = false;
   #inFlight: AbortController | undefined;
   /** Ends the pause the worker is in. */
   #wake: (() => void) | undefined;
@@ -161,7 +162,10 @@ class DiskOutbox implements Outbox {
   async #close(graceMs: number): Promise<void> {
     this.#stopping = true;
     this.#wake?.();
-    const grace = setTimeout(() => this.#inFlight?.abort(new Error("rimon is stopping")), graceMs);
+    const grace = setTimeout(() => {
+      this.#graceOver = true;
+      this.#inFlight?.abort(new Error("rimon is stopping"));
+    }, graceMs);
     await this.#worker;
     clearTimeout(grace);
     await (this.#disk = this.#disk.then(() => this.#writeHeld()));
@@ -260,9 +264,9 @@ class DiskOutbox implements Outbox {
     );
   }
 
-  /** Delivers the oldest until stopped. */
+  /** Delivers the oldest until stopped, and then what a sink that takes alerts can be given in the grace. */
   async #work(): Promise<void> {
-    while (!this.#stopping) {
+    while (!this.#stopping || (this.#queue.length > 0 && this.#failures === 0 && !this.#graceOver)) {
       const [oldest] = this.#queue;
       if (oldest === undefined) {
         await this.#pause();
@@ -279,6 +283,7 @@ class DiskOutbox implements Outbox {
         await this.#remove(oldest);
         continue;
       }
+      if (this.#stopping) return;
       this.#failed(refusal);
       this.#disk = this.#disk.then(() => this.#writeHeld());
       await this.#pause(this.#backoffMs());
@@ -306,7 +311,6 @@ class DiskOutbox implements Outbox {
   }
 
   #failed(reason: string): void {
-    if (this.#stopping) return;
     this.#failures += 1;
     this.#failingSince ??= this.#now();
     if (this.#failures !== 2) return;

@@ -1,11 +1,14 @@
-/* Mounts a procfs that nobody else sees, in a mount namespace of its own, and reads PID/mem through it. */
+/*
+ * Mounts a procfs that nobody else sees, in a mount namespace of its own, and
+ * reads PID/mem through it, WAIT_MS after the mount.
+ */
 #include "attack.h"
 #include <sched.h>
 #include <sys/mount.h>
 
 int main(int argc, char **argv)
 {
-	struct attack a = parse_attack(argc, argv, "othermount PID ADDRESS LENGTH");
+	struct attack a = parse_attack(argc, argv, "othermount PID ADDRESS LENGTH [WAIT_MS]");
 	char directory[] = "/tmp/rimon-test-othermount-XXXXXX";
 	char path[128];
 	long long at = now_ns();
@@ -22,6 +25,7 @@ int main(int argc, char **argv)
 		report_failure(at, "mount");
 		goto out;
 	}
+	hold_ms(argc > 4 ? atol(argv[4]) : 0);
 	snprintf(path, sizeof(path), "%s/%d/mem", directory, a.pid);
 	at = now_ns();
 	fd = open(path, O_RDONLY | O_CLOEXEC);

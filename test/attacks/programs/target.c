@@ -6,7 +6,7 @@
  *	fork [N]	children that sleep until it dies
  *	thread		one more sleeping thread
  *	map PATH	maps a file executable
- *	mprotect	makes a page of its own writable memory executable too
+ *	mprotect [rx]	makes a page of its own writable memory executable, too or instead
  *	dlopen PATH
  *	open PATH	opens a file for reading and keeps it open
  *	dumpable 0|1
@@ -131,11 +131,11 @@ static void do_map(const char *path)
 	close(fd);
 }
 
-static void do_mprotect(void)
+static void do_mprotect(int protection)
 {
 	void *address = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (address == MAP_FAILED || mprotect(address, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) < 0)
+	if (address == MAP_FAILED || mprotect(address, PAGE, protection) < 0)
 		answer_failure("mprotect");
 	else
 		printf("{\"ok\":true,\"address\":\"%p\"}\n", address);
@@ -184,7 +184,7 @@ static void obey(char *line, char **argv)
 		else
 			printf("{\"ok\":true,\"tid\":%d}\n", n);
 	} else if (!strcmp(word, "mprotect")) {
-		do_mprotect();
+		do_mprotect(first && !strcmp(first, "rx") ? PROT_READ | PROT_EXEC : PROT_READ | PROT_WRITE | PROT_EXEC);
 	} else if (!strcmp(word, "exec")) {
 		execv(argv[0], argv);
 		answer_failure("execv");

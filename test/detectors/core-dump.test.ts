@@ -1,0 +1,200 @@
+import { coreDump } from "../../src/detectors/core-dump.ts";
+import {
+  accessed,
+  aProcess,
+  AT,
+  dumping,
+  executable,
+  exited,
+  posture,
+  seen,
+  setting,
+  written,
+} from "./observations.ts";
+import { check } from "./table.ts";
+
+const VAULT = seen(aProcess(41, { uid: 991, euid: 991 }));
+const EVE = seen(aProcess(93, { comm: "sh", uid: 0, ...executable("/usr/bin/dash", 4) }));
+const PATTERN = "kernel.core_pattern";
+
+check(coreDump, [
+  {
+    when: "a core-dumping signal, nothing known of core_pattern",
+    observed: [VAULT, dumping(41)],
+    says: "critical: vault (41, uid 991) got a signal that dumps core; where the dump goes is not known",
+    technique: "core-dump",
+    target: 41,
+  },
+  {
+    when: "core_pattern is a pipe, which RLIMIT_CORE does not stop",
+    observed: [VAULT, setting(PATTERN, "|/usr/bin/save %p"), posture(41, { coreLimit: ["0", "0"] }), dumping(41)],
+    says: "critical: vault (41, uid 991) got a signal that dumps core; core_pattern hands it to |/usr/bin/save %p",
+    target: 41,
+  },
+  {
+    when: "core_pattern is a socket",
+    observed: [VAULT, setting(PATTERN, "@/run/cores.sock"), dumping(41)],
+    says: "critical: vault (41, uid 991) got a signal that dumps core; core_pattern hands it to @/run/cores.sock",
+    target: 41,
+  },
+  {
+    when: "a file would be written, but RLIMIT_CORE is 0",
+    observed: [VAULT, setting(PATTERN, "core"), posture(41, { coreLimit: ["0", "unlimited"] }), dumping(41)],
+    says: "critical: vault (41, uid 991) got a signal that dumps core; RLIMIT_CORE is 0, so no file is written",
+    target: 41,
+  },
+  {
+    when: "a file is written",
+    observed: [VAULT, setting(PATTERN, "core"), dumping(41)],
+    says: 'critical: vault (41, uid 991) got a signal that dumps core; core_pattern writes it to "core"',
+    target: 41,
+  },
+  { when: "a process that nobody protects", observed: [EVE, dumping(93)], says: undefined },
+  { when: "a process that nobody knows", observed: [dumping(93)], says: undefined },
+  {
+    when: "ended by SIGSEGV with a dump",
+    observed: [VAULT, exited(41, { signal: 11, dumped: true, exitCode: 0 })],
+    says: "critical: vault (41, uid 991) was ended by SIGSEGV and its memory was dumped",
+    technique: "core-dump",
+    target: 41,
+  },
+  {
+    when: "ended by SIGABRT, no dump",
+    observed: [VAULT, exited(41, { signal: 6, dumped: false })],
+    says: "critical: vault (41, uid 991) was ended by SIGABRT and no dump was written",
+    target: 41,
+  },
+  { when: "ended by SIGTERM", observed: [VAULT, exited(41, { signal: 15, dumped: false })], says: undefined },
+  { when: "ended by itself", observed: [VAULT, exited(41, { signal: 0, exitCode: 3 })], says: undefined },
+  { when: "how it ended is not known", observed: [VAULT, exited(41)], says: undefined },
+  {
+    when: "core_pattern was written",
+    observed: [EVE, written(PATTERN, 93)],
+    says: "critical: sh (93, root) wrote kernel.core_pattern",
+    technique: "core-pattern-write",
+    suspect: 93,
+    everyTenant: true,
+  },
+  {
+    when: "suid_dumpable was written by nobody known",
+    observed: [written("fs.suid_dumpable", 93)],
+    says: "critical: process 93 (gone before it could be read) wrote fs.suid_dumpable",
+    technique: "suid-dumpable-write",
+    suspect: 93,
+    everyTenant: true,
+  },
+  { when: "another sysctl was written", observed: [EVE, written("vm.swappiness", 93)], says: undefined },
+  { when: "the first reading of core_pattern", observed: [setting(PATTERN, "|/bin/evil")], says: undefined },
+  { when: "the same value again", observed: [setting(PATTERN, "core"), setting(PATTERN, "core")], says: undefined },
+  {
+    when: "another value, and who wrote it",
+    observed: [EVE, setting(PATTERN, "core"), written(PATTERN, 93, AT), setting(PATTERN, "|/tmp/x", AT + 500)],
+    says: 'critical: kernel.core_pattern was changed from "core" to "|/tmp/x" by sh (93, root): dumps go to a program',
+    technique: "core-pattern-write",
+    suspect: 93,
+    everyTenant: true,
+  },
+  {
+    when: "another value, and the only writer known wrote long before",
+    observed: [setting(PATTERN, "core"), written(PATTERN, 93, AT - 10_000), setting(PATTERN, "@/run/x")],
+    says: 'critical: kernel.core_pattern was changed from "core" to "@/run/x": dumps go to a socket',
+    everyTenant: true,
+  },
+  {
+    when: "a value that is not there any more",
+    observed: [setting("fs.suid_dumpable", "0"), setting("fs.suid_dumpable", undefined)],
+    says: 'critical: fs.suid_dumpable was changed from "0" to ""',
+    technique: "suid-dumpable-write",
+    everyTenant: true,
+  },
+  {
+    when: "another setting changed",
+    observed: [setting("kernel.yama.ptrace_scope", "1"), setting("kernel.yama.ptrace_scope", "0")],
+    says: undefined,
+  },
+  {
+    when: "RLIMIT_CORE was raised",
+    observed: [VAULT, posture(41, { coreLimit: ["0", "0"] }), posture(41, { coreLimit: ["unlimited", "unlimited"] })],
+    says: "critical: RLIMIT_CORE of vault (41, uid 991) was raised from 0 to unlimited",
+    technique: "rlimit-core",
+    target: 41,
+  },
+  {
+    when: "RLIMIT_CORE was raised by a number",
+    observed: [VAULT, posture(41, { coreLimit: ["9", "9"] }), posture(41, { coreLimit: ["10", "10"] })],
+    says: "critical: RLIMIT_CORE of vault (41, uid 991) was raised from 9 to 10",
+    target: 41,
+  },
+  {
+    when: "RLIMIT_CORE was lowered",
+    observed: [VAULT, posture(41, { coreLimit: ["unlimited", "0"] }), posture(41, { coreLimit: ["10", "0"] })],
+    says: undefined,
+  },
+  {
+    when: "RLIMIT_CORE was not known before",
+    observed: [VAULT, posture(41, {}), posture(41, { coreLimit: ["unlimited", "unlimited"] })],
+    says: undefined,
+  },
+  {
+    when: "coredump_filter was widened",
+    observed: [VAULT, posture(41, { coredumpFilter: 0 }), posture(41, { coredumpFilter: 0x33 })],
+    says: "critical: coredump_filter of vault (41, uid 991) was widened from 0x0 to 0x33",
+    technique: "coredump-filter",
+    target: 41,
+  },
+  {
+    when: "coredump_filter was narrowed",
+    observed: [VAULT, posture(41, { coredumpFilter: 0x33 }), posture(41, { coredumpFilter: 0x31 })],
+    says: undefined,
+  },
+  {
+    when: "it became dumpable",
+    observed: [VAULT, posture(41, { procOwner: 0 }), posture(41, { procOwner: 991 })],
+    says: "critical: vault (41, uid 991) became dumpable",
+    technique: "dumpable",
+    target: 41,
+  },
+  {
+    when: "root's own, of which nothing can be told",
+    observed: [seen(aProcess(41)), posture(41, { procOwner: 0 }), posture(41, { procOwner: 0 })],
+    says: undefined,
+  },
+  {
+    when: "the owner was not known before",
+    observed: [VAULT, posture(41, {}), posture(41, { procOwner: 991 })],
+    says: undefined,
+  },
+  {
+    when: "an exec in between: the new program's posture is compared with nothing",
+    observed: [
+      VAULT,
+      posture(41, { coredumpFilter: 0 }),
+      seen(aProcess(41, { uid: 991, euid: 991 }), { by: "exec" }),
+      posture(41, { coredumpFilter: 0x33 }),
+    ],
+    says: undefined,
+  },
+  {
+    when: "another process writes its coredump_filter",
+    observed: [VAULT, EVE, accessed("coredump_filter", 93, 41, { access: "write" })],
+    says: "critical: sh (93, root) wrote coredump_filter of vault (41, uid 991)",
+    technique: "coredump-filter",
+    suspect: 93,
+    target: 41,
+  },
+  {
+    when: "it writes its own coredump_filter",
+    observed: [VAULT, accessed("coredump_filter", 41, 41, { access: "write" })],
+    says: undefined,
+  },
+  {
+    when: "coredump_filter is only read",
+    observed: [VAULT, EVE, accessed("coredump_filter", 93, 41, { access: "read" })],
+    says: undefined,
+  },
+  {
+    when: "whose coredump_filter is not known",
+    observed: [VAULT, EVE, accessed("coredump_filter", 93, undefined, { access: "write" })],
+    says: undefined,
+  },
+]);

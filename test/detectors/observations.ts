@@ -1,0 +1,159 @@
+// Observations as sensors make them, with everything beside the point filled in, and a node to show them to.
+
+import type { Detection } from "../../src/finding.ts";
+import type {
+  ExecutableTraits,
+  FileId,
+  FileVersion,
+  Mapping,
+  Observation,
+  ObservationOf,
+  Posture,
+  ProcFile,
+  Process,
+} from "../../src/observation.ts";
+import type { Detector } from "../../src/detectors/detector.ts";
+import { State } from "../../src/state.ts";
+
+/** 2026-11-18T11:06:40Z. */
+export const AT = 1_795_000_000_000;
+
+type Rest<Kind extends Observation["kind"]> = Partial<Omit<ObservationOf<Kind>, "kind">>;
+
+export function aProcess(pid: number, fields: Partial<Process> = {}): Process {
+  return {
+    pid,
+    startTime: pid * 10,
+    parentPid: 1,
+    comm: "vault",
+    kernelThread: false,
+    uid: 0,
+    euid: 0,
+    ...fields,
+  };
+}
+
+export function seen(process: Process, rest: Rest<"process.seen"> = {}): ObservationOf<"process.seen"> {
+  return { kind: "process.seen", at: AT, sensor: "process-table", by: "scan", ...rest, process };
+}
+
+export function executable(exe: string, inode: number): Pick<Process, "exe" | "exeFile"> {
+  return { exe, exeFile: { dev: 8, inode, size: 1, mtimeNs: "1" } };
+}
+
+export function forked(pid: number, parentPid: number): ObservationOf<"process.forked"> {
+  return { kind: "process.forked", at: AT, sensor: "proc-connector", pid, parentPid };
+}
+
+export function exited(pid: number, rest: Rest<"process.exited"> = {}): ObservationOf<"process.exited"> {
+  return { kind: "process.exited", at: AT, sensor: "proc-connector", pid, ...rest };
+}
+
+export function attached(pid: number, tracerPid: number, tid = pid): ObservationOf<"ptrace.attached"> {
+  return { kind: "ptrace.attached", at: AT, sensor: "proc-connector", pid, tid, tracerPid };
+}
+
+export function accessed(
+  file: ProcFile,
+  pid: number,
+  targetPid: number | undefined,
+  rest: Rest<"procfs.accessed"> = {},
+): ObservationOf<"procfs.accessed"> {
+  return {
+    kind: "procfs.accessed",
+    at: AT,
+    sensor: "fanotify",
+    file,
+    access: "open",
+    pid,
+    ...(targetPid === undefined ? {} : { targetPid }),
+    path: `/proc/${targetPid ?? 7}/${file}`,
+    ownMount: true,
+    ...rest,
+  };
+}
+
+export function identified(
+  file: FileId & Partial<FileVersion>,
+  traits: Partial<ExecutableTraits>,
+  rest: Rest<"executable.identified"> = {},
+): ObservationOf<"executable.identified"> {
+  return {
+    kind: "executable.identified",
+    at: AT,
+    sensor: "executables",
+    path: "/tmp/x",
+    ...rest,
+    file: { size: 1, mtimeNs: "1", ...file },
+    traits: { imports: [], needed: [], marks: [], ...traits },
+  };
+}
+
+export function dumping(pid: number): ObservationOf<"process.dumping"> {
+  return { kind: "process.dumping", at: AT, sensor: "proc-connector", pid, tid: pid };
+}
+
+export function written(name: string, pid: number, at = AT): ObservationOf<"sysctl.written"> {
+  return { kind: "sysctl.written", at, sensor: "fanotify", name, pid };
+}
+
+export function setting(
+  setting: ObservationOf<"setting.seen">["setting"],
+  value: string | undefined,
+  at = AT,
+): ObservationOf<"setting.seen"> {
+  return { kind: "setting.seen", at, sensor: "settings", setting, ...(value === undefined ? {} : { value }) };
+}
+
+export function posture(pid: number, posture: Posture): ObservationOf<"posture.seen"> {
+  return { kind: "posture.seen", at: AT, sensor: "posture", pid, startTime: pid * 10, posture };
+}
+
+export function mapping(path: string, fields: Partial<Mapping> = {}): Mapping {
+  return {
+    start: "7f0000000000",
+    end: "7f0000001000",
+    permissions: "r-xp",
+    offset: 0,
+    file: path === "" ? { dev: 0, inode: 0 } : { dev: 8, inode: 100 + path.length },
+    path,
+    ...fields,
+  };
+}
+
+export function mapped(pid: number, mappings: readonly Mapping[], at = AT): ObservationOf<"maps.seen"> {
+  const digest = String(mappings.length);
+  return { kind: "maps.seen", at, sensor: "address-space", pid, startTime: pid * 10, digest, mappings };
+}
+
+export function tick(at: number): ObservationOf<"tick"> {
+  return { kind: "tick", at, sensor: "rimon" };
+}
+
+/** Every process called vault, as long as it is not a renamed something else, is protected. */
+export function nodeWith(observations: readonly Observation[]): State {
+  const state = new State(({ comm }) => (comm === "vault" ? "comm:vault" : undefined));
+  for (const observation of observations) state.apply(observation);
+  return state;
+}
+
+/** What the rule says to the last observation. */
+export function detect(
+  detector: Detector,
+  observations: readonly Observation[],
+  allow: readonly string[] = [],
+): Detection | undefined {
+  const last = observations.at(-1);
+  if (last === undefined) return undefined;
+  return detector.detect(last, nodeWith(observations), { allow });
+}
+
+/** The severity a detection ends up with, and its sentence: "critical: gdb (9) ...". */
+export function told(
+  detector: Detector,
+  observations: readonly Observation[],
+  allow?: readonly string[],
+): string | undefined {
+  const found = detect(detector, observations, allow);
+  return found && `${found.severity ?? detector.severity}: ${found.message}`;
+}
