@@ -99,7 +99,10 @@ export interface RunningMonitor {
 /** Starts every sensor; resolves when each is attached or has said why not. */
 export async function startMonitor(options: MonitorOptions): Promise<RunningMonitor> {
   let { configuration, weakened = [] } = options;
-  const record = options.onRecord ?? (() => {});
+  /** What is found while the sensors are being attached, until the ready record has been told. */
+  let beforeReady: MonitorRecord[] | undefined = [];
+  const tell = options.onRecord ?? (() => {});
+  const record = (each: MonitorRecord): void => void (beforeReady === undefined ? tell(each) : beforeReady.push(each));
   const now = Date.now;
   const loaded = requireAddon();
   const { addon } = loaded;
@@ -182,6 +185,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
 
   const context: SensorContext = {
     addon,
+    addonPath: loaded.path,
     procfs,
     emit,
     now,
@@ -313,7 +317,10 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
       protected: ready.protected,
       sensors: ready.sensors.map(({ name, state, reason }) => ({ name, state, reason })),
     });
-    record({ type: "ready", ...ready, weakened });
+    tell({ type: "ready", ...ready, weakened });
+    const held = beforeReady ?? [];
+    beforeReady = undefined;
+    for (const each of held) tell(each);
   }
 
   await start();

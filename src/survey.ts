@@ -33,7 +33,7 @@ export async function survey(
   configuration: Configuration,
   onProgress: (step: string) => void = () => {},
 ): Promise<Survey> {
-  const { addon } = requireAddon();
+  const { addon, path } = requireAddon();
   const self = { pid: process.pid, ancestors: ancestorsOf(process.pid) };
   const analysis = createAnalysis(configuration, self, createIdentifiers());
   const { state } = analysis;
@@ -59,6 +59,7 @@ export async function survey(
 
   const context = {
     addon,
+    addonPath: path,
     procfs,
     emit,
     now: Date.now,

@@ -38,7 +38,8 @@ export function createAddressSpace(context: SensorContext): Sensor {
           sensor: name,
           ...id,
           digest: record.digest.toString(16),
-          mappings: record.mappings,
+          mappings:
+            id.pid === process.pid ? record.mappings.filter(({ path }) => path !== context.addonPath) : record.mappings,
         });
       }
       return record.digest;

@@ -7,6 +7,8 @@ import type { Observation, ProcessId, SensorState } from "../observation.ts";
 export interface SensorContext {
   readonly addon: Addon;
   readonly procfs: Procfs;
+  /** The addon's file: code of ours in our own address space, wherever the package was installed. */
+  readonly addonPath: string;
   emit(observation: Observation): void;
   now(): number;
   /** Asks the spine for a full pass of every sensor as soon as possible. */

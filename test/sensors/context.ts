@@ -13,11 +13,12 @@ export interface TestContext extends SensorContext {
 }
 
 export function createContext(protectedIds: ProcessId[] = []): TestContext {
-  const { addon } = requireAddon();
+  const { addon, path } = requireAddon();
   const procfs = addon.openProcfs();
   const emitted = new Recording<Observation>("observations");
   const context: TestContext = {
     addon,
+    addonPath: path,
     procfs,
     emitted,
     protectedIds,
