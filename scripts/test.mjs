@@ -25,12 +25,17 @@ const TOOLS = {
 /** Tests of these folders watch the whole node or change it for a moment: one at a time, after the others. */
 const ALONE = ["attacks", "quiet", "end-to-end", "faults", "drill", "native", "cli", "sensors", "readme"];
 
+/** Beyond it a test hangs. */
+const LONGEST_MS = 300_000;
+
 const named = process.argv.slice(2);
 run(process.execPath, [join(root, "scripts", "build.mjs"), "--missing"]);
 provideTools();
 
 const files = named.length > 0 ? named : testFiles(join(root, "test"));
-const alone = files.filter((file) => ALONE.some((folder) => relative(join(root, "test"), join(root, file)).startsWith(`${folder}/`)));
+const alone = files.filter((file) =>
+  ALONE.some((folder) => relative(join(root, "test"), join(root, file)).startsWith(`${folder}/`)),
+);
 const together = files.filter((file) => !alone.includes(file));
 let failed = false;
 if (together.length > 0) failed = test(together, 2) || failed;
@@ -38,7 +43,17 @@ if (alone.length > 0) failed = test(alone, 1) || failed;
 process.exit(failed ? 1 : 0);
 
 function test(files, concurrency) {
-  const args = ["--import", "tsx", "--test", "--test-reporter=spec", `--test-concurrency=${concurrency}`, ...files];
+  // A test that fails may leave something open; it must not hold up the others for ever.
+  const bounds = ["--test-force-exit", `--test-timeout=${LONGEST_MS}`];
+  const args = [
+    "--import",
+    "tsx",
+    "--test",
+    "--test-reporter=spec",
+    `--test-concurrency=${concurrency}`,
+    ...bounds,
+    ...files,
+  ];
   return spawnSync(process.execPath, args, { cwd: root, stdio: "inherit" }).status !== 0;
 }
 

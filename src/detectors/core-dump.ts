@@ -105,7 +105,8 @@ function drifted(observation: ObservationOf<"setting.seen">, state: State): Dete
       `${setting} was changed from "${known.previous ?? ""}" to "${value ?? ""}"${by === undefined ? "" : ` by ${nameOf(state, by)}`}${destination(value)}`,
     ),
     ...(by === undefined ? {} : { suspect: subjectOf(state, by) }),
-    subject: setting,
+    // Another value is another change, also by the same hand within a second.
+    subject: `${setting}=${value ?? ""}`,
     everyTenant: true,
   };
 }

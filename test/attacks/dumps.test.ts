@@ -51,8 +51,8 @@ for (const { signal, name } of SIGNALS) {
     chmodSync(handler, 0o755);
     const target = await victim({ core: 0 });
     const dumped = found("core-dump", "dump", target);
+    const shell = new Child("/bin/sh", ["-c", `echo '|${handler}' > ${CORE_PATTERN}; read -r line`]);
     try {
-      const shell = new Child("/bin/sh", ["-c", `echo '|${handler}' > ${CORE_PATTERN}; read -r line`]);
       const written = await expectFinding(rimon, {
         rule: "core-dump",
         severity: "critical",
@@ -80,6 +80,7 @@ for (const { signal, name } of SIGNALS) {
       assert.ok(readFileSync(core).includes(Buffer.from(target.secret, "hex")));
     } finally {
       restorePattern();
+      shell.closeInput();
     }
   });
 }
