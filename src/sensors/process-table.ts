@@ -24,6 +24,8 @@ export function createProcessTable(context: SensorContext): Sensor {
   const name = "process-table";
   const report = createStateReporter(context, name);
   let known = new Map<number, Known>();
+  /** Seen by an event alone, with their start times: if an exit is lost, only a pass can tell that they are gone. */
+  const noticed = new Map<number, number>();
   const tracers = new Map<string, number>();
   let namespacesAt = Number.NEGATIVE_INFINITY;
 
@@ -34,6 +36,7 @@ export function createProcessTable(context: SensorContext): Sensor {
       const wantTable = context.isLive("proc-connector") && !full ? 0 : WANT.exe;
       const namespacesDue = full || at - namespacesAt >= NAMESPACES_EVERY_MS;
       if (namespacesDue) namespacesAt = at;
+      const noticedBefore = [...noticed];
       const table = await readProcesses(namespacesDue ? wantTable | WANT.namespaces : wantTable);
       const fresh: number[] = [];
       const next = new Map<number, Known>();
@@ -52,7 +55,9 @@ export function createProcessTable(context: SensorContext): Sensor {
       for (const process of fresh.length === 0 ? [] : await readProcesses(DETAILS, fresh)) {
         context.emit({ kind: "process.seen", at, sensor: name, by: "scan", process });
       }
-      for (const [pid, { startTime }] of known) {
+      const before = [...known].map(([pid, { startTime }]) => [pid, startTime] as const);
+      for (const [pid, startTime] of [...before, ...noticedBefore]) {
+        if (noticed.get(pid) === startTime) noticed.delete(pid);
         if (next.get(pid)?.startTime === startTime) continue;
         context.emit({ kind: "process.exited", at: context.now(), sensor: name, pid, startTime });
       }
@@ -100,6 +105,11 @@ export function createProcessTable(context: SensorContext): Sensor {
     needs: ["sys_ptrace"],
     start: () => pass(true),
     pass,
+    notice(observation) {
+      if (observation.kind === "process.exited") noticed.delete(observation.pid);
+      if (observation.kind !== "process.seen" || observation.sensor === name) return;
+      noticed.set(observation.process.pid, observation.process.startTime);
+    },
     async stop() {},
   };
 }

@@ -35,6 +35,26 @@ function idOf(pid: number): ProcessId {
 }
 
 describe("process-table", () => {
+  it("tells that a process is gone which an event alone had named, and whose exit was lost", async () => {
+    const context = createContext();
+    const table = createProcessTable(context);
+    await table.start();
+    const brief = await spawnTarget();
+    const id = idOf(brief.pid);
+    const seen = { ...id, parentPid: process.pid, comm: "brief", kernelThread: false };
+    table.notice?.({ kind: "process.seen", at: Date.now(), sensor: "proc-connector", by: "exec", process: seen });
+    await brief.stop();
+    const exits = () => context.of("process.exited").filter(({ pid }) => pid === id.pid);
+    await table.pass?.(false);
+    assert.deepEqual(
+      exits().map(({ startTime }) => startTime),
+      [id.startTime],
+    );
+    await table.pass?.(false);
+    assert.equal(exits().length, 1, "once");
+    context.close();
+  });
+
   it("tells of everything first, then of what is new, changed or gone", async () => {
     const context = createContext();
     const table = createProcessTable(context);
