@@ -10,6 +10,7 @@ import {
   type Observation,
   type Posture,
   type Process,
+  type ProcessForked,
   type ProcessSeen,
 } from "./observation.ts";
 import type { Actor } from "./finding.ts";
@@ -22,6 +23,8 @@ const MAX_EXECUTABLES = 8_192;
 /** Until then a fresh address space may grow libraries without that being a change. */
 const SETTLE_MS = 3_000;
 const MAX_ANCESTRY = 32;
+/** The start time of a process that was not read yet. */
+const UNREAD_START = -1;
 
 export interface MapsKnown {
   readonly digest: string;
@@ -81,6 +84,8 @@ export class State {
   readonly #processes = new Map<number, KnownProcess>();
   readonly #exited = new Map<number, KnownProcess>();
   readonly #parents = new Map<number, number>();
+  /** Children of protected processes that nobody has read yet: until then each is what its parent was. */
+  readonly #unread = new Map<number, { readonly parent: KnownProcess; readonly at: number }>();
   readonly #protected = new Set<number>();
   readonly #executables = new Map<string, ExecutableKnown>();
   readonly #settings = new Map<string, SettingKnown>();
@@ -95,8 +100,7 @@ export class State {
       case "process.seen":
         return this.#seen(observation);
       case "process.forked":
-        this.#parents.set(observation.pid, observation.parentPid);
-        return evictOldest(this.#parents, MAX_FORKS);
+        return this.#forked(observation);
       case "process.exited":
         return this.#gone(observation.pid, observation.startTime, observation.at);
       case "posture.seen": {
@@ -143,6 +147,8 @@ export class State {
   find(pid: number, startTime?: number): KnownProcess | undefined {
     const current = this.#processes.get(pid);
     if (current !== undefined && (startTime === undefined || current.process.startTime === startTime)) return current;
+    const unread = this.#unread.get(pid);
+    if (unread !== undefined) return childOf(unread.parent, pid, startTime);
     const exited = this.#exited.get(pid);
     if (exited !== undefined && (startTime === undefined || exited.process.startTime === startTime)) return exited;
     return undefined;
@@ -239,6 +245,17 @@ export class State {
     };
   }
 
+  #forked({ pid, parentPid, at }: ProcessForked): void {
+    this.#parents.set(pid, parentPid);
+    evictOldest(this.#parents, MAX_FORKS);
+    this.#unread.delete(pid);
+    const parent = this.find(parentPid);
+    // A pass may have read the child before its fork was told.
+    if (parent?.protectedBy === undefined || this.#processes.has(pid)) return;
+    this.#unread.set(pid, { parent, at });
+    evictOldest(this.#unread, MAX_FORKS);
+  }
+
   #seen({ process, by, at }: ProcessSeen): void {
     const current = this.#processes.get(process.pid);
     const same = current !== undefined && current.process.startTime === process.startTime;
@@ -266,6 +283,7 @@ export class State {
       }
       return this.#protect(current);
     }
+    this.#unread.delete(process.pid);
     const known: KnownProcess = {
       process,
       protectedBy: undefined,
@@ -324,10 +342,20 @@ export class State {
       if (now - (known.exitedAt ?? 0) < REMEMBER_EXITED_MS) break;
       this.#exited.delete(pid);
     }
+    for (const [pid, { at }] of this.#unread) {
+      if (now - at < REMEMBER_EXITED_MS) break;
+      this.#unread.delete(pid);
+    }
     for (const pid of this.#parents.keys()) {
       if (this.#processes.has(pid)) this.#parents.delete(pid);
     }
   }
+}
+
+/** A process that was forked and not read yet; without a start time the caller's is as good as any. */
+function childOf(parent: KnownProcess, pid: number, startTime: number = UNREAD_START): KnownProcess {
+  const process = { ...parent.process, pid, parentPid: parent.process.pid, startTime };
+  return { ...parent, process, posture: undefined, maps: undefined, execAt: undefined, exitedAt: undefined };
 }
 
 function differentFile(before: Process, after: Process): boolean {

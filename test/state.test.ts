@@ -238,6 +238,38 @@ describe("ancestry", () => {
   });
 });
 
+describe("a child of a protected process, before it was read", () => {
+  const OTHER = { ...aProcess(50, executable("/bin/other", 9)), comm: "other" };
+  const state = (...more: Parameters<typeof nodeWith>[0]) => nodeWith([seen(VAULT), forked(50, 41), ...more]);
+
+  it("is protected as its parent is, whatever its start time", () => {
+    assert.ok(state().isProtected(50));
+    assert.ok(state().isProtected(50, 777));
+    const { pid, startTime, comm, ancestry } = state().actor(50, 777) ?? {};
+    assert.deepEqual({ pid, startTime, comm }, { pid: 50, startTime: 777, comm: VAULT.comm });
+    assert.equal(ancestry?.[0]?.pid, 41);
+  });
+
+  it("is what it is once it was read", () => {
+    const read = state(seen(OTHER));
+    assert.equal(read.isProtected(50), false);
+  });
+
+  it("is not enumerated, and is forgotten after a minute", () => {
+    assert.deepEqual(pids(state()), [41]);
+    assert.equal(state(tick(AT + 60_000)).isProtected(50), false);
+  });
+
+  it("is left as it is if a pass had read it before", () => {
+    const read = nodeWith([seen(VAULT), seen(OTHER), forked(50, 41)]);
+    assert.equal(read.isProtected(50), false);
+  });
+
+  it("of a process that is not protected is nobody", () => {
+    assert.equal(nodeWith([seen(OTHER), forked(61, 50)]).find(61), undefined);
+  });
+});
+
 describe("protection", () => {
   it("is judged anew for every process", () => {
     const state = nodeWith([seen(VAULT), seen(aProcess(50, { comm: "nginx" }))]);
