@@ -8,6 +8,7 @@ import type { Addon } from "./native.ts";
 import type { SelfTroubled } from "./observation.ts";
 import { matches } from "./protection.ts";
 import { createResponders, type ResponderOptions } from "./responders/all.ts";
+import { createKeyHistory } from "./responders/key-history.ts";
 import { outcomeOf, type Responder } from "./responders/responder.ts";
 import { settledWithin } from "./responders/settled-within.ts";
 import type { State } from "./state.ts";
@@ -52,6 +53,7 @@ export async function openAnswering(options: AnsweringOptions): Promise<Answerin
   const waiting: Verdict[] = [];
   const underWay = new Set<Promise<void>>();
   const failing = new Set<string>();
+  const keyHistory = createKeyHistory();
   let refused = 0;
   /** Refused since verdicts were last all carried out. */
   let refusedNow = 0;
@@ -78,6 +80,7 @@ export async function openAnswering(options: AnsweringOptions): Promise<Answerin
         const process = target && options.state.find(target.pid, target.startTime)?.process;
         return process !== undefined && scope.some((selector) => matches(selector, process));
       },
+      keyHistory,
       now,
     });
     return { spool, responders };

@@ -6,6 +6,10 @@ import { loadAddon } from "../native.ts";
 
 /** Set in the environment of the second start, so that there is no third. */
 const CONFINED = "RIMON_CONFINED";
+/** Node 22.14: a SIGUSR1 does not open the inspector, not even before there is a handler for it. */
+export const NO_INSPECTOR_SIGNAL = "--disable-sigusr1";
+
+let confined = false;
 
 interface Need {
   readonly capability: string;
@@ -34,11 +38,34 @@ export function capabilitiesFor(configuration: Configuration): string[] {
   return NEEDS.filter(({ needed }) => needed(configuration)).map(({ capability }) => capability);
 }
 
+/** A sentence for every capability that the next configuration needs, the one of the start did not, and is not held. */
+export function lackingFor(next: Configuration, atStart: Configuration): string[] {
+  const loaded = loadAddon();
+  if (!loaded.ok) return [];
+  return lackingAmong(loaded.addon.capabilities(), next, atStart, confined);
+}
+
+/** The same for capabilities that are given; `dropped` tells that this process gave up what it did not need. */
+export function lackingAmong(
+  held: readonly string[],
+  next: Configuration,
+  atStart: Configuration,
+  dropped: boolean,
+): string[] {
+  return NEEDS.filter(({ capability, needed }) => needed(next) && !needed(atStart) && !held.includes(capability)).map(
+    ({ capability, why }) => {
+      const how = dropped ? "dropped at its start: restart it" : "was started without: start it anew with it";
+      return `${why} needs CAP_${capability.toUpperCase()}, which rimon ${how}`;
+    },
+  );
+}
+
 /** Replaces this process by itself with only the capabilities that are needed; returns if there is nothing to drop. */
 export function confine(configuration: Configuration): void {
   if (process.env[CONFINED] === "1") {
     // Not for the children of this process: they may be another rimon.
     delete process.env[CONFINED];
+    confined = true;
     return;
   }
   const loaded = loadAddon();
@@ -49,8 +76,13 @@ export function confine(configuration: Configuration): void {
   const env = Object.entries(process.env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
   loaded.addon.execWithCapabilities(
     process.execPath,
-    [...process.execArgv, ...process.argv.slice(1)],
+    [...inspectorOptions(), ...process.execArgv, ...process.argv.slice(1)],
     [...env, `${CONFINED}=1`],
     needed,
   );
+}
+
+function inspectorOptions(): string[] {
+  const known = process.allowedNodeEnvironmentFlags.has(NO_INSPECTOR_SIGNAL);
+  return known && !process.execArgv.includes(NO_INSPECTOR_SIGNAL) ? [NO_INSPECTOR_SIGNAL] : [];
 }

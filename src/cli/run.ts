@@ -1,13 +1,14 @@
 // `rimon run`: the monitor in the foreground.
 
-import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { constants } from "node:os";
 import { RimonError, reasonOf } from "../errors.ts";
 import type { Finding } from "../finding.ts";
 import { KNOWN_HOLDERS } from "../known-holders.ts";
 import { recordingHeader } from "../replay.ts";
 import { startMonitor, type MonitorRecord, type RunningMonitor } from "../rimon.ts";
 import { presentFinding, presentOutcome, presentReady, presentStatus, presentVerdict } from "./present.ts";
-import { confine } from "./privileges.ts";
+import { confine, lackingFor, NO_INSPECTOR_SIGNAL } from "./privileges.ts";
 import { loadSetup, type Overrides, type Setup } from "./setup.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -18,6 +19,8 @@ export interface RunOptions extends Overrides {
 
 const STATUS_EVERY_MS = 1_000;
 const MAX_RULES_REMEMBERED = 1_000;
+/** Signal n is bit n - 1. */
+const SIGUSR1_PENDING = 1n << BigInt(constants.signals.SIGUSR1 - 1);
 
 /** Runs until SIGTERM or SIGINT; resolves with the exit code when everything is flushed. */
 export async function runCommand(options: RunOptions, terminal: Terminal): Promise<number> {
@@ -71,9 +74,10 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
     reloading = reloading.then(() => reload(running, options, setup, terminal));
   }
   process.on("SIGHUP", reloadNow);
-  process.on("SIGUSR1", () =>
-    monitor?.trouble("inspector", "somebody sent rimon SIGUSR1, which would open Node's inspector; it was ignored"),
-  );
+  const tellInspectorSignal = (): void =>
+    monitor?.trouble("inspector", "somebody sent rimon SIGUSR1, which would open Node's inspector; it was ignored");
+  process.on("SIGUSR1", tellInspectorSignal);
+  let inspectorSignalTold = false;
   const ended = new Promise<void>((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
     // Whoever read our output is gone: stop as if asked to, with everything flushed to the audit log.
@@ -95,6 +99,10 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
   }
   if (reloadDue) reloadNow();
   const status = setInterval(() => {
+    if (!inspectorSignalTold && inspectorSignalBlocked()) {
+      inspectorSignalTold = true;
+      tellInspectorSignal();
+    }
     if (!options.json) terminal.status(presentStatus(running.status(), startedAt, Date.now()));
   }, STATUS_EVERY_MS);
 
@@ -123,12 +131,21 @@ async function reload(monitor: RunningMonitor, options: RunOptions, setup: Setup
     await monitor.reload(next.configuration, next.weakened);
     const { path, keyFile } = setup.configuration.audit;
     const moved = next.configuration.audit.path !== path || next.configuration.audit.keyFile !== keyFile;
-    say(
-      `configuration reloaded from ${next.file ?? "the defaults"}${moved ? "; the audit log stays where it is until rimon is started anew" : ""}`,
-    );
+    const notes = [
+      ...(moved ? ["the audit log stays where it is until rimon is started anew"] : []),
+      ...lackingFor(next.configuration, setup.configuration),
+    ];
+    say([`configuration reloaded from ${next.file ?? "the defaults"}`, ...notes].join("; "));
   } catch (thrown) {
     say(`configuration not reloaded, the old one stays in force: ${reasonOf(thrown)}`);
   }
+}
+
+/** Without an inspector to open, Node blocks SIGUSR1: no handler hears it, and it stays pending for good. */
+function inspectorSignalBlocked(): boolean {
+  if (!process.execArgv.includes(NO_INSPECTOR_SIGNAL)) return false;
+  const pending = /^ShdPnd:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+  return (BigInt(`0x${pending}`) & SIGUSR1_PENDING) !== 0n;
 }
 
 function openRecorder(

@@ -11,8 +11,9 @@ import type { Finding, Severity } from "../finding.ts";
 import { requireAddon } from "../native.ts";
 import { startMonitor, type RunningMonitor, type SensorStatus } from "../rimon.ts";
 import { DECOY_NAME } from "./comm.ts";
+import { NotRun, Refused } from "./not-done.ts";
 import { createRange, type Range } from "./range.ts";
-import { by, NotRun, Refused, type Deed, type Staged, type Technique } from "./technique.ts";
+import { by, type Deed, type Staged, type Technique } from "./technique.ts";
 import { TECHNIQUES } from "./techniques/all.ts";
 
 /**

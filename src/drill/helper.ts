@@ -6,7 +6,7 @@ import { extname } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { Refused } from "./technique.ts";
+import { Refused } from "./not-done.ts";
 
 const ANSWER_MS = 20_000;
 const STDERR_KEPT = 4_096;

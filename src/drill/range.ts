@@ -16,7 +16,7 @@ import { basename, join } from "node:path";
 import { requireAddon } from "../native.ts";
 import { ATTACKER_NAME, DECOY_NAME } from "./comm.ts";
 import { Helper, programArguments, type HelperOptions } from "./helper.ts";
-import { NotRun } from "./technique.ts";
+import { NotRun } from "./not-done.ts";
 
 const TOKEN_NAME = "RIMON_DECOY_TOKEN";
 

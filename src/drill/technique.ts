@@ -41,12 +41,6 @@ export interface Deed {
   concerns(finding: Finding): boolean;
 }
 
-/** The technique cannot be run here, and nothing was done: a program is missing. */
-export class NotRun extends Error {}
-
-/** The kernel did not let the attacker do it. */
-export class Refused extends Error {}
-
 /** Whether the finding's target is this process. */
 export function on(target: number): Deed["concerns"] {
   return (finding) => finding.target?.pid === target;

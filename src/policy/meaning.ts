@@ -4,16 +4,8 @@
 
 import { ACTION_NAMES } from "../configuration.ts";
 import { nearestName, parseExpiry } from "./notation.ts";
-
-export type Path = readonly (string | number)[];
-
-export interface Problem {
-  readonly path: Path;
-  /** Whether the key or the value is the trouble. */
-  readonly at: "key" | "value";
-  /** Reads on from the path: "must be ...", "is ...". */
-  readonly message: string;
-}
+import { quote } from "./problem.ts";
+import type { Path, Problem } from "./problem.ts";
 
 export interface MeaningContext {
   readonly rules: readonly string[];
@@ -211,9 +203,4 @@ function value(path: Path, message: string): Problem {
 function hint(name: string, known: readonly string[]): string {
   const nearest = nearestName(name, known);
   return nearest === undefined ? "" : `; did you mean ${nearest}?`;
-}
-
-/** Text as a message shows it: quoted, escaped, and not longer than a line. */
-export function quote(text: string): string {
-  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
 }

@@ -6,6 +6,7 @@ import type { Addon } from "../native.ts";
 import { createAlertResponder, type OpenOutbox } from "./alert.ts";
 import { createCaptureResponder } from "./capture.ts";
 import { createEvictResponder } from "./evict-tenant-keks.ts";
+import type { KeyHistory } from "./key-history.ts";
 import { ancestorsOf, createKillResponder, isKernelThread } from "./kill-suspect.ts";
 import type { Responder } from "./responder.ts";
 import { createRotateResponder } from "./rotate-master-key.ts";
@@ -19,6 +20,8 @@ export interface ResponderOptions {
   readonly stdout: Output;
   readonly isProtected: (pid: number, startTime: number) => boolean;
   readonly inScope: (verdict: Verdict) => boolean;
+  /** Kept through reloads by whoever makes responders anew; empty by default. */
+  readonly keyHistory?: KeyHistory;
   readonly now?: () => number;
 }
 
@@ -30,8 +33,8 @@ export function createResponders(options: ResponderOptions): readonly Responder[
   return [
     createAlertResponder({ clusterAdmins, tenants, openOutbox: options.openOutbox, stdout: options.stdout, now }),
     createCaptureResponder({ ...actions.capture, now }),
-    createRotateResponder(actions["rotate-master-key"], now),
-    createEvictResponder(actions["evict-tenant-keks"], now),
+    createRotateResponder(actions["rotate-master-key"], now, undefined, options.keyHistory),
+    createEvictResponder(actions["evict-tenant-keks"], now, undefined, options.keyHistory),
     createKillResponder({
       addon: options.addon,
       enabled: actions["kill-suspect"].enabled,

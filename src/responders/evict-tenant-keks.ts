@@ -6,6 +6,7 @@ import { reasonOf } from "../errors.ts";
 import type { Outcome, Verdict } from "../finding.ts";
 import { createDriver } from "./drivers/all.ts";
 import { requestOf, type KeyAnswer, type KeyDriver } from "./drivers/driver.ts";
+import { createKeyHistory, type KeyHistory } from "./key-history.ts";
 import { outcomeOf, type Responder } from "./responder.ts";
 import { settledWithin } from "./settled-within.ts";
 
@@ -24,10 +25,13 @@ export function createEvictResponder(
   settings: KeyActionSettings,
   now: () => number = Date.now,
   driver: KeyDriver | undefined = settings.driver === undefined ? undefined : createDriver(settings.driver),
+  history: KeyHistory = createKeyHistory(),
 ): Responder {
   const stopping = new AbortController();
   const running = new Map<string, Attempt>();
-  const last = new Map<string, { readonly finding: string; readonly at: number }>();
+  const last = history.evicted;
+  // Of tenants that are gone no finding comes any more.
+  for (const tenant of last.keys()) cooling(tenant, now());
 
   async function attempt(keeper: KeyDriver, verdict: Verdict, tenants: readonly string[]): Promise<Ended> {
     try {

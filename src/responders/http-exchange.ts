@@ -12,7 +12,10 @@ import { printable } from "./printable.ts";
 const ANSWER_BYTES = 64 * 1024;
 const HEADERS_BYTES = 64 * 1024;
 
-/** Sends the JSON; returns the body of a 2xx answer, throws on any other and on everything that goes wrong. */
+/**
+ * Sends the JSON; returns the body of a 2xx answer, throws on any other and on everything that goes wrong. The error has
+ * `permanent: true` if the server would refuse the same again.
+ */
 export async function exchange(target: HttpTarget, json: string, signal: AbortSignal): Promise<string> {
   const url = URL.canParse(target.url) ? new URL(target.url) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
@@ -21,14 +24,24 @@ export async function exchange(target: HttpTarget, json: string, signal: AbortSi
   const headers = await headersOf(target);
   const secrets = [...headers.values(), ...secretsOf(url)].flatMap(secretParts);
   const extraCa = target.caFile === undefined ? undefined : await contentOf("caFile", target.caFile);
+  let permanent = false;
   try {
     const { status, body } = await send(target, url, headers, extraCa, json, signal);
     if (status >= 200 && status < 300) return body;
+    permanent = isPermanent(status);
     const said = body === "" ? "" : `: ${printable(body)}`;
     throw new Error(`expected a 2xx status, got ${status}${said}`);
   } catch (thrown) {
-    throw new RimonError("RIMON_ACTION", `${url.origin}: ${withoutSecrets(reasonOf(thrown), secrets)}`);
+    const error = new RimonError("RIMON_ACTION", `${url.origin}: ${withoutSecrets(reasonOf(thrown), secrets)}`);
+    throw permanent ? Object.assign(error, { permanent }) : error;
   }
+}
+
+/** What is wrong with this very payload (RFC 9110): a wrong token or address (401, 403, 404) is mended, not set aside. */
+const REFUSED_FOR_GOOD = [400, 413, 415, 422];
+
+function isPermanent(status: number): boolean {
+  return REFUSED_FOR_GOOD.includes(status);
 }
 
 function send(

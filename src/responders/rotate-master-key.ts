@@ -6,6 +6,7 @@ import { reasonOf } from "../errors.ts";
 import type { Outcome, Verdict } from "../finding.ts";
 import { createDriver } from "./drivers/all.ts";
 import { requestOf, type KeyAnswer, type KeyDriver } from "./drivers/driver.ts";
+import { createKeyHistory, type KeyHistory } from "./key-history.ts";
 import { outcomeOf, type Responder } from "./responder.ts";
 import { settledWithin } from "./settled-within.ts";
 
@@ -23,15 +24,15 @@ export function createRotateResponder(
   settings: KeyActionSettings,
   now: () => number = Date.now,
   driver: KeyDriver | undefined = settings.driver === undefined ? undefined : createDriver(settings.driver),
+  history: KeyHistory = createKeyHistory(),
 ): Responder {
   const stopping = new AbortController();
   let running: Running | undefined;
-  let last: { readonly finding: string; readonly at: number; readonly answer: KeyAnswer } | undefined;
 
   async function attempt(keeper: KeyDriver, verdict: Verdict): Promise<Attempt> {
     try {
       const answer = await keeper.request(requestOf(ACTION, verdict, verdict.finding.tenants, now()), stopping.signal);
-      last = { finding: verdict.finding.id, at: now(), answer };
+      history.rotated = { finding: verdict.finding.id, at: now(), answer };
       return { answer };
     } catch (thrown) {
       return { failure: reasonOf(thrown) };
@@ -55,6 +56,7 @@ export function createRotateResponder(
     if (driver === undefined) {
       return outcome("refused", `configure actions.${ACTION}.driver, so that the keeper of the keys can be reached`);
     }
+    const last = history.rotated;
     if (running === undefined && last !== undefined) {
       const age = startedAt - last.at;
       // A clock that was set back must not prolong the cooldown.

@@ -1,15 +1,14 @@
 // Writing the audit log: append-only, chained, signed, and rotated by size. Owns the path, its lock and the order of
 // records. Nobody waits for a disk that refuses: records then wait here, in a bounded queue.
 
-import { constants } from "node:fs";
-import { lstat, open, rename, type FileHandle } from "node:fs/promises";
-import { basename, dirname } from "node:path";
+import { dirname } from "node:path";
 import { RimonError, reasonOf } from "../errors.ts";
-import { rotatedPath } from "./audit-files.ts";
+import { FRAME_BYTES, composeChunk, type Chunk, type Waiting } from "./audit-chunk.ts";
 import { takeLock, type Lock } from "./audit-lock.ts";
-import { GENESIS, MAX_LINE_BYTES, checkpointBody, formatLine, hashOf, isRecordType } from "./audit-record.ts";
-import { findEnd, newFile, newLogId, setAside, type Found, type Head, type Tip } from "./audit-resume.ts";
-import { errnoOf, makePrivateDirectory, syncDirectory } from "./durable.ts";
+import { MAX_LINE_BYTES, isRecordType } from "./audit-record.ts";
+import { findEnd, type Found } from "./audit-resume.ts";
+import { Tail } from "./audit-tail.ts";
+import { errnoOf, makePrivateDirectory } from "./durable.ts";
 import { openSigningKey, type SigningKey } from "./signing-key.ts";
 
 export interface AuditLogOptions {
@@ -58,31 +57,12 @@ export interface AuditLog {
 }
 
 const QUEUE_BYTES = 64 * 1024 * 1024;
-/** Bytes of one write, so that one sync does not take for ever. */
-const CHUNK_BYTES = 1024 * 1024;
-/** The longest line without its body. */
-const FRAME_BYTES = 220;
-const CHECKPOINT_BYTES = FRAME_BYTES + 256;
 const CLOSE_MS = 5000;
 /** Written by the log itself; their meaning is fixed. */
 const OWN_TYPES = ["checkpoint", "rotate", "damaged"];
 
-interface Entry {
-  readonly time: string;
-  readonly type: string;
-  readonly bodyText: string;
-  readonly bytes: number;
+interface Entry extends Waiting {
   readonly answer: (appended: Appended) => void;
-}
-
-interface Chunk {
-  readonly bytes: Buffer;
-  readonly tip: Tip;
-  readonly seqs: readonly number[];
-  readonly lost: number;
-  readonly recovers: boolean;
-  readonly seals: boolean;
-  readonly rotates: boolean;
 }
 
 /** Opens a log, continuing what is there; what cannot be continued is set aside, told and recorded. */
@@ -123,17 +103,7 @@ class Writer implements AuditLog {
   readonly #options: AuditLogOptions;
   readonly #key: SigningKey;
   #lock: Lock | undefined;
-  #handle: FileHandle | undefined;
-  #log: string;
-  #tip: Tip;
-  /** The first line of the current file, as long as it is not written. */
-  #head: Head | undefined;
-  /** The current file was there when the log was opened. */
-  #there: boolean;
-  /** Bytes may stand behind the tip's end. */
-  #cutDue: boolean;
-  /** A name was made or changed and the directory not yet synced. */
-  #directoryDue: boolean;
+  readonly #tail: Tail;
 
   readonly #queue: Entry[] = [];
   #queueBytes = 0;
@@ -153,12 +123,10 @@ class Writer implements AuditLog {
     this.#options = options;
     this.#key = key;
     this.#lock = lock;
-    this.#log = found.log;
-    this.#tip = found.tip;
-    this.#head = found.head;
-    this.#there = found.there;
-    this.#directoryDue = found.head !== undefined;
-    this.#cutDue = found.tornBytes > 0;
+    const { path, now } = options;
+    const onBegunAnew = (reason: string, file: string) =>
+      this.#refuse(reason, `was set aside as ${file}, and a new one is begun: ${reason}`);
+    this.#tail = new Tail({ path, now, onBegunAnew }, found);
     this.publicKey = key.publicKey;
     this.publicKeyPem = key.publicKeyPem;
   }
@@ -232,7 +200,7 @@ class Writer implements AuditLog {
     }
     // A write that hangs still owns the descriptor and the right to the file.
     if (!done) return;
-    await this.#handle?.close();
+    await this.#tail.close();
     await this.#lock?.release();
   }
 
@@ -291,15 +259,16 @@ class Writer implements AuditLog {
     const { patienceMs = 2000, retryMs = 1000 } = this.#options;
     const impatience = setTimeout(() => this.#refuse(`the disk has not answered for ${patienceMs} ms`), patienceMs);
     try {
-      await this.#prepare();
+      this.#lock ??= await takeLock(this.#options.path);
+      await this.#tail.prepare();
       const chunk = this.#fill();
-      if (chunk.bytes.length > 0) await this.#write(chunk);
+      if (chunk.bytes.length > 0) await this.#tail.write(chunk.bytes);
       this.#settle(chunk);
       if (chunk.rotates) await this.#rotate();
       return true;
     } catch (thrown) {
       this.#refuse(reasonOf(thrown));
-      await this.#cut().catch(() => {}); // tried again before the next write: cutDue stands
+      await this.#tail.cut().catch(() => {}); // tried again before the next write
       this.#retry = setTimeout(() => void this.#run(), retryMs);
       this.#retry.unref();
       return false;
@@ -313,173 +282,34 @@ class Writer implements AuditLog {
       this.#queue.length > 0 ||
       this.#lost > 0 ||
       this.#trouble !== undefined ||
-      this.#head !== undefined ||
+      this.#tail.head !== undefined ||
       (this.#closing && !this.#sealed)
     );
   }
 
-  /** Lock, file and end of file as they must be before a write. */
-  async #prepare(): Promise<void> {
-    const { path } = this.#options;
-    this.#lock ??= await takeLock(path);
-    if (this.#handle !== undefined) {
-      const reason = await this.#tampered(this.#handle);
-      if (reason !== undefined) await this.#beginAnew(reason);
-    }
-    this.#handle ??= this.#there ? await this.#reopen() : await this.#create();
-    await this.#cut();
-  }
-
-  async #reopen(): Promise<FileHandle> {
-    const handle = await open(this.#options.path, constants.O_WRONLY | constants.O_NOFOLLOW).catch(
-      (thrown: unknown) => {
-        if (errnoOf(thrown) === "ENOENT") return undefined;
-        throw thrown;
-      },
-    );
-    if (handle !== undefined) return handle;
-    await this.#beginAnew("it was removed before it could be written");
-    return await this.#create();
-  }
-
-  /** What others did to the file since the last write, if anything. */
-  async #tampered(handle: FileHandle): Promise<string | undefined> {
-    const mine = await handle.stat();
-    const there = await lstat(this.#options.path).catch((thrown: unknown) => {
-      if (errnoOf(thrown) === "ENOENT") return undefined;
-      throw thrown;
-    });
-    if (there === undefined) return "it was removed or renamed while it was being written";
-    if (there.ino !== mine.ino || there.dev !== mine.dev) return "it was replaced while it was being written";
-    const expected = this.#tip.fileBytes;
-    if (mine.size === expected || (this.#cutDue && mine.size > expected)) return undefined;
-    return `it has ${mine.size} bytes instead of the ${expected} written`;
-  }
-
-  async #beginAnew(reason: string): Promise<void> {
-    const { path, now } = this.#options;
-    const { seq, fileRecords } = this.#tip;
-    const file = (await setAside(path, now())) ?? basename(path);
-    await this.#handle?.close();
-    this.#handle = undefined;
-    this.#there = false;
-    this.#directoryDue = true;
-    this.#cutDue = false;
-    this.#head = {
-      type: "damaged",
-      facts: { file, line: fileRecords + 1, lastGoodSeq: seq, reason, previousLog: this.#log },
-    };
-    this.#log = newLogId();
-    this.#tip = newFile(seq, GENESIS);
-    this.#refuse(reason, `was set aside as ${file}, and a new one is begun: ${reason}`);
-  }
-
-  async #create(): Promise<FileHandle> {
-    const { path, now } = this.#options;
-    const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
-    const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
-    this.#directoryDue = true;
-    try {
-      return await open(path, flags, 0o600);
-    } catch (thrown) {
-      if (errnoOf(thrown) !== "EEXIST") throw thrown;
-    }
-    // Not ours: rotation renamed ours away, or there was none.
-    await setAside(path, now());
-    return await open(path, flags, 0o600);
-  }
-
-  async #cut(): Promise<void> {
-    if (!this.#cutDue || this.#handle === undefined) return;
-    await this.#handle.truncate(this.#tip.fileBytes);
-    this.#cutDue = false;
-  }
-
-  /** As many records as one write should hold, with what the log itself has to say between them. */
   #fill(): Chunk {
     const { rotateBytes, checkpointEvery, now } = this.#options;
-    const lines: Buffer[] = [];
-    const seqs: number[] = [];
-    const newline = Buffer.from("\n");
-    let bytes = 0;
-    let { seq, prev, fileFirstSeq, fileRecords, unsigned } = this.#tip;
-    const add = (time: string, type: string, bodyText: string) => {
-      seq += 1;
-      const line = formatLine(seq, time, type, bodyText, prev);
-      lines.push(line, newline);
-      bytes += line.length + 1;
-      prev = hashOf(line);
-      if (fileRecords === 0) fileFirstSeq = seq;
-      fileRecords += 1;
-      unsigned += 1;
-    };
-    const addCheckpoint = () => {
-      if (unsigned === 0) return;
-      const time = new Date(now()).toISOString();
-      const facts = { log: this.#log, seq: seq + 1, time, records: fileRecords, prev };
-      add(time, "checkpoint", checkpointBody(facts, this.#key.publicKey, this.#key.privateKey));
-      unsigned = 0;
-    };
-    const addOwn = (type: string, body: object) => add(new Date(now()).toISOString(), type, JSON.stringify(body));
-
-    if (this.#head !== undefined) {
-      const { type, facts } = this.#head;
-      const rest = type === "start" ? this.#startFacts() : { publicKey: this.publicKey, ...facts };
-      addOwn(type, { log: this.#log, ...rest });
-    }
-    let rotates = false;
-    for (const entry of this.#queue) {
-      if (bytes >= CHUNK_BYTES) break;
-      const full = this.#tip.fileBytes + bytes + entry.bytes + CHECKPOINT_BYTES > rotateBytes;
-      // A file of one line is not rotated: a record larger than a file gets one to itself.
-      if (full && fileRecords > 1 && this.#mayRotate()) {
-        rotates = true;
-        break;
-      }
-      add(entry.time, entry.type, entry.bodyText);
-      seqs.push(seq);
-      if (unsigned >= checkpointEvery) addCheckpoint();
-    }
-    const last = !rotates && seqs.length === this.#queue.length;
-    const lost = last ? this.#lost : 0;
-    if (lost > 0) addOwn("lost", { count: lost });
-    const recovers = last && this.#trouble !== undefined;
-    if (recovers && this.#trouble !== undefined) {
-      addOwn("recovered", { message: this.#trouble.reason, since: new Date(this.#trouble.since).toISOString() });
-    }
-    const seals = last && this.#closing;
-    if (rotates || seals || unsigned >= checkpointEvery) addCheckpoint();
-    return {
-      bytes: Buffer.concat(lines),
-      tip: { seq, prev, fileFirstSeq, fileRecords, fileBytes: this.#tip.fileBytes + bytes, unsigned },
-      seqs,
-      lost,
-      recovers,
-      seals,
-      rotates,
-    };
+    return composeChunk({
+      log: this.#tail.log,
+      tip: this.#tail.tip,
+      head: this.#tail.head,
+      start: this.#startFacts(),
+      queue: this.#queue,
+      lost: this.#lost,
+      trouble: this.#trouble,
+      closing: this.#closing,
+      key: this.#key,
+      rotateBytes,
+      checkpointEvery,
+      now,
+      mayRotate: () => this.#mayRotate(),
+    });
   }
 
-  async #write({ bytes }: Chunk): Promise<void> {
-    if (this.#handle === undefined) throw new TypeError("a write before the file was made");
-    this.#cutDue = true;
-    for (let done = 0; done < bytes.length;) {
-      const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, this.#tip.fileBytes + done);
-      done += bytesWritten;
-    }
-    await this.#handle.datasync();
-    if (this.#directoryDue) {
-      await syncDirectory(dirname(this.#options.path));
-      this.#directoryDue = false;
-    }
-    this.#cutDue = false;
-  }
-
-  /** What was written is so: answers, and moves the tip. */
+  /** What was written is so: answers, and moves on. */
   #settle(chunk: Chunk): void {
-    this.#written += chunk.tip.seq - this.#tip.seq;
-    this.#tip = chunk.tip;
-    this.#head = undefined;
+    this.#written += chunk.tip.seq - this.#tail.tip.seq;
+    this.#tail.moveTo(chunk.tip);
     this.#lost -= chunk.lost;
     if (chunk.seals) this.#sealed = true;
     const taken = this.#queue.splice(0, chunk.seqs.length);
@@ -508,30 +338,18 @@ class Writer implements AuditLog {
     return this.#rotationRefused === undefined || now() - this.#rotationRefused.at >= retryMs;
   }
 
-  /** Gives the full file its name; the next write makes the new one. After a crash in between, open() does. */
   async #rotate(): Promise<void> {
     const { path, now, onTrouble } = this.#options;
-    const rotated = rotatedPath(path, this.#tip.fileFirstSeq);
-    try {
-      await setAside(rotated, now());
-      await rename(path, rotated);
-    } catch (thrown) {
-      // A file that grows too long is better than one that is not written.
-      const first = this.#rotationRefused === undefined;
-      this.#rotationRefused = { at: now(), reason: reasonOf(thrown) };
-      if (first)
-        onTrouble(`the audit log ${path} cannot be rotated and grows past its size: ${reasonOf(thrown)}`, false);
+    const reason = await this.#tail.rotate();
+    if (reason === undefined) {
+      if (this.#rotationRefused !== undefined) onTrouble(`the audit log ${path} could be rotated again`, true);
+      this.#rotationRefused = undefined;
       return;
     }
-    if (this.#rotationRefused !== undefined) onTrouble(`the audit log ${path} could be rotated again`, true);
-    this.#rotationRefused = undefined;
-    const full = this.#handle;
-    this.#handle = undefined;
-    this.#there = false;
-    this.#directoryDue = true;
-    this.#head = { type: "rotate", facts: { previous: basename(rotated) } };
-    this.#tip = newFile(this.#tip.seq, this.#tip.prev);
-    await full?.close();
+    // A file that grows too long is better than one that is not written.
+    const first = this.#rotationRefused === undefined;
+    this.#rotationRefused = { at: now(), reason };
+    if (first) onTrouble(`the audit log ${path} cannot be rotated and grows past its size: ${reason}`, false);
   }
 
   #startFacts(): Record<string, unknown> {

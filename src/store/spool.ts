@@ -2,11 +2,12 @@
 // between a delivery and the removal of its file sends it again, so payloads carry ids.
 
 import { createHash, randomInt } from "node:crypto";
-import { constants } from "node:fs";
-import { open, readdir, rename, unlink } from "node:fs/promises";
+import { readdir, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { RimonError, reasonOf } from "../errors.ts";
 import { errnoOf, ignoreMissing, makePrivateDirectory, syncDirectory, writeNewFile } from "./durable.ts";
+import { readSmallFile, unwrap, wrap } from "./spool-file.ts";
+import { RefusedAlerts, isPermanent } from "./spool-refused.ts";
 
 export interface SpoolOptions {
   readonly directory: string;
@@ -24,17 +25,26 @@ export interface OutboxOptions {
   readonly maxRetryMs?: number;
   /** How long one delivery may take. Default 15000. */
   readonly timeoutMs?: number;
+  /** How often in a row, and over how long, an alert is refused for good before it is put aside. Default 10 and 600000. */
+  readonly finalRefusals?: number;
+  readonly finalRefusalMs?: number;
 }
 
 export interface OutboxStats {
   readonly waiting: number;
   readonly delivered: number;
+  /** Pushed while the outbox was full. */
   readonly refused: number;
+  /** Taken out of the way because the sink refused them for good. */
+  readonly putAside: number;
   /** Milliseconds since the epoch. */
   readonly failingSince?: number;
 }
 
-/** Resolves when the payload is taken; rejects, or runs into the signal, if it is to be tried again. */
+/**
+ * Resolves when the payload is taken; rejects, or runs into the signal, if it is to be tried again. An error with
+ * `permanent: true` says that the sink refused this payload and will do so again.
+ */
 export type Deliver = (payload: string, signal: AbortSignal) => Promise<void>;
 
 export interface Outbox {
@@ -81,8 +91,12 @@ interface Waiting {
   payload: string | undefined;
 }
 
+interface Refusal {
+  readonly reason: string;
+  readonly permanent: boolean;
+}
+
 const SEQ_DIGITS = 12;
-const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 class DiskOutbox implements Outbox {
   readonly #name: string;
@@ -106,6 +120,8 @@ class DiskOutbox implements Outbox {
   #refusedNow = 0;
   #failures = 0;
   #failingSince: number | undefined;
+  readonly #refusedForGood: RefusedAlerts;
+  #putAside = 0;
   #diskTrouble: string | undefined;
 
   /** Disk work, one after the other. */
@@ -129,6 +145,11 @@ class DiskOutbox implements Outbox {
     this.#minRetryMs = options.minRetryMs ?? 1000;
     this.#maxRetryMs = options.maxRetryMs ?? 60_000;
     this.#timeoutMs = options.timeoutMs ?? 15_000;
+    this.#refusedForGood = new RefusedAlerts({
+      times: options.finalRefusals ?? 10,
+      spanMs: options.finalRefusalMs ?? 600_000,
+      maxKept: spool.maxAlerts,
+    });
     const loaded = this.#load();
     this.#disk = loaded;
     this.#worker = loaded.then(() => this.#work());
@@ -150,6 +171,7 @@ class DiskOutbox implements Outbox {
       waiting: this.#queue.length,
       delivered: this.#delivered,
       refused: this.#refused,
+      putAside: this.#putAside,
       ...(this.#failingSince === undefined ? {} : { failingSince: this.#failingSince }),
     };
   }
@@ -186,14 +208,18 @@ class DiskOutbox implements Outbox {
       this.#diskRefused(thrown);
       return;
     }
+    const refused: number[] = [];
     for (const file of files) {
-      const seq = /^(\d{12,15})\.json(\.bad)?$/.exec(file);
-      if (seq === null) continue;
-      // A number is not used twice, or a bad file of the same name would be overwritten.
-      this.#nextSeq = Math.max(this.#nextSeq, Number(seq[1]) + 1);
-      if (seq[2] === undefined) this.#queue.push({ seq: Number(seq[1]), payload: undefined });
+      const [, digits, suffix] = /^(\d{12,15})\.json(\.bad|\.refused)?$/.exec(file) ?? [];
+      if (digits === undefined) continue;
+      const seq = Number(digits);
+      // A number is not used twice, or a file of the same name that was put aside would be overwritten.
+      this.#nextSeq = Math.max(this.#nextSeq, seq + 1);
+      if (suffix === undefined) this.#queue.push({ seq, payload: undefined });
+      if (suffix === ".refused") refused.push(seq);
     }
     this.#queue.sort((a, b) => a.seq - b.seq);
+    this.#refusedForGood.found(refused.sort((a, b) => a - b).map((seq) => this.#file(seq)));
     try {
       for (const file of files) if (file.endsWith(".tmp")) await unlink(join(this.#directory, file));
     } catch (thrown) {
@@ -284,14 +310,16 @@ class DiskOutbox implements Outbox {
         continue;
       }
       if (this.#stopping) return;
-      this.#failed(refusal);
+      const settled = this.#refusedForGood.isSettled(this.#file(oldest.seq), refusal.permanent);
+      if (settled && (await this.#putOldestAside(oldest, refusal.reason))) continue;
+      this.#failed(refusal.reason);
       this.#disk = this.#disk.then(() => this.#writeHeld());
       await this.#pause(this.#backoffMs());
     }
   }
 
-  /** One delivery; the reason if it was not taken. */
-  async #attempt(payload: string): Promise<string | undefined> {
+  /** One delivery; why it was not taken, if so. */
+  async #attempt(payload: string): Promise<Refusal | undefined> {
     const flight = new AbortController();
     this.#inFlight = flight;
     const timer = setTimeout(() => flight.abort(new Error(`no answer within ${this.#timeoutMs} ms`)), this.#timeoutMs);
@@ -303,7 +331,8 @@ class DiskOutbox implements Outbox {
       await Promise.race([this.#deliver(payload, flight.signal), aborted]);
       return undefined;
     } catch (thrown) {
-      return reasonOf(flight.signal.aborted ? flight.signal.reason : thrown);
+      if (flight.signal.aborted) return { reason: reasonOf(flight.signal.reason), permanent: false };
+      return { reason: reasonOf(thrown), permanent: isPermanent(thrown) };
     } finally {
       clearTimeout(timer);
       this.#inFlight = undefined;
@@ -319,6 +348,35 @@ class DiskOutbox implements Outbox {
       `${this.#name} has been refusing since ${since}, ${this.#queue.length} alerts wait: ${reason}`,
       false,
     );
+  }
+
+  /** Keeps it on disk and lets the next one pass; false while the disk does not take it. */
+  async #putOldestAside(waiting: Waiting, reason: string): Promise<boolean> {
+    // A push may be writing this very alert to disk, or it was only in memory until now.
+    const moved = this.#disk.then(async () => {
+      await this.#writeHeld();
+      if (waiting.payload !== undefined) return undefined;
+      // One that is gone is told when it is read next.
+      const kept = await this.#refusedForGood.keep(this.#file(waiting.seq));
+      if (kept !== undefined) this.#queue.shift();
+      return kept;
+    });
+    const told = moved.catch((thrown: unknown) => {
+      this.#diskRefused(thrown);
+      return undefined;
+    });
+    this.#disk = told;
+    const kept = await told;
+    if (kept === undefined) return false;
+    this.#putAside += 1;
+    const times = this.#refusedForGood.times;
+    this.#onTrouble(
+      `${this.#name} refused an alert for good, ${times} times: ${reason}; it is kept as ${kept} and not tried again`,
+      false,
+    );
+    for (const message of await this.#refusedForGood.removeOldest()) this.#onTrouble(message, false);
+    this.#tellDrained();
+    return true;
   }
 
   /** After a delivery. */
@@ -389,38 +447,5 @@ class DiskOutbox implements Outbox {
     });
     this.#wake = undefined;
     this.#idle = false;
-  }
-}
-
-/** A file says what it holds, so that half a payload is never taken for a whole one. */
-function wrap(payload: string, at: number): string {
-  return JSON.stringify({ v: 1, time: new Date(at).toISOString(), sha256: digest(payload), payload });
-}
-
-function unwrap(text: string): string {
-  const value: unknown = JSON.parse(text);
-  if (typeof value !== "object" || value === null || !("payload" in value) || !("sha256" in value)) {
-    throw new Error("it must be an object with payload and sha256");
-  }
-  const { payload, sha256 } = value;
-  if (typeof payload !== "string" || sha256 !== digest(payload))
-    throw new Error("the payload does not match its sha256");
-  return payload;
-}
-
-function digest(payload: string): string {
-  return createHash("sha256").update(payload).digest("hex");
-}
-
-async function readSmallFile(path: string): Promise<string> {
-  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
-  const handle = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  try {
-    const stat = await handle.stat();
-    if (!stat.isFile() || stat.size > MAX_FILE_BYTES)
-      throw new Error(`it must be a file of at most ${MAX_FILE_BYTES} bytes`);
-    return await handle.readFile("utf8");
-  } finally {
-    await handle.close();
   }
 }

@@ -129,6 +129,15 @@ test("reloads while a sink hangs, one upon the other: every alert arrives", asyn
     );
 });
 
+test("an action whose capability was dropped at the start is told with what to do", async () => {
+  const lacks =
+    /^configuration reloaded from .*; kill-suspect needs CAP_KILL, which rimon dropped at its start: restart it$/;
+  await reload(configOf("actions: { kill-suspect: { enabled: true } }\n"));
+  assert.equal(said(lacks), 1);
+  await reload(configOf());
+  assert.equal(said(lacks), 1);
+});
+
 test("mode off and on again by reload", async () => {
   await reload(configOf("environment: development\nmode: off\n"));
   await attachOnce(targets[0]);

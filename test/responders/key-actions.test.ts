@@ -13,6 +13,7 @@ import { createDriver } from "../../src/responders/drivers/all.ts";
 import { readAnswer, type KeyAnswer, type KeyDriver, type KeyRequest } from "../../src/responders/drivers/driver.ts";
 import { fillIn } from "../../src/responders/drivers/http.ts";
 import { createEvictResponder } from "../../src/responders/evict-tenant-keks.ts";
+import { createKeyHistory } from "../../src/responders/key-history.ts";
 import { createRotateResponder } from "../../src/responders/rotate-master-key.ts";
 import { until, verdictOf } from "./verdicts.ts";
 
@@ -155,6 +156,36 @@ test("eviction: each tenant has its own cooldown", async () => {
   asked[3]?.answer({});
   assert.equal((await fourth).message, "evicted the cached keys of org-new");
   assert.equal((await responder.respond(finding("F", []))).result, "skipped");
+});
+
+test("responders made anew with the same history keep the cooldown", async () => {
+  let now = Date.parse("2026-04-17T10:00:00Z");
+  const { asked, driver } = keeper();
+  const history = createKeyHistory();
+  const make = (settings = ON) => [
+    createRotateResponder(settings, () => now, driver, history),
+    createEvictResponder(settings, () => now, driver, history),
+  ];
+  const first = make().map((responder) => responder.respond(finding("A")));
+  await until(() => asked.length === 2);
+  for (const { answer } of asked) answer({});
+  for (const outcome of await Promise.all(first)) assert.equal(outcome.result, "done");
+
+  now += 59_999;
+  for (const responder of make()) {
+    const outcome = await responder.respond(finding("B"));
+    assert.equal(outcome.result, "skipped");
+    assert.match(outcome.message, /finding A .*; possible again at 2026-04-17T10:01:00.000Z/);
+  }
+  // The new cooldown holds, also for what was done before it.
+  const shorter = make({ ...ON, cooldownMs: 1_000 }).map((responder) => responder.respond(finding("C")));
+  await until(() => asked.length === 4);
+  for (const { answer } of asked.slice(2)) answer({});
+  for (const outcome of await Promise.all(shorter)) assert.equal(outcome.result, "done");
+
+  now += 60_000;
+  make();
+  assert.equal(history.evicted.size, 0);
 });
 
 test("without a driver, or disabled, it is refused with what to do", async () => {

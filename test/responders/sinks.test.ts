@@ -124,6 +124,31 @@ test("webhook: header files and tokens are read anew each time", async () => {
   );
 });
 
+for (const [status, permanent] of [
+  [300, false],
+  [400, true],
+  [401, false],
+  [403, false],
+  [404, false],
+  [408, false],
+  [413, true],
+  [425, false],
+  [429, false],
+  [422, true],
+  [500, false],
+  [503, false],
+] as const) {
+  test(`webhook: ${status} is ${permanent ? "" : "not "}a refusal for good`, async () => {
+    const server = createHttp(receiver(status).listener);
+    const port = await listening(server);
+    await assert.rejects(
+      sinkOf(http(port)).deliver(PAYLOAD, never),
+      (thrown: Error) => ("permanent" in thrown && thrown.permanent === true) === permanent,
+    );
+    server.close();
+  });
+}
+
 test("webhook: no error gives a secret away, not even one the server repeats", async () => {
   const server = createHttp((request, response) => {
     response.writeHead(403).end(`no: ${request.url} ${JSON.stringify(request.rawHeaders)}`);

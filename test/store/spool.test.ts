@@ -50,7 +50,7 @@ test("alerts are delivered in the order they were pushed, and leave nothing on d
   await until("all are delivered", () => far.taken.length === 50);
   await spool.close(1000);
   assert.deepEqual(far.taken, letters(50));
-  assert.deepEqual(outbox.stats(), { waiting: 0, delivered: 50, refused: 0 });
+  assert.deepEqual(outbox.stats(), { waiting: 0, delivered: 50, refused: 0, putAside: 0 });
   assert.deepEqual(troubles, []);
   const [name = ""] = namesIn(directory);
   assert.match(name, /^https_example_org_hook_x_1-[0-9a-f]{12}$/);
@@ -157,6 +157,123 @@ test("what was not delivered is delivered after a restart, before what is new", 
   await until("all are delivered", () => after.stats().delivered === 13);
   assert.deepEqual(far.taken, [...letters(12), "new"]);
   assert.deepEqual(namesIn(outboxDirectory(directory, "mail")), []);
+});
+
+const FINAL: OutboxOptions = { ...QUICK, finalRefusals: 3, finalRefusalMs: 20 };
+const forGood = () => Object.assign(new Error("expected a 2xx status, got 400"), { permanent: true });
+
+test("an alert that is refused for good is put aside, told and kept; the others are delivered in order", async (t) => {
+  const directory = scratch(t);
+  const { spool, troubles } = await spoolIn(t, directory);
+  const taken: string[] = [];
+  const at: number[] = [];
+  const outbox = spool.outbox(
+    "hook",
+    async (payload) => {
+      if (payload === "bad") {
+        at.push(performance.now());
+        throw forGood();
+      }
+      taken.push(payload);
+    },
+    FINAL,
+  );
+  for (const payload of ["a", "bad", "b"]) await outbox.push(payload);
+  await until("the others are delivered", () => outbox.stats().delivered === 2);
+  assert.deepEqual(taken, ["a", "b"]);
+  assert.ok(at.length >= 3, `it was tried ${at.length} times`);
+  assert.ok((at.at(-1) ?? 0) - (at[0] ?? 0) >= 20 - 2, "not before the time is over");
+  assert.deepEqual(outbox.stats(), { waiting: 0, delivered: 2, refused: 0, putAside: 1 });
+  const own = outboxDirectory(directory, "hook");
+  await until("only the refused one is left", () => namesIn(own).join() === "000000000002.json.refused");
+  assert.match(readFileSync(join(own, "000000000002.json.refused"), "utf8"), /"payload":"bad"/);
+  const told = troubles.filter(({ message }) => /refused an alert for good/.test(message));
+  assert.equal(told.length, 1);
+  assert.match(
+    told[0]?.message ?? "",
+    /^hook refused an alert for good, \d+ times: expected a 2xx status, got 400; it is kept as .*2\.json\.refused/,
+  );
+  await until("recovery was told", () => troubles.some(({ message }) => message.startsWith("hook takes alerts again")));
+
+  // Its number is not used again, and it does not come back.
+  await spool.close(0);
+  const second = await spoolIn(t, directory);
+  const far = sink();
+  const after = second.spool.outbox("hook", far.deliver, FINAL);
+  await after.push("c");
+  await until("it is delivered", () => after.stats().delivered === 1);
+  assert.deepEqual(far.taken, ["c"]);
+  await until("it is removed", () => namesIn(own).join() === "000000000002.json.refused");
+});
+
+test("a refusal of another kind in between begins the count anew, and waiting alone puts nothing aside", async (t) => {
+  const { spool } = await spoolIn(t, scratch(t));
+  let tries = 0;
+  const mixed = spool.outbox(
+    "mixed",
+    async () => {
+      tries += 1;
+      if (tries > 40) return;
+      throw tries % 3 === 0 ? new Error("away") : forGood();
+    },
+    { ...FINAL, finalRefusalMs: 0 },
+  );
+  let early = 0;
+  const patient = spool.outbox(
+    "patient",
+    async () => {
+      early += 1;
+      if (early <= 40) throw forGood();
+    },
+    { ...FINAL, finalRefusalMs: 3_600_000 },
+  );
+  await mixed.push("{}");
+  await patient.push("{}");
+  await until("both are delivered", () => mixed.stats().delivered + patient.stats().delivered === 2);
+  assert.deepEqual([mixed.stats().putAside, patient.stats().putAside], [0, 0]);
+});
+
+test("of those refused for good as many are kept as may wait, through a restart too", async (t) => {
+  const directory = scratch(t);
+  const own = outboxDirectory(directory, "hook");
+  const refuse = async () => {
+    throw forGood();
+  };
+  for (const round of [1, 2]) {
+    const { spool, troubles } = await spoolIn(t, directory, 2);
+    const outbox = spool.outbox("hook", refuse, { ...FINAL, finalRefusals: 1, finalRefusalMs: 0 });
+    for (let n = 1; n <= 2; n += 1) {
+      await outbox.push("{}");
+      await until("it is put aside", () => outbox.stats().putAside === n);
+    }
+    await spool.close(0);
+    const removed = troubles.filter(({ message }) => / is removed: at most 2 refused alerts are kept/.test(message));
+    assert.equal(removed.length, round === 1 ? 0 : 2);
+  }
+  assert.deepEqual(namesIn(own), ["000000000003.json.refused", "000000000004.json.refused"]);
+});
+
+test("an alert that is only in memory is not put aside before the disk takes it", async (t) => {
+  const directory = smallDisk(t, 64);
+  const { spool } = await spoolIn(t, directory);
+  let tries = 0;
+  const outbox = spool.outbox(
+    "hook",
+    async () => {
+      tries += 1;
+      throw forGood();
+    },
+    { ...FINAL, finalRefusals: 1, finalRefusalMs: 0 },
+  );
+  await until("the outbox is ready", () => namesIn(directory).length === 1);
+  const filler = join(directory, "filler");
+  assert.throws(() => writeFileSync(filler, Buffer.alloc(128 * 1024)), { code: "ENOSPC" });
+  await outbox.push("held");
+  await until("it was tried many times", () => tries >= 5);
+  assert.deepEqual([outbox.stats().waiting, outbox.stats().putAside], [1, 0]);
+  rmSync(filler);
+  await until("it is put aside", () => outbox.stats().putAside === 1);
+  assert.match(readFileSync(join(outboxDirectory(directory, "hook"), "000000000001.json.refused"), "utf8"), /held/);
 });
 
 test("a full outbox refuses what is new, counts it, and tells the count when it is empty again", async (t) => {

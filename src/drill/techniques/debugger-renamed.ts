@@ -1,6 +1,7 @@
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
-import { by, NotRun, type Technique } from "../technique.ts";
+import { NotRun } from "../not-done.ts";
+import { by, type Technique } from "../technique.ts";
 
 /** Programs with arguments at which they wait for their input. */
 const DEBUGGERS: readonly { readonly program: string; readonly args: readonly string[] }[] = [

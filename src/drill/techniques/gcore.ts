@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { NotRun, Refused } from "../not-done.ts";
 import { leakedToken } from "../range.ts";
-import { NotRun, on, Refused, type Technique } from "../technique.ts";
+import { on, type Technique } from "../technique.ts";
 
 export const gcore: Technique = {
   name: "gcore",

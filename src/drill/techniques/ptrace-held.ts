@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { on, Refused, type Technique } from "../technique.ts";
+import { Refused } from "../not-done.ts";
+import { on, type Technique } from "../technique.ts";
 
 const ATTACH_MS = 5_000;
 

@@ -4,7 +4,10 @@
 export interface Sink {
   /** Names its outbox: stable across restarts, nothing of a URL in it. */
   readonly name: string;
-  /** Resolves once the receiver has the payload, as far as its protocol lets us know. */
+  /**
+   * Resolves once the receiver has the payload, as far as its protocol lets us know. Rejects with an error that has
+   * `permanent: true` where the receiver refused this very payload and would do so again.
+   */
   deliver(payload: string, signal: AbortSignal): Promise<void>;
 }
 

@@ -1,0 +1,99 @@
+// From the words of the file to those of configuration.ts.
+
+import type { Configuration, Driver, HttpTarget, KeyActionSettings, SinkSettings } from "../configuration.ts";
+import { parseSelector } from "../protection.ts";
+import type { Effective, EffectiveExec, EffectiveHttp, EffectiveKeyAction, EffectiveSink } from "./complete.ts";
+import * as notation from "./notation.ts";
+
+/** The completed file as a Configuration: milliseconds, bytes, selectors. */
+export function build(effective: Effective): Configuration {
+  const { alerts, actions, audit } = effective;
+  return {
+    environment: effective.environment,
+    mode: effective.mode,
+    intervalMs: durationOf(effective.interval),
+    node: effective.node,
+    protect: effective.protect.map(parseSelector),
+    rules: effective.rules as Configuration["rules"],
+    respond: effective.respond as Configuration["respond"],
+    exceptions: effective.exceptions.map(({ target, expires, suspect, ...rest }) => ({
+      ...rest,
+      ...(suspect === undefined ? {} : { suspect: { ...suspect, ...lowerCaseDigest(suspect.sha256) } }),
+      ...(target === undefined ? {} : { target: parseSelector(target) }),
+      ...(expires === undefined ? {} : { expires: new Date(notation.parseExpiry(expires) ?? 0).toISOString() }),
+    })),
+    alerts: {
+      clusterAdmins: alerts.clusterAdmins.map(buildSink),
+      minimumSeverity: alerts.minimumSeverity,
+      groupMs: durationOf(alerts.group),
+      spool: alerts.spool,
+    },
+    tenants: effective.tenants.map(({ id, processes, admins }) => ({
+      id,
+      processes: processes.map(parseSelector),
+      admins: admins.map(buildSink),
+    })),
+    actions: {
+      "rotate-master-key": buildKeyAction(actions["rotate-master-key"]),
+      "evict-tenant-keks": buildKeyAction(actions["evict-tenant-keks"]),
+      "kill-suspect": { ...actions["kill-suspect"], scope: actions["kill-suspect"].scope.map(parseSelector) },
+      capture: actions.capture,
+    },
+    audit: {
+      path: audit.path,
+      keyFile: audit.keyFile,
+      rotateBytes: notation.parseSize(audit.rotateSize) ?? 0,
+      checkpointEvery: audit.checkpointEvery,
+    },
+    enforce: effective.enforce.map(({ protect, operations }) => ({ protect: parseSelector(protect), operations })),
+  };
+}
+
+function buildSink(settings: EffectiveSink): SinkSettings {
+  if ("webhook" in settings) return { kind: "webhook", ...buildHttp(settings.webhook) };
+  if ("falcosidekick" in settings) return { kind: "falcosidekick", ...buildHttp(settings.falcosidekick) };
+  if ("file" in settings) return { kind: "file", path: settings.file.path };
+  if ("exec" in settings) return { kind: "exec", ...buildExec(settings.exec) };
+  if ("stdout" in settings) return { kind: "stdout" };
+  const { address, facility } = settings.syslog;
+  const target = notation.parseSyslogAddress(address);
+  if (target === undefined) throw new TypeError(`a syslog address the schema let through: ${address}`);
+  return { kind: "syslog", ...target, facility: notation.FACILITIES[facility] };
+}
+
+function buildKeyAction(settings: EffectiveKeyAction): KeyActionSettings {
+  const driver = buildDriver(settings);
+  const head = { enabled: settings.enabled, cooldownMs: durationOf(settings.cooldown) };
+  return driver === undefined ? head : { ...head, driver };
+}
+
+function buildDriver({ exec, http, socket }: EffectiveKeyAction): Driver | undefined {
+  if (exec !== undefined) return { kind: "exec", ...buildExec(exec) };
+  if (socket !== undefined) return { kind: "socket", path: socket.path, timeoutMs: durationOf(socket.timeout) };
+  if (http === undefined) return undefined;
+  return { kind: "http", ...buildHttp(http), ...(http.body === undefined ? {} : { body: http.body }) };
+}
+
+function buildExec({ command, timeout }: EffectiveExec) {
+  return { command, timeoutMs: durationOf(timeout) };
+}
+
+function buildHttp({ url, method, headersFile, bearer, timeout, caFile }: EffectiveHttp): HttpTarget {
+  return {
+    url,
+    method,
+    ...(headersFile === undefined ? {} : { headersFile }),
+    ...(bearer === undefined ? {} : { bearer }),
+    timeoutMs: durationOf(timeout),
+    ...(caFile === undefined ? {} : { caFile }),
+  };
+}
+
+/** Milliseconds of a duration the schema let through. */
+export function durationOf(checkedText: string): number {
+  return notation.parseDuration(checkedText) ?? 0;
+}
+
+function lowerCaseDigest(sha256: string | undefined) {
+  return sha256 === undefined ? {} : { sha256: sha256.toLowerCase() };
+}

@@ -1,0 +1,229 @@
+// The shape of the configuration file. Each leaf says what it "must be"; schema-problems.ts adds what came instead.
+
+import { z } from "zod";
+
+import { ACTION_NAMES } from "../configuration.ts";
+import { SEVERITIES } from "../finding.ts";
+import type { Severity } from "../finding.ts";
+import { selectorProblem } from "../protection.ts";
+import { DEFAULT } from "./defaults.ts";
+import * as notation from "./notation.ts";
+
+function mapping<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
+  return z.strictObject(shape, {
+    // For unknown keys the message is the list of the known ones; see problemsOf.
+    error: (issue) => (issue.code === "unrecognized_keys" ? Object.keys(shape).join(" ") : "must be a mapping"),
+  });
+}
+
+function list<Item extends z.ZodType>(item: Item, least = 0, what = "a list") {
+  const error = { error: `must be ${what}` };
+  return z.array(item, error).min(least, error);
+}
+
+function choice<const Names extends readonly [string, ...string[]]>(names: Names) {
+  return z.enum(names, { error: `must be ${names.slice(0, -1).join(", ")} or ${names.at(-1)}` });
+}
+
+function text(expected: string, accepts: (text: string) => boolean) {
+  const error = { error: `must be ${expected}` };
+  return z.string(error).refine(accepts, error);
+}
+
+function whole(least: number, most: number) {
+  const error = { error: `must be a whole number from ${least} to ${most}` };
+  return z.int(error).min(least, error).max(most, error);
+}
+
+function duration(least: string, most: string) {
+  const [min, max] = [notation.parseDuration(least) ?? 0, notation.parseDuration(most) ?? 0];
+  return text(`a duration from ${least} to ${most}, such as 500ms, 1s or 1m`, (value) => {
+    const ms = notation.parseDuration(value);
+    return ms !== undefined && ms >= min && ms <= max;
+  }).meta({ pattern: notation.DURATION_PATTERN });
+}
+
+function size(least: string, most: string) {
+  const [min, max] = [notation.parseSize(least) ?? 0, notation.parseSize(most) ?? 0];
+  return text(`a size from ${least} to ${most}, such as 64MiB`, (value) => {
+    const bytes = notation.parseSize(value);
+    return bytes !== undefined && bytes >= min && bytes <= max;
+  }).meta({ pattern: notation.SIZE_PATTERN });
+}
+
+/** Says what is wrong where one sentence does not fit all. */
+function checked(expected: string, problemOf: (text: string) => string | undefined) {
+  return z.string({ error: `must be ${expected}` }).superRefine((value, context) => {
+    const message = problemOf(value);
+    if (message !== undefined) context.addIssue({ code: "custom", message });
+  });
+}
+
+const boolean = z.boolean({ error: "must be true or false" });
+const line = text("text on one line", (value) => isLine(value) && value.length > 0 && value.length <= 1024);
+const path = text("an absolute path", (value) => isLine(value) && value.startsWith("/") && value.length <= 4096);
+const severity = choice(SEVERITIES);
+const actionNames = list(
+  z.string({ error: `must be an action (${ACTION_NAMES.join(", ")})` }),
+  0,
+  "a list of actions",
+).meta({
+  items: { enum: [...ACTION_NAMES] },
+});
+const selector = checked("a selector such as comm:vault", selectorProblem).meta({
+  pattern: "^(pid|comm|exe|unit|cgroup|uid|container):.+$",
+});
+const timeout = duration("100ms", "5m").exactOptional().meta({ default: DEFAULT.timeout });
+const command = list(line, 1, "a list that begins with an absolute path").refine(
+  (words) => typeof words[0] === "string" && words[0].startsWith("/"),
+  { error: "must be a list that begins with an absolute path" },
+);
+
+const http = {
+  url: checked("an http:// or https:// URL", notation.urlProblem),
+  method: choice(["POST", "PUT", "GET", "DELETE"]).exactOptional().meta({ default: DEFAULT.method }),
+  headersFile: path.exactOptional().meta({ description: 'One "Name: value" a line, read anew at every request.' }),
+  bearer: z
+    .union(
+      [
+        mapping({ file: path }),
+        mapping({
+          env: text("the name of an environment variable", (value) => /^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(value)),
+        }),
+      ],
+      { error: "must be { file: PATH } or { env: NAME }" },
+    )
+    .exactOptional()
+    .meta({ description: "Where the token of the Authorization header is: never the token itself." }),
+  timeout,
+  caFile: path.exactOptional().meta({ description: "PEM bundle to trust besides the built-in ones." }),
+};
+const exec = mapping({ command, timeout });
+
+const sink = mapping({
+  webhook: mapping(http).exactOptional(),
+  syslog: mapping({
+    address: text("udp://HOST:PORT or tcp://HOST:PORT", (value) => notation.parseSyslogAddress(value) !== undefined),
+    facility: choice(Object.keys(notation.FACILITIES) as [Facility, ...Facility[]])
+      .exactOptional()
+      .meta({ default: DEFAULT.facility }),
+  }).exactOptional(),
+  stdout: mapping({}).exactOptional(),
+  file: mapping({ path }).exactOptional(),
+  falcosidekick: mapping(http).exactOptional(),
+  exec: exec.exactOptional(),
+}).meta({ minProperties: 1, maxProperties: 1 });
+type Facility = keyof typeof notation.FACILITIES;
+
+const keyAction = mapping({
+  enabled: boolean.exactOptional().meta({ description: "True as soon as there is a driver." }),
+  exec: exec.exactOptional(),
+  http: mapping({ ...http, body: z.string({ error: "must be text" }).exactOptional() }).exactOptional(),
+  socket: z
+    .union([path, mapping({ path, timeout })], { error: "must be an absolute path or { path, timeout }" })
+    .exactOptional(),
+  cooldown: duration("0s", "1d").exactOptional().meta({ default: DEFAULT.cooldown }),
+});
+
+/** The whole file. */
+export const fileSchema = mapping({
+  environment: choice(["production", "development"]).exactOptional().meta({ default: DEFAULT.environment }),
+  mode: choice(["monitor", "enforce", "off"]).exactOptional().meta({ default: DEFAULT.mode }),
+  interval: duration("1s", "5s").exactOptional().meta({ default: DEFAULT.interval }),
+  node: line.exactOptional().meta({ description: "The name findings carry; the host name by default." }),
+  protect: list(selector)
+    .exactOptional()
+    .meta({ description: "Whom to protect; without it the well-known holders of keys are looked for." }),
+  rules: z
+    .record(
+      z.string(),
+      mapping({
+        enabled: boolean.exactOptional(),
+        severity: severity.exactOptional(),
+        respond: actionNames.exactOptional().meta({ description: "Replaces what respond says for the severity." }),
+        allow: list(line).exactOptional(),
+      }),
+      { error: "must be a mapping of rules" },
+    )
+    .exactOptional(),
+  respond: mapping(
+    Object.fromEntries(SEVERITIES.map((name) => [name, actionNames.exactOptional()])) as Record<
+      Severity,
+      z.ZodExactOptional<typeof actionNames>
+    >,
+  )
+    .exactOptional()
+    .meta({ default: DEFAULT.respond }),
+  exceptions: list(
+    mapping({
+      rule: text("the name of a rule", isLine),
+      suspect: mapping({
+        exe: path.exactOptional(),
+        sha256: text("64 hexadecimal digits", (value) => /^[0-9a-fA-F]{64}$/.test(value)).exactOptional(),
+        uid: whole(0, 4_294_967_294).exactOptional(),
+        comm: line.exactOptional(),
+        parent: line.exactOptional().meta({ description: "The comm of the parent." }),
+      }).exactOptional(),
+      target: selector.exactOptional(),
+      reason: line,
+      expires: text(
+        "a date such as 2026-12-31 (that day included) or a time such as 2026-12-31T18:00:00Z",
+        (value) => notation.parseExpiry(value) !== undefined,
+      ).exactOptional(),
+    }),
+  ).exactOptional(),
+  alerts: mapping({
+    minimumSeverity: severity.exactOptional().meta({ default: DEFAULT.minimumSeverity }),
+    group: duration("1s", "1h").exactOptional().meta({ default: DEFAULT.group }),
+    clusterAdmins: list(sink).exactOptional(),
+    spool: mapping({
+      directory: path.exactOptional(),
+      maxAlerts: whole(1, 1_000_000).exactOptional().meta({ default: DEFAULT.maxAlerts }),
+    }).exactOptional(),
+  }).exactOptional(),
+  tenants: list(
+    mapping({
+      id: text("letters, digits, '.', '_' and '-', at most 64", (value) =>
+        /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value),
+      ),
+      processes: list(selector, 1, "a list of at least one selector"),
+      admins: list(sink).exactOptional(),
+    }),
+  ).exactOptional(),
+  actions: mapping({
+    "rotate-master-key": keyAction.exactOptional(),
+    "evict-tenant-keks": keyAction.exactOptional(),
+    "kill-suspect": mapping({
+      enabled: boolean.exactOptional().meta({ default: false }),
+      scope: list(selector).exactOptional().meta({ description: "Suspects acting on these processes only." }),
+    }).exactOptional(),
+    capture: mapping({
+      enabled: boolean.exactOptional().meta({ default: true }),
+      directory: path.exactOptional(),
+      keep: whole(1, 1_000_000).exactOptional().meta({ default: DEFAULT.keep }),
+    }).exactOptional(),
+  }).exactOptional(),
+  audit: mapping({
+    path: path.exactOptional(),
+    keyFile: path.exactOptional(),
+    rotateSize: size("4KiB", "1024GiB").exactOptional().meta({ default: DEFAULT.rotateSize }),
+    checkpointEvery: whole(1, 1_000_000).exactOptional().meta({ default: DEFAULT.checkpointEvery }),
+  }).exactOptional(),
+  enforce: list(
+    mapping({
+      protect: selector,
+      operations: list(z.string({ error: "must be a rule" }), 1, "a list of at least one rule"),
+    }),
+  ).exactOptional(),
+});
+
+export type File = z.infer<typeof fileSchema>;
+export type FileSink = z.infer<typeof sink>;
+export type FileExec = z.infer<typeof exec>;
+export type FileHttp = z.infer<ReturnType<typeof mapping<typeof http>>>;
+export type FileKeyAction = z.infer<typeof keyAction>;
+
+function isLine(value: string): boolean {
+  // oxlint-disable-next-line no-control-regex
+  return !/[\u0000-\u001f\u007f]/.test(value);
+}
