@@ -6,6 +6,9 @@
           "target_name": "rimon",
           "sources": [
             "native/addon.cc",
+            "native/addon_procfs.cc",
+            "native/addon_values.cc",
+            "native/addon_watch.cc",
             "native/attack.c",
             "native/batch.c",
             "native/file_events.c",
@@ -14,10 +17,13 @@
             "native/proc_events.c",
             "native/proc_files.c",
             "native/proc_memory.c",
+            "native/proc_parse.c",
             "native/proc_scan.c",
             "native/procfs.c",
             "native/record_check.c",
-            "native/watch.c"
+            "native/watch.c",
+            "native/watch_connector.c",
+            "native/watch_files.c"
           ],
           "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "_GNU_SOURCE"],
           "cflags": ["-Wall", "-Wextra", "-Werror", "-O2", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],

@@ -1,8 +1,9 @@
 /*
- * A procfs to read from. Best is one of our own: a superblock that nobody
- * else sees and that our own fanotify marks do not cover, so that a pass over
- * /proc does not report itself.
+ * A procfs to read from, and how to walk it. Best is one of our own: a
+ * superblock that nobody else sees and that our own fanotify marks do not
+ * cover, so that a pass over /proc does not report itself.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -114,6 +115,77 @@ int namespace_inode(int dir, const char *name, uint64_t *ret_inode)
 	if (len < 0)
 		return -errno;
 	return namespace_link_parse(link, (size_t)len, ret_inode);
+}
+
+int proc_each(int dir, const char *name, int (*each)(void *arg, uint32_t number), void *arg)
+{
+	struct dirent *entry;
+	int fd, err = 0;
+	DIR *d;
+
+	/* An offset of our own: other threads list the same directory. */
+	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	d = fdopendir(fd);
+	if (!d) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	for (;;) {
+		uint32_t number;
+
+		errno = 0;
+		entry = readdir(d);
+		if (!entry) {
+			err = -errno;
+			break;
+		}
+		if (proc_number_parse(entry->d_name, strlen(entry->d_name), &number) < 0)
+			continue;
+		err = each(arg, number);
+		if (err)
+			break;
+	}
+	closedir(d);
+	return err;
+}
+
+bool proc_is_out_of_reach(int err)
+{
+	return err == -ENOENT || err == -ESRCH || err == -EACCES || err == -EPERM;
+}
+
+int proc_start_ticks(int root, uint32_t pid, uint64_t *ret_ticks)
+{
+	char name[32], buf[1024];
+	struct proc_stat stat;
+	ssize_t n;
+	int err;
+
+	snprintf(name, sizeof(name), "%u/stat", pid);
+	n = read_at(root, name, buf, sizeof(buf));
+	if (n < 0)
+		return (int)n;
+	err = proc_stat_parse(buf, (size_t)n, &stat);
+	if (err)
+		return err;
+	*ret_ticks = stat.start_ticks;
+	return 0;
+}
+
+int proc_thread_group(int root, uint32_t tid, uint32_t *ret_pid)
+{
+	char name[32], buf[1024];
+	ssize_t n;
+
+	/* /proc/TID works for any thread, though it is not listed. */
+	snprintf(name, sizeof(name), "%u/status", tid);
+	n = read_at(root, name, buf, sizeof(buf));
+	if (n < 0)
+		return (int)n;
+	return proc_tgid_parse(buf, (size_t)n, ret_pid);
 }
 
 bool procfs_is_ours(const struct procfs *p, int root)

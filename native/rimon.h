@@ -61,6 +61,15 @@ ssize_t read_at(int dir, const char *name, char *buf, size_t len);
 int namespace_link_parse(const char *buf, size_t len, uint64_t *ret_inode);
 int namespace_inode(int dir, const char *name, uint64_t *ret_inode);
 
+/* Gone, or hidden from us (hidepid, a stronger process): to be left out. Other errors are to be told. */
+bool proc_is_out_of_reach(int err);
+
+/* Calls each() for every number in the directory, until it returns other than 0. */
+int proc_each(int dir, const char *name, int (*each)(void *arg, uint32_t number), void *arg);
+
+int proc_start_ticks(int root, uint32_t pid, uint64_t *ret_ticks);
+int proc_thread_group(int root, uint32_t tid, uint32_t *ret_pid);
+
 /* Which processes are meant: all of them, or those named. */
 struct pids {
 	bool named;
@@ -68,18 +77,7 @@ struct pids {
 	size_t n;
 };
 
-/* proc_scan.c */
-#define WANT_STATUS	(1u << 0)
-#define WANT_EXE	(1u << 1)
-#define WANT_CMDLINE	(1u << 2)
-#define WANT_CGROUP	(1u << 3)
-#define WANT_NAMESPACES	(1u << 4)
-#define WANT_THREADS	(1u << 5)
-#define WANT_LOADER	(1u << 6)
-#define WANT_DUMP	(1u << 7)
-
-#define WANT_ENRICHED	(WANT_STATUS | WANT_EXE | WANT_CMDLINE | WANT_CGROUP | WANT_NAMESPACES)
-
+/* proc_parse.c */
 #define NAMESPACE_PIDS_MAX 33	/* MAX_PID_NS_LEVEL and the outermost */
 
 struct proc_stat {
@@ -104,29 +102,16 @@ struct proc_status {
 	uint32_t namespace_pid[NAMESPACE_PIDS_MAX];
 };
 
-/* Room that a pass over /proc uses again for every process. */
-struct proc_scan;
-
-int proc_scan_new(const struct procfs *p, struct proc_scan **ret);
-void proc_scan_free(struct proc_scan *s);
-/* Every process, or the pids named. Those that are gone or hidden from us are left out. */
-int proc_scan_run(const struct procfs *p, uint32_t want, const struct pids *pids, struct batch *out);
-/* One process; -ESRCH if it is not there. */
-int proc_scan_one(struct proc_scan *s, uint32_t pid, uint32_t want, struct batch *out);
-int proc_start_ticks(int root, uint32_t pid, uint64_t *ret_ticks);
-int proc_thread_group(int root, uint32_t tid, uint32_t *ret_pid);
-
-/* Gone, or hidden from us (hidepid, a stronger process): to be left out. Other errors are to be told. */
-bool proc_is_out_of_reach(int err);
-
-/* Calls each() for every number in the directory, until it returns other than 0. */
-int proc_each(int dir, const char *name, int (*each)(void *arg, uint32_t number), void *arg);
-
-/* The parsers survive any bytes, cut anywhere; -EBADMSG if what is needed is not there. */
+/* They survive any bytes, cut anywhere; -EBADMSG if what is needed is not there. */
 int proc_stat_parse(const char *buf, size_t len, struct proc_stat *ret);
 int proc_status_parse(const char *buf, size_t len, struct proc_status *ret);
+/* Of a status that may be cut behind it. */
+int proc_tgid_parse(const char *buf, size_t len, uint32_t *ret_pid);
 int proc_cgroup_parse(const char *buf, size_t len, const char **ret_path, size_t *ret_len);
 int proc_limits_parse(const char *buf, size_t len, uint64_t *ret_soft, uint64_t *ret_hard);
+int proc_coredump_filter_parse(const char *buf, size_t len, uint32_t *ret);
+/* The whole of it is one number, as the name of a process's directory is. */
+int proc_number_parse(const char *buf, size_t len, uint32_t *ret);
 
 /* Keeps the LD_PRELOAD= and LD_AUDIT= entries of an environment, NUL separated, as far as there is room. */
 struct proc_loader {
@@ -136,6 +121,28 @@ struct proc_loader {
 
 /* Consumes whole entries only, unless `last`; *ret_used says how many bytes. */
 void proc_environ_parse(const char *buf, size_t len, bool last, struct proc_loader *loader, size_t *ret_used);
+
+/* proc_scan.c */
+#define WANT_STATUS	(1u << 0)
+#define WANT_EXE	(1u << 1)
+#define WANT_CMDLINE	(1u << 2)
+#define WANT_CGROUP	(1u << 3)
+#define WANT_NAMESPACES	(1u << 4)
+#define WANT_THREADS	(1u << 5)
+#define WANT_LOADER	(1u << 6)
+#define WANT_DUMP	(1u << 7)
+
+#define WANT_ENRICHED	(WANT_STATUS | WANT_EXE | WANT_CMDLINE | WANT_CGROUP | WANT_NAMESPACES)
+
+/* Room that a pass over /proc uses again for every process. */
+struct proc_scan;
+
+int proc_scan_new(const struct procfs *p, struct proc_scan **ret);
+void proc_scan_free(struct proc_scan *s);
+/* Every process, or the pids named. Those that are gone or hidden from us are left out. */
+int proc_scan_run(const struct procfs *p, uint32_t want, const struct pids *pids, struct batch *out);
+/* One process; -ESRCH if it is not there. */
+int proc_scan_one(struct proc_scan *s, uint32_t pid, uint32_t want, struct batch *out);
 
 /* proc_memory.c */
 struct proc_mapping {
@@ -184,7 +191,7 @@ int proc_path_parse(const char *path, size_t len, struct proc_path *ret);
 /* Whether the path can be one below /proc/sys. */
 bool proc_path_is_sysctl(const char *path, size_t len);
 
-/* watch.c: one thread that drains every event source. */
+/* watch.c, watch_files.c: one thread that drains every event source. */
 #define WATCH_CONNECTOR	1
 #define WATCH_FILES	2
 

@@ -62,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct proc_path path;
 	struct proc_stat stat;
 	uint64_t a, b;
+	uint32_t number;
 	const char *part;
 	size_t part_len;
 
@@ -73,7 +74,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (proc_cgroup_parse(buf, size, &part, &part_len) == 0)
 		inside(part, part_len, buf, size);
+	proc_tgid_parse(buf, size, &number);
 	proc_limits_parse(buf, size, &a, &b);
+	proc_coredump_filter_parse(buf, size, &number);
+	proc_number_parse(buf, size, &number);
 	parse_environ(buf, size);
 	parse_maps(buf, size);
 	if (proc_path_parse(buf, size, &path) == 0) {

@@ -1,0 +1,165 @@
+/* The Procfs object: its calls are passes off the event loop. */
+#include <errno.h>
+
+#include <functional>
+
+#include "addon.h"
+
+namespace addon {
+
+namespace {
+
+/* One pass off the event loop. Holds the procfs, so that closing it waits for the pass. */
+class Pass : public Napi::AsyncWorker {
+public:
+	using Run = std::function<int(const struct procfs *, struct batch *)>;
+
+	Pass(Napi::Env env, ProcfsHandle procfs, std::string what, Run run)
+		: Napi::AsyncWorker(env, "rimon"), promise_(Napi::Promise::Deferred::New(env)), procfs_(std::move(procfs)),
+		  what_(std::move(what)), run_(std::move(run))
+	{
+	}
+	~Pass() override
+	{
+		batch_free(&batch_);
+	}
+	Napi::Promise Promise() const
+	{
+		return promise_.Promise();
+	}
+
+protected:
+	void Execute() override
+	{
+		err_ = run_(procfs_.get(), &batch_);
+		procfs_.reset();
+	}
+	void OnOK() override
+	{
+		if (err_ < 0)
+			promise_.Reject(ErrnoError(Env(), err_, what_).Value());
+		else
+			promise_.Resolve(BufferOf(Env(), &batch_));
+	}
+
+private:
+	Napi::Promise::Deferred promise_;
+	ProcfsHandle procfs_;
+	std::string what_;
+	Run run_;
+	struct batch batch_ = {};
+	int err_ = 0;
+};
+
+class Procfs : public Napi::ObjectWrap<Procfs> {
+public:
+	static Napi::Function Define(Napi::Env env)
+	{
+		return DefineClass(env, "Procfs", {
+			InstanceMethod<&Procfs::Scan>("scan"),
+			InstanceMethod<&Procfs::Maps>("maps"),
+			InstanceMethod<&Procfs::OpenFiles>("openFiles"),
+			InstanceMethod<&Procfs::Close>("close"),
+			InstanceAccessor<&Procfs::IsPrivate>("isPrivate"),
+		});
+	}
+
+	explicit Procfs(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Procfs>(info)
+	{
+		struct procfs *p;
+		int err = procfs_open(&p);
+
+		if (err == -ENXIO)
+			throw ErrnoError(info.Env(), err, "/proc shows the processes of another pid namespace than ours");
+		Check(info.Env(), err, "open a procfs");
+		is_private_ = p->is_private;
+		handle_ = ProcfsHandle(p, [](const struct procfs *closed) { procfs_close(const_cast<struct procfs *>(closed)); });
+	}
+
+	ProcfsHandle Handle(Napi::Env env) const
+	{
+		if (!handle_)
+			throw ErrnoError(env, -EBADF, "this procfs is closed");
+		return handle_;
+	}
+
+private:
+	Napi::Value Queue(const Napi::CallbackInfo &info, const char *what, Pass::Run run)
+	{
+		Pass *pass = new Pass(info.Env(), Handle(info.Env()), what, std::move(run));
+		Napi::Promise promise = pass->Promise();
+
+		pass->Queue();
+		return promise;
+	}
+
+	Napi::Value Scan(const Napi::CallbackInfo &info)
+	{
+		uint32_t want = Uint32Of(info[0], "want");
+		std::vector<uint32_t> pids;
+		bool named = PidsOf(info[1], &pids);
+
+		return Queue(info, "read the process table", [=](const struct procfs *p, struct batch *out) {
+			struct pids which = { named, pids.data(), pids.size() };
+
+			return proc_scan_run(p, want, &which, out);
+		});
+	}
+
+	Napi::Value Maps(const Napi::CallbackInfo &info)
+	{
+		uint32_t pid = Uint32Of(info[0], "pid");
+		bool is_known = !info[1].IsUndefined();
+		uint64_t known = is_known ? Uint64Of(info[1], "known") : 0;
+
+		return Queue(info, "read the mappings of a process", [=](const struct procfs *p, struct batch *out) {
+			return proc_maps_read(p, pid, is_known, known, out);
+		});
+	}
+
+	Napi::Value OpenFiles(const Napi::CallbackInfo &info)
+	{
+		std::string suffixes;
+		std::vector<uint32_t> pids;
+
+		for (const std::string &suffix : StringsOf(info[0], "suffixes"))
+			suffixes.append(suffix).push_back('\0');
+		bool named = PidsOf(info[1], &pids);
+		return Queue(info, "read the open files of processes", [=](const struct procfs *p, struct batch *out) {
+			struct pids which = { named, pids.data(), pids.size() };
+
+			return proc_files_sweep(p, suffixes.data(), suffixes.size(), &which, out);
+		});
+	}
+
+	Napi::Value IsPrivate(const Napi::CallbackInfo &info)
+	{
+		return Napi::Boolean::New(info.Env(), is_private_);
+	}
+
+	void Close(const Napi::CallbackInfo &)
+	{
+		handle_.reset();
+	}
+
+	ProcfsHandle handle_;
+	bool is_private_ = false;
+};
+
+} // namespace
+
+Napi::Function DefineProcfs(Napi::Env env)
+{
+	return Procfs::Define(env);
+}
+
+ProcfsHandle ProcfsOf(const Napi::Value &value)
+{
+	Napi::Env env = value.Env();
+
+	if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(env.GetInstanceData<Instance>()->procfs.Value()))
+		Refuse(env, "the procfs must be one that openProcfs gave");
+	return Procfs::Unwrap(value.As<Napi::Object>())->Handle(env);
+}
+
+} // namespace addon

@@ -1,0 +1,247 @@
+/* The Watch object: batches of its thread go to a function, on the event loop. */
+#include <errno.h>
+
+#include "addon.h"
+
+namespace addon {
+
+namespace {
+
+constexpr size_t kPieceMax = 1 << 20;
+
+/*
+ * Outlives the Watch that made it, since a call already under way to the event
+ * loop may arrive after close(). `watch` is then NULL.
+ */
+struct Delivery {
+	struct watch *watch = nullptr;
+	napi_threadsafe_function function = nullptr;
+};
+
+void Deliver(napi_env env, napi_value on_batch, void *context, void *)
+{
+	Delivery *delivery = static_cast<Delivery *>(context);
+	struct batch batch = {};
+
+	if (!env || !delivery->watch)
+		return;
+	watch_take(delivery->watch, &batch);
+	/* The callback may close the watch. Plain N-API: while an environment is torn down every call fails, and none may throw. */
+	for (size_t at = 0, piece; at < batch.len && delivery->watch; at += piece) {
+		napi_value receiver, argument, thrown;
+		napi_handle_scope scope;
+		bool pending = false;
+
+		piece = batch_piece(&batch, at, kPieceMax);
+		if (napi_open_handle_scope(env, &scope) != napi_ok)
+			break;
+		if (napi_create_buffer_copy(env, piece, batch.data + at, nullptr, &argument) == napi_ok &&
+		    napi_get_undefined(env, &receiver) == napi_ok)
+			napi_call_function(env, receiver, on_batch, 1, &argument, nullptr);
+		/* As out of any event handler; what is behind it still arrives. */
+		if (napi_is_exception_pending(env, &pending) == napi_ok && pending &&
+		    napi_get_and_clear_last_exception(env, &thrown) == napi_ok)
+			napi_fatal_exception(env, thrown);
+		napi_close_handle_scope(env, scope);
+	}
+	batch_free(&batch);
+}
+
+class Watch : public Napi::ObjectWrap<Watch> {
+public:
+	static Napi::Function Define(Napi::Env env)
+	{
+		return DefineClass(env, "Watch", {
+			InstanceMethod<&Watch::MarkProcfs>("markProcfs"),
+			InstanceMethod<&Watch::UnmarkProcfs>("unmarkProcfs"),
+			InstanceMethod<&Watch::MarkFile>("markFile"),
+			InstanceMethod<&Watch::UnmarkFile>("unmarkFile"),
+			InstanceMethod<&Watch::WatchMounts>("watchMounts"),
+			InstanceMethod<&Watch::UnwatchMounts>("unwatchMounts"),
+			InstanceMethod<&Watch::Status>("status"),
+			InstanceMethod<&Watch::Close>("close"),
+		});
+	}
+
+	explicit Watch(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Watch>(info), env_(info.Env())
+	{
+		Napi::Env env = info.Env();
+
+		if (!info[0].IsObject() || !info[1].IsObject() || !info[2].IsFunction())
+			Refuse(env, "openWatch expects sources, a procfs and a function");
+		Napi::Object sources = info[0].As<Napi::Object>();
+		uint32_t which = (sources.Get("connector").ToBoolean() ? WATCH_CONNECTOR : 0) |
+				 (sources.Get("files").ToBoolean() ? WATCH_FILES : 0);
+		procfs_ = ProcfsOf(info[1]);
+		/* The function's finalizer deletes it. */
+		delivery_ = new Delivery;
+		napi_status status = napi_create_threadsafe_function(
+			env, info[2], nullptr, Napi::String::New(env, "rimon"), 0, 1, nullptr,
+			[](napi_env, void *, void *context) { delete static_cast<Delivery *>(context); }, delivery_, Deliver,
+			&delivery_->function);
+		if (status != napi_ok) {
+			delete delivery_;
+			throw Napi::Error::New(env);
+		}
+		int err = watch_open(which, procfs_.get(), Notify, delivery_, &delivery_->watch);
+		if (err) {
+			napi_release_threadsafe_function(delivery_->function, napi_tsfn_abort);
+			throw ErrnoError(env, err, "start the watch");
+		}
+		/* Until close() nobody need hold the object for the watch to go on. */
+		Ref();
+		/* Runs before the function's own hook does, so the thread ends while there is still something to call. */
+		napi_add_env_cleanup_hook(env, AtExit, this);
+	}
+
+private:
+	static void Notify(void *context)
+	{
+		Delivery *delivery = static_cast<Delivery *>(context);
+
+		napi_call_threadsafe_function(delivery->function, nullptr, napi_tsfn_nonblocking);
+	}
+
+	static void AtExit(void *self)
+	{
+		static_cast<Watch *>(self)->Stop();
+	}
+
+	void Stop()
+	{
+		if (!delivery_)
+			return;
+		watch_close(delivery_->watch);
+		delivery_->watch = nullptr;
+		napi_release_threadsafe_function(delivery_->function, napi_tsfn_abort);
+		delivery_ = nullptr;
+		procfs_.reset();
+	}
+
+	struct watch *Open(Napi::Env env)
+	{
+		if (!delivery_)
+			throw ErrnoError(env, -EBADF, "this watch is closed");
+		return delivery_->watch;
+	}
+
+	/* -EBADF of a mark: the source it needs is not live. */
+	void CheckMark(Napi::Env env, int err, const std::string &what)
+	{
+		struct watch_status status;
+
+		if (err != -EBADF)
+			return Check(env, err, what);
+		watch_get_status(Open(env), &status);
+		throw ErrnoError(env, status.files.error ? -status.files.error : err,
+				 what + ": no fanotify (" + (status.files.what ? status.files.what : "") + ")");
+	}
+
+	Napi::Value MarkProcfs(const Napi::CallbackInfo &info)
+	{
+		Napi::Env env = info.Env();
+		std::string path = StringOf(info[0], "path");
+		uint64_t dev, pid_ns;
+		int err = watch_mark_procfs(Open(env), path.c_str(), &dev, &pid_ns);
+
+		if (err == -ENODEV)
+			throw ErrnoError(env, err, "mark " + path + ": it must be on a procfs and is not");
+		CheckMark(env, err, "mark " + path);
+		Napi::Object result = Napi::Object::New(env);
+		result.Set("dev", Napi::Number::New(env, static_cast<double>(dev)));
+		result.Set("pidNamespace", Napi::Number::New(env, static_cast<double>(pid_ns)));
+		return result;
+	}
+
+	Napi::Value MarkFile(const Napi::CallbackInfo &info)
+	{
+		Napi::Env env = info.Env();
+		std::string path = StringOf(info[0], "path");
+		uint64_t dev, inode;
+
+		CheckMark(env, watch_mark_file(Open(env), path.c_str(), &dev, &inode), "mark " + path);
+		Napi::Object result = Napi::Object::New(env);
+		result.Set("dev", Napi::Number::New(env, static_cast<double>(dev)));
+		result.Set("inode", Napi::Number::New(env, static_cast<double>(inode)));
+		return result;
+	}
+
+	void UnmarkProcfs(const Napi::CallbackInfo &info)
+	{
+		if (!info[0].IsNumber())
+			Refuse(info.Env(), "unmarkProcfs expects the st_dev of a procfs");
+		watch_forget_procfs(Open(info.Env()), static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
+	}
+
+	void UnmarkFile(const Napi::CallbackInfo &info)
+	{
+		std::string path = StringOf(info[0], "path");
+
+		CheckMark(info.Env(), watch_unmark_file(Open(info.Env()), path.c_str()), "unmark " + path);
+	}
+
+	void WatchMounts(const Napi::CallbackInfo &info)
+	{
+		std::string path = StringOf(info[0], "path");
+		uint32_t id = Uint32Of(info[1], "id");
+
+		Check(info.Env(), watch_add_mounts(Open(info.Env()), path.c_str(), id), "watch " + path);
+	}
+
+	void UnwatchMounts(const Napi::CallbackInfo &info)
+	{
+		watch_remove_mounts(Open(info.Env()), Uint32Of(info[0], "id"));
+	}
+
+	static Napi::Object SourceStatus(Napi::Env env, const struct watch_source &source)
+	{
+		Napi::Object result = Napi::Object::New(env);
+
+		result.Set("live", source.live);
+		if (!source.live) {
+			std::string reason = source.what ? source.what : "";
+			if (source.error)
+				reason = std::string(uv_err_name(-source.error)) + ": " + reason;
+			result.Set("reason", reason);
+		}
+		result.Set("events", Napi::Number::New(env, static_cast<double>(source.events)));
+		result.Set("lost", Napi::Number::New(env, static_cast<double>(source.lost)));
+		result.Set("unreadable", Napi::Number::New(env, static_cast<double>(source.unreadable)));
+		return result;
+	}
+
+	Napi::Value Status(const Napi::CallbackInfo &info)
+	{
+		Napi::Env env = info.Env();
+		Napi::Object result = Napi::Object::New(env);
+		struct watch_status status;
+
+		watch_get_status(Open(env), &status);
+		result.Set("connector", SourceStatus(env, status.connector));
+		result.Set("files", SourceStatus(env, status.files));
+		result.Set("dropped", Napi::Number::New(env, static_cast<double>(status.dropped)));
+		return result;
+	}
+
+	void Close(const Napi::CallbackInfo &)
+	{
+		if (!delivery_)
+			return;
+		napi_remove_env_cleanup_hook(env_, AtExit, this);
+		Stop();
+		Unref();
+	}
+
+	napi_env env_;
+	ProcfsHandle procfs_;
+	Delivery *delivery_ = nullptr;
+};
+
+} // namespace
+
+Napi::Function DefineWatch(Napi::Env env)
+{
+	return Watch::Define(env);
+}
+
+} // namespace addon

@@ -1,0 +1,98 @@
+/*
+ * What the files of the watch share: watch.c has the thread and delivers,
+ * watch_connector.c and watch_files.c drain a source each on that thread.
+ *
+ * Shared with the callers, under the lock: pending, roots, mounts.
+ * Everything else belongs to the thread or never changes.
+ */
+#ifndef RIMON_WATCH_H
+#define RIMON_WATCH_H
+
+#include <linux/netlink.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "rimon.h"
+
+#define DATAGRAMS	64
+#define ENRICHED	64
+
+struct source {
+	int fd;
+	int error;
+	const char *what;
+	_Atomic bool live;
+	_Atomic uint64_t events;
+	_Atomic uint64_t lost;
+	_Atomic uint64_t unreadable;
+};
+
+/* A marked procfs. Its path, not a descriptor: that would keep somebody else's mount busy. */
+struct root {
+	uint64_t dev;
+	bool is_ours;		/* of our own pid namespace */
+	char *path;
+};
+
+struct mounts {
+	uint32_t id;
+	int fd;
+};
+
+struct enriched {
+	uint32_t pid;
+	uint64_t start_ticks;
+	uint64_t at_ns;
+};
+
+struct watch {
+	const struct procfs *procfs;
+	void (*notify)(void *arg);
+	void *notify_arg;
+	pthread_t thread;
+	uint32_t self;
+	int epoll;
+	int wake;
+	struct source connector;
+	struct source files;
+
+	pthread_mutex_t lock;
+	struct batch pending;
+	bool notified;
+	uint64_t dropped_untold;
+	uint64_t dropped;
+	struct root *roots;
+	size_t n_roots;
+	struct mounts *mounts;
+	size_t n_mounts;
+
+	struct proc_scan *scan;
+	struct batch scratch;
+	struct enriched enriched[ENRICHED];
+	size_t enriched_next;
+	struct mmsghdr headers[DATAGRAMS];
+	struct iovec pieces[DATAGRAMS];
+	struct sockaddr_nl senders[DATAGRAMS];
+	char datagrams[DATAGRAMS][512];
+};
+
+/* watch.c */
+/* What was written to scratch becomes pending; if there is no room it is dropped and counted. */
+void watch_commit(struct watch *w);
+/* The process goes up before its act does: soon it may be gone. */
+void watch_enrich(struct watch *w, uint32_t pid);
+/* Whoever has that pid next is to be read again. */
+void watch_forget(struct watch *w, uint32_t pid);
+void watch_source_lost(struct watch *w, struct source *source, uint32_t which);
+void watch_source_dead(struct watch *w, struct source *source, uint32_t which, int err, const char *what);
+
+/* watch_connector.c */
+void watch_connector_drain(struct watch *w);
+
+/* watch_files.c */
+void watch_files_drain(struct watch *w);
+void watch_roots_free(struct watch *w);
+
+#endif
