@@ -42,8 +42,7 @@ export interface Monitor {
  */
 export async function createMonitor(options: CreateMonitorOptions): Promise<Monitor> {
   const isAborted = (): boolean => options.signal?.aborted ?? false;
-  if (isAborted())
-    throw new RimonError("RIMON_USAGE", "the signal was aborted before the monitor started");
+  if (isAborted()) throw new RimonError("RIMON_USAGE", "the signal was aborted before the monitor started");
   const { configuration, weakened } = parseConfiguration(JSON.stringify(options.configuration ?? {}), {
     file: "configuration",
     rules: DETECTORS.map(({ rule }) => rule),

@@ -47,6 +47,12 @@ function event(records: readonly NativeRecord[], name: string, pid: number) {
   });
 }
 
+/** Lets a child that waits for a line go on once its exec was told: one that is gone by then cannot be read. */
+async function goOn(child: ReturnType<typeof start>, records: readonly NativeRecord[]): Promise<void> {
+  await event(records, "exec", child.pid);
+  child.stdin?.write("go\n");
+}
+
 function actorBefore(records: readonly NativeRecord[], at: NativeRecord, pid: number) {
   const found = records
     .slice(0, records.indexOf(at))
@@ -70,7 +76,8 @@ function procFile(
 test("fork, exec and exit of a child, named before it is gone", async (t) => {
   const { watch, records } = open(t, { connector: true, files: false });
   assert.equal(watch.status().connector.live, true);
-  const child = start(t, "sh", ["-c", "exec true some words"]);
+  const child = start(t, "sh", ["-c", "read go; exec true some words"]);
+  await goOn(child, records);
   const exit = await event(records, "exit", child.pid);
   const fork = await event(records, "fork", child.pid);
   assert.equal(fork.otherPid, process.pid);
@@ -116,7 +123,8 @@ test("a ptrace of one thread, and its end", async (t) => {
 
 test("a process that aborts is dumping, whatever its limits say", async (t) => {
   const { records } = open(t, { connector: true, files: false });
-  const child = start(t, "sh", ["-c", "ulimit -c 0; kill -ABRT $$"]);
+  const child = start(t, "sh", ["-c", "read go; ulimit -c 0; kill -ABRT $$"]);
+  await goOn(child, records);
   const dumping = await event(records, "dumping", child.pid);
   assert.equal(actorBefore(records, dumping, child.pid).comm, "sh");
   assert.equal((await exitOf(child)).signal, "SIGABRT");

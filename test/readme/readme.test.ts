@@ -54,7 +54,9 @@ test("the custody example moves the epoch on and ends", async () => {
 test("the configuration example is one that rimon takes", async () => {
   const file = join(scratch, "rimon.yaml");
   writeFileSync(file, example("configuration"));
-  const child = spawn(process.execPath, ["--import", "tsx", join(root, "src/cli/main.ts"), "config", "check", file], { cwd: root });
+  const child = spawn(process.execPath, ["--import", "tsx", join(root, "src/cli/main.ts"), "config", "check", file], {
+    cwd: root,
+  });
   let stderr = "";
   child.stderr.setEncoding("utf8").on("data", (chunk: string) => (stderr += chunk));
   const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
