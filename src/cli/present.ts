@@ -77,8 +77,8 @@ function wrap(text: string, columns: number, indent: number): string {
   return [...lines, line].join(`\n${" ".repeat(indent)}`);
 }
 
-/** What happened, by whom, and where to read on. */
-export function presentFinding(terminal: Terminal, finding: Finding): string {
+/** What happened, by whom, and where to read on: in the audit log too, unless this finding was never `logged`. */
+export function presentFinding(terminal: Terminal, finding: Finding, logged = true): string {
   const { style } = terminal;
   const lines = [
     `${clock(finding.time)}  ${style(finding.severity, finding.severity.toUpperCase().padEnd(8))}  ${style("bold", finding.rule.padEnd(17))}  ${printable(finding.message, 500)}`,
@@ -88,9 +88,8 @@ export function presentFinding(terminal: Terminal, finding: Finding): string {
   if (finding.tenants.length > 0)
     lines.push(`${INDENT}tenants   ${finding.tenants.map((id) => printable(id)).join(", ")}`);
   if (isWorthReading(finding.severity)) {
-    lines.push(
-      style("dim", `${INDENT}next      rimon explain ${finding.rule}     rimon audit show --finding ${finding.id}`),
-    );
+    const record = logged ? `     rimon audit show --finding ${finding.id}` : "";
+    lines.push(style("dim", `${INDENT}next      rimon explain ${finding.rule}${record}`));
   }
   return `${lines.join("\n")}\n`;
 }

@@ -21,13 +21,16 @@ export async function replayCommand(
     if (options.json) {
       terminal.write(`${JSON.stringify(verdict.finding)}\n${JSON.stringify(verdict)}\n`);
     } else {
-      terminal.write(presentFinding(terminal, verdict.finding));
+      terminal.write(presentFinding(terminal, verdict.finding, false));
       terminal.write(presentVerdict(terminal, verdict));
       const acts = verdict.actions.filter(({ allowed }) => allowed).map(({ action }) => action);
       if (acts.length > 0) terminal.write(terminal.style("dim", `              would     ${acts.join(", ")}\n`));
     }
   }
-  if (!options.json) terminal.write(findings === 0 ? `${file}: nothing found\n` : `${file}: ${findings} findings\n`);
+  if (!options.json) {
+    const found = findings === 0 ? "nothing found" : findings === 1 ? "1 finding" : `${findings} findings`;
+    terminal.write(`${file}: ${found}\n`);
+  }
   return findings === 0 ? 0 : 1;
 }
 

@@ -68,6 +68,6 @@ export async function scanCommand(
     );
   }
   terminal.write(verdicts.length === 0 ? `\n${style("ok", "nothing found")}\n` : `\n${style("bold", "Findings")}\n`);
-  for (const { finding } of verdicts) terminal.write(presentFinding(terminal, finding));
+  for (const { finding } of verdicts) terminal.write(presentFinding(terminal, finding, false));
   return verdicts.length === 0 ? 0 : 1;
 }

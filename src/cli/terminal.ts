@@ -9,7 +9,7 @@ export interface Terminal {
   readonly color: boolean;
   readonly columns: number;
   write(text: string): void;
-  /** A transient line, only on a TTY; the next write or status replaces it. Empty clears it. */
+  /** A transient line, only on a TTY that can clear it; the next write or status replaces it. Empty clears it. */
   status(text: string): void;
   style(kind: StyleKind, text: string): string;
 }
@@ -31,8 +31,12 @@ const FORMATS: Readonly<Record<StyleKind, Format>> = {
 /** Any NO_COLOR that is not empty switches colour off (no-color.org). */
 export function createTerminal(stream: NodeJS.WriteStream, env: NodeJS.ProcessEnv = process.env): Terminal {
   const isTTY = stream.isTTY === true;
-  const color = isTTY && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb";
+  const isDumb = env["TERM"] === "dumb";
+  const color = isTTY && (env["NO_COLOR"] ?? "") === "" && !isDumb;
   let shown = false;
+
+  // A terminal that was never told its size, a serial line as a rule, says 0.
+  const columns = (): number => stream.columns || 120;
 
   function clear(): string {
     if (!shown) return "";
@@ -44,14 +48,14 @@ export function createTerminal(stream: NodeJS.WriteStream, env: NodeJS.ProcessEn
     isTTY,
     color,
     get columns() {
-      return stream.columns ?? 120;
+      return columns();
     },
     write(text) {
       stream.write(clear() + text);
     },
     status(text) {
-      if (!isTTY) return;
-      const line = text.slice(0, (stream.columns ?? 120) - 1);
+      if (!isTTY || isDumb) return;
+      const line = text.slice(0, columns() - 1);
       stream.write(clear() + line);
       shown = line !== "";
     },

@@ -3,20 +3,28 @@
 export interface ProcfsMount {
   /** "0:23": major and minor of the superblock. */
   readonly device: string;
-  readonly path: string;
+  /** Where it is mounted, in the order of the table. Something mounted later may cover any of them. */
+  readonly paths: readonly string[];
 }
 
-/** Every mount whose root is the root of a procfs; the first one of each superblock. */
+/** Every superblock of procfs, and where its root is mounted. */
 export function procfsMounts(text: string): ProcfsMount[] {
-  const mounts = new Map<string, ProcfsMount>();
+  const mounts = new Map<string, string[]>();
   for (const line of text.split("\n")) {
     const [before, after] = line.split(" - ");
     const fields = before?.split(" ") ?? [];
     const [, , device, root, path] = fields;
     if (after?.split(" ")[0] !== "proc" || root !== "/" || device === undefined || path === undefined) continue;
-    if (!mounts.has(device)) mounts.set(device, { device, path: unescapeOctal(path) });
+    const paths = mounts.get(device) ?? [];
+    paths.push(unescapeOctal(path));
+    mounts.set(device, paths);
   }
-  return [...mounts.values()];
+  return [...mounts].map(([device, paths]) => ({ device, paths }));
+}
+
+/** An st_dev as the table writes it; the bits are those of makedev(3), of which the kernel uses 32. */
+export function deviceOf(dev: number): string {
+  return `${(dev >>> 8) & 0xfff}:${(dev & 0xff) | ((dev >>> 12) & 0xfff00)}`;
 }
 
 function unescapeOctal(path: string): string {

@@ -6,7 +6,7 @@ import { readlinkSync, statSync } from "node:fs";
 import { reasonOf } from "../errors.ts";
 import type { Watch } from "../native.ts";
 import type { Observation } from "../observation.ts";
-import { procfsMounts } from "./mountinfo.ts";
+import { deviceOf, procfsMounts, type ProcfsMount } from "./mountinfo.ts";
 import type { SensorContext } from "./sensor.ts";
 
 const MAX_NAMESPACES = 1_024;
@@ -97,7 +97,7 @@ export function createProcfsMarks(context: SensorContext, watch: Watch, sensor: 
         mountNamespace,
         mounts.map(({ device }) => device),
       );
-      const reached = mounts.every(({ device, path }) => mark(mountNamespace, device, path, who));
+      const reached = mounts.every((mount) => mark(mountNamespace, mount, who));
       if (reached) return;
       namespace.pids.delete(pid);
     }
@@ -105,23 +105,30 @@ export function createProcfsMarks(context: SensorContext, watch: Watch, sensor: 
   }
 
   /** False if `who`, by whose root the mount is reached, ended or left the namespace meanwhile. */
-  function mark(mountNamespace: number, device: string, shown: string, who: string): boolean {
+  function mark(mountNamespace: number, { device, paths }: ProcfsMount, who: string): boolean {
     seenIn(mountNamespace, device);
     if (marked.has(device)) return true;
-    try {
-      const { dev, pidNamespace } = watch.markProcfs(who === "self" ? shown : `/proc/${who}/root${shown}`);
-      const place = { dev, own: dev === ownDev, ownPids: pidNamespace === ownPidNamespace, pidNamespace };
-      marked.set(device, place);
-      refused.delete(device);
-      if (!starting && !place.own) tell(mountNamespace, shown, dev, undefined);
-    } catch (thrown) {
-      if (!isIn(mountNamespace, who)) return false;
-      const reason = reasonOf(thrown);
-      const told = `${shown}: ${reason}`;
-      if (refused.get(device) === told) return true;
-      refused.set(device, told);
-      tell(mountNamespace, shown, 0, reason);
+    let problem: { readonly path: string; readonly reason: string } | undefined;
+    for (const path of paths) {
+      try {
+        const { dev, pidNamespace } = watch.markProcfs(who === "self" ? path : `/proc/${who}/root${path}`);
+        // Another procfs lies over it: that one is marked under its own device, and this one no path leads to.
+        if (deviceOf(dev) !== device) continue;
+        const place = { dev, own: dev === ownDev, ownPids: pidNamespace === ownPidNamespace, pidNamespace };
+        marked.set(device, place);
+        refused.delete(device);
+        if (!starting && !place.own) tell(mountNamespace, path, dev, undefined);
+        return true;
+      } catch (thrown) {
+        if (!isIn(mountNamespace, who)) return false;
+        if (!leadsElsewhere(thrown)) problem ??= { path, reason: reasonOf(thrown) };
+      }
     }
+    if (problem === undefined) return true;
+    const told = `${problem.path}: ${problem.reason}`;
+    if (refused.get(device) === told) return true;
+    refused.set(device, told);
+    tell(mountNamespace, problem.path, 0, problem.reason);
     return true;
   }
 
@@ -202,6 +209,12 @@ export function createProcfsMarks(context: SensorContext, watch: Watch, sensor: 
       await work;
     },
   };
+}
+
+/** Another file system lies over the procfs (ENODEV), or over a folder above it. */
+function leadsElsewhere(thrown: unknown): boolean {
+  const { code } = thrown as NodeJS.ErrnoException;
+  return code === "ENODEV" || code === "ENOENT" || code === "ENOTDIR";
 }
 
 function isIn(mountNamespace: number, who: string): boolean {

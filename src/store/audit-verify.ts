@@ -148,7 +148,10 @@ export async function verifyAuditLog(
 }
 
 function explain(check: FileCheck, chain: Chain, file: string, rotated: boolean): Verification["firstBad"] {
-  if (check.flaw !== undefined) return { ...check.flaw, file };
+  if (check.flaw !== undefined) {
+    // A line that cannot be read stands where the next record should.
+    return { ...(chain.records === 0 ? {} : { seq: chain.seq + 1 }), ...check.flaw, file };
+  }
   if (!rotated) return undefined;
   if (check.tornBytes > 0) {
     return {

@@ -1,13 +1,14 @@
 // What every command has in common: help that tells the truth, exit codes, and sentences instead of stack traces.
 
 import assert from "node:assert/strict";
-import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { Child, startProgram } from "../fixtures/child.ts";
 import { runCommand } from "../fixtures/command.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
+import { openLog } from "../store/scratch.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const env = { RIMON_STATE_DIR: temporaryDirectory("state") };
@@ -119,14 +120,32 @@ describe("a file that is missing, a folder or not ours is named in a sentence", 
   });
 });
 
-describe("without the addon", () => {
+/** What must work wherever Node does, and the exit code it ends with. */
+async function withoutPrivileges(
+  folder: string,
+): Promise<{ readonly args: readonly string[]; readonly code: number }[]> {
+  const { log, path } = await openLog(folder);
+  await log.append("ready", {});
+  await log.close();
+  const capture = join(root, "test/captures/attacks/seize.ndjson");
+  return [
+    { args: ["explain", "memory-read"], code: 0 },
+    { args: ["replay", capture, "--protect", "comm:vault"], code: 1 },
+    { args: ["config", "check"], code: 0 },
+    { args: ["config", "schema"], code: 0 },
+    { args: ["audit", "verify", path], code: 0 },
+    { args: ["audit", "show", path], code: 0 },
+  ];
+}
+
+describe("without the addon", async () => {
   const bare = temporaryDirectory("bare");
   cpSync(join(root, "src"), join(bare, "src"), { recursive: true });
   cpSync(join(root, "package.json"), join(bare, "package.json"));
   symlinkSync(join(root, "node_modules"), join(bare, "node_modules"));
   const main = join(bare, "src/cli/main.ts");
 
-  for (const command of [["run"], ["scan"]]) {
+  for (const command of [["run"], ["scan"], ["drill"]]) {
     it(`${command.join(" ")} says what is missing and how to get it`, async () => {
       const child = startProgram(main, command, { env });
       const { code } = await child.exited;
@@ -137,13 +156,78 @@ describe("without the addon", () => {
     });
   }
 
-  it("explain, replay and config work", async () => {
-    const recording = join(bare, "empty.ndjson");
-    writeFileSync(recording, "");
-    for (const args of [["explain"], ["replay", recording], ["config", "check"], ["config", "schema"]]) {
+  it("doctor says so as well, and what to do about it", async () => {
+    const told = startProgram(main, ["doctor"], { env });
+    assert.equal((await told.exited).code, 3, told.stderr);
+    assert.match(told.lines.items.join("\n"), /no addon for linux-\w+: .*npm run build/s);
+    const asked = startProgram(main, ["doctor", "--json"], { env });
+    assert.equal((await asked.exited).code, 3, asked.stderr);
+    const { supported, advice } = JSON.parse(asked.lines.items.join("\n")) as { supported: boolean; advice: object[] };
+    assert.equal(supported, false);
+    assert.ok(advice.length > 0);
+  });
+
+  for (const { args, code } of await withoutPrivileges(bare)) {
+    it(`${args.slice(0, 2).join(" ")} works`, async () => {
       const child = startProgram(main, args, { env });
-      assert.equal((await child.exited).code, 0, child.stderr);
-    }
+      assert.equal((await child.exited).code, code, child.stderr);
+      assert.ok(child.lines.items.length > 0);
+    });
+  }
+});
+
+describe("on another platform", async () => {
+  const elsewhere = temporaryDirectory("darwin");
+  const preload = join(elsewhere, "darwin.mjs");
+  writeFileSync(preload, 'Object.defineProperty(process, "platform", { value: "darwin" });\n');
+  const start = (args: readonly string[]): Child => {
+    const imports = [import.meta.resolve("tsx"), preload].flatMap((each) => ["--import", each]);
+    return new Child("setpriv", ["--pdeathsig", "KILL", process.execPath, ...imports, ...args], { env });
+  };
+  const main = join(root, "src/cli/main.ts");
+  const recording = join(elsewhere, "recording.ndjson");
+
+  for (const command of [["run"], ["run", "--record", recording], ["scan"], ["drill"]]) {
+    it(`${command.slice(0, 2).join(" ")} says what it can do there`, async () => {
+      const child = start([main, ...command]);
+      const { code } = await child.exited;
+      assert.deepEqual([code, child.lines.items], [3, []]);
+      assert.match(child.stderr, /^RIMON_UNSUPPORTED: rimon watches Linux nodes; on darwin it can only .*\n$/);
+      assert.ok(!existsSync(recording), "nothing is left of a recording that never began");
+    });
+  }
+
+  it("doctor says so", async () => {
+    const child = start([main, "doctor"]);
+    const { code } = await child.exited;
+    assert.deepEqual([code, child.stderr], [3, ""]);
+    assert.match(child.lines.items.join("\n"), /rimon watches Linux nodes; this is darwin/);
+  });
+
+  for (const { args, code } of await withoutPrivileges(elsewhere)) {
+    it(`${args.slice(0, 2).join(" ")} works`, async () => {
+      const child = start([main, ...args]);
+      assert.equal((await child.exited).code, code, child.stderr);
+      assert.ok(child.lines.items.length > 0);
+    });
+  }
+
+  it("the library can be imported, and says what it cannot do when it is asked to", async () => {
+    const index = pathToFileURL(join(root, "src/index.ts")).href;
+    const program = join(elsewhere, "program.mts");
+    writeFileSync(
+      program,
+      `import { createMonitor, VERSION } from ${JSON.stringify(index)};
+       console.log(process.platform, typeof VERSION);
+       try {
+         await createMonitor({ stateDirectory: ${JSON.stringify(elsewhere)} });
+       } catch (error) {
+         console.log(error.code);
+       }\n`,
+    );
+    const child = start([program]);
+    assert.equal((await child.exited).code, 0, child.stderr);
+    assert.deepEqual(child.lines.items, ["darwin string", "RIMON_UNSUPPORTED"]);
   });
 });
 

@@ -1,77 +1,138 @@
-// Colour and the status line: where a person watches, and nowhere else. The terminals are real, made by script(1).
+// Colour and the status line: where a person watches, and nowhere else. The terminals of commands are made by script(1).
 
 import assert from "node:assert/strict";
 import { PassThrough } from "node:stream";
-import type { WriteStream } from "node:tty";
 import { describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
-import { createTerminal, table } from "../../src/cli/terminal.ts";
-import { Child } from "../fixtures/child.ts";
+import { createTerminal, table, type StyleKind, type Terminal } from "../../src/cli/terminal.ts";
+import { DETECTORS } from "../../src/detectors/all.ts";
 import { runCommand } from "../fixtures/command.ts";
-import { ANSI } from "./commands.ts";
+import { ANSI, COLOUR, runOnTerminal } from "./commands.ts";
 
-const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+const CLEAR = "\r\u001b[K";
 
-/** What `rimon explain` writes to a terminal. */
-async function onTerminal(env: Readonly<Record<string, string | undefined>>): Promise<string> {
-  const command = `"${process.execPath}" --import "${import.meta.resolve("tsx")}" "${main}" explain memory-read`;
-  const child = new Child("script", ["-qec", command, "/dev/null"], {
-    env: { NO_COLOR: undefined, FORCE_COLOR: undefined, TERM: "xterm", ...env },
-  });
-  const { code } = await child.exited;
-  assert.equal(code, 0, child.stderr);
-  return child.lines.items.join("\n");
+function opened(
+  stream: { isTTY?: boolean; columns?: number },
+  env: NodeJS.ProcessEnv = {},
+): { terminal: Terminal; written: () => string } {
+  const output = Object.assign(new PassThrough({ encoding: "utf8" }), stream) as PassThrough & NodeJS.WriteStream;
+  return { terminal: createTerminal(output, env), written: () => String(output.read() ?? "") };
 }
 
-describe("colour", () => {
-  it("on a terminal", async () => assert.match(await onTerminal({}), ANSI));
-  it("with an empty NO_COLOR", async () => assert.match(await onTerminal({ NO_COLOR: "" }), ANSI));
-  it("not with NO_COLOR", async () => assert.doesNotMatch(await onTerminal({ NO_COLOR: "1" }), ANSI));
-  it("not on a dumb terminal", async () => assert.doesNotMatch(await onTerminal({ TERM: "dumb" }), ANSI));
-  it("not in a pipe, whatever FORCE_COLOR says", async () => {
-    const { stdout } = await runCommand(["explain", "memory-read"], { env: { FORCE_COLOR: "1", NO_COLOR: undefined } });
-    assert.doesNotMatch(stdout, ANSI);
-  });
+describe("table", () => {
+  const cases: readonly (readonly [what: string, rows: readonly (readonly string[])[], text: string])[] = [
+    ["nothing", [], ""],
+    ["one cell", [["a"]], "a\n"],
+    ["columns as wide as their widest cell", [["a", "b"], ["ccc", "d"]], "a    b\nccc  d\n"],
+    ["no blanks at the end", [["a", ""], ["ccc", "d"]], "a\nccc  d\n"],
+    ["an empty first column indents", [["", "a", "b"]], "  a  b\n"],
+    ["rows of different lengths", [["a"], ["b", "c"], ["dd", "e", "f"]], "a\nb   c\ndd  e  f\n"],
+    ["the last column is ragged", [["a", "long and longer"], ["b", "short"]], "a  long and longer\nb  short\n"],
+    ["colour takes no room", [["\u001b[31mred\u001b[39m", "b"], ["four", "d"]], "\u001b[31mred\u001b[39m   b\nfour  d\n"],
+  ]; // prettier-ignore
+  for (const [what, rows, text] of cases) it(what, () => assert.equal(table(rows), text));
 });
-
-function stream(isTTY: boolean): { readonly stream: WriteStream; written(): string } {
-  const through = new PassThrough();
-  const made = Object.assign(through, { isTTY, columns: 20 }) as unknown as WriteStream;
-  return { stream: made, written: () => String(through.read() ?? "") };
-}
 
 describe("the status line", () => {
-  it("makes way for what is written, is cut to the terminal, and goes", () => {
-    const { stream: tty, written } = stream(true);
-    const terminal = createTerminal(tty, {});
-    terminal.status("watching, 2 h and much more of this");
-    assert.equal(written(), "watching, 2 h and m");
-    terminal.write("a finding\n");
-    assert.equal(written(), "\r\u001b[Ka finding\n");
-    terminal.write("another\n");
-    assert.equal(written(), "another\n");
-    terminal.status("watching");
-    terminal.status("");
-    assert.equal(written(), "watching\r\u001b[K");
+  it("is replaced by the next one and by what is written", () => {
+    const { terminal, written } = opened({ isTTY: true, columns: 80 });
+    terminal.status("one");
+    terminal.status("two");
+    terminal.write("text\n");
+    terminal.write("more\n");
+    assert.equal(written(), `one${CLEAR}two${CLEAR}text\nmore\n`);
   });
 
-  it("is not there without a terminal", () => {
-    const { stream: pipe, written } = stream(false);
-    createTerminal(pipe, {}).status("watching");
-    assert.equal(written(), "");
+  it("is cleared by an empty one, and only once", () => {
+    const { terminal, written } = opened({ isTTY: true, columns: 80 });
+    terminal.status("");
+    terminal.status("one");
+    terminal.status("");
+    terminal.status("");
+    assert.equal(written(), `one${CLEAR}`);
   });
+
+  it("never fills the last column, where it would wrap and could not be cleared", () => {
+    const { terminal, written } = opened({ isTTY: true, columns: 10 });
+    terminal.status("0123456789abcdef");
+    assert.equal(written(), "012345678");
+  });
+
+  it("is whole on a terminal that says it has no columns", () => {
+    const { terminal, written } = opened({ isTTY: true, columns: 0 });
+    assert.equal(terminal.columns, 120);
+    terminal.status("0123456789");
+    assert.equal(written(), "0123456789");
+  });
+
+  for (const [what, stream, env] of [
+    ["no terminal", {}, {}],
+    ["a dumb one", { isTTY: true, columns: 80 }, { TERM: "dumb" }],
+  ] as const) {
+    it(`is not there on ${what}`, () => {
+      const { terminal, written } = opened(stream, env);
+      terminal.status("one");
+      terminal.write("text\n");
+      assert.equal(written(), "text\n");
+    });
+  }
 });
 
-describe("a table", () => {
-  it("has columns as wide as what is seen of their cells", () => {
-    assert.equal(
-      table([["\u001b[1ma\u001b[22m", "b"], ["ccc", ""], ["", "d"]]),
-      "\u001b[1ma\u001b[22m    b\nccc\n     d\n",
-    ); // prettier-ignore
+describe("colour", () => {
+  const cases: readonly (readonly [what: string, isTTY: boolean, env: NodeJS.ProcessEnv, color: boolean])[] = [
+    ["on a terminal", true, { TERM: "xterm" }, true],
+    ["with an empty NO_COLOR", true, { NO_COLOR: "" }, true],
+    ["with NO_COLOR", true, { NO_COLOR: "1" }, false],
+    ["with NO_COLOR=0", true, { NO_COLOR: "0" }, false],
+    ["on a dumb terminal", true, { TERM: "dumb" }, false],
+    ["on no terminal", false, { TERM: "xterm", FORCE_COLOR: "1" }, false],
+  ];
+  for (const [what, isTTY, env, color] of cases) {
+    it(`${what}: ${color ? "yes" : "no"}`, () => {
+      const { terminal } = opened({ isTTY, columns: 80 }, env);
+      assert.equal(terminal.color, color);
+      for (const kind of [
+        "critical",
+        "high",
+        "medium",
+        "low",
+        "info",
+        "ok",
+        "bad",
+        "dim",
+        "bold",
+      ] satisfies StyleKind[])
+        assert.equal(terminal.style(kind, "text") !== "text", color, kind);
+    });
+  }
+});
+
+describe("rimon explain", () => {
+  const rules = DETECTORS.map(({ rule }) => rule);
+  const first = (line: string): string => line.replaceAll(new RegExp(COLOUR, "g"), "").split(" ")[0] ?? "";
+
+  it("is in colour on a terminal, and else the same", async () => {
+    const coloured = await runOnTerminal(["explain"]);
+    assert.equal(coloured.code, 0);
+    assert.ok(coloured.lines.every((line) => COLOUR.test(line)));
+    assert.deepEqual(coloured.lines.map(first), rules);
   });
 
-  it("may have rows of several lengths, or none", () => {
-    assert.equal(table([["a"], ["bb", "c"]]), "a\nbb  c\n");
-    assert.equal(table([]), "");
+  for (const env of [{ NO_COLOR: "1" }, { TERM: "dumb" }]) {
+    it(`is plain on a terminal under ${JSON.stringify(env)}`, async () => {
+      const { code, lines } = await runOnTerminal(["explain"], env);
+      assert.equal(code, 0);
+      assert.ok(lines.every((line) => !line.includes("\u001b")));
+      assert.deepEqual(lines.map(first), rules);
+    });
+  }
+
+  it("a text is filled to lines of some words on a terminal without a size", async () => {
+    const { lines } = await runOnTerminal(["explain", "memory-read"]);
+    assert.ok(lines.some((line) => line.length > 60));
+  });
+
+  it("is plain in a pipe, whatever FORCE_COLOR says", async () => {
+    const { stdout } = await runCommand(["explain"], { env: { FORCE_COLOR: "1", NO_COLOR: undefined } });
+    assert.doesNotMatch(stdout, ANSI);
   });
 });
