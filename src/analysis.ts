@@ -41,19 +41,13 @@ export function createAnalysis(configuration: Configuration, self: Self, newId: 
       const detection = detector.detect(observation, state, { allow: configuration.rules[rule]?.allow ?? [] });
       if (detection === undefined) continue;
       const finding = findingOf(detection, detector.severity, observation);
-      const admitted = groups.admit(keyOf(finding, detection), observation.at, finding.id);
+      const admitted = groups.admit(groupKey(finding), observation.at, finding.id);
       if (!admitted.first) continue;
       remember(finding);
       verdicts.push(verdictOf(finding, observation.at));
     }
     if (observation.kind === "tick") verdicts.push(...repeats(observation.at));
     return verdicts;
-  }
-
-  /** Two suspects who were gone before they could be read are still two. */
-  function keyOf(finding: Finding, { suspect }: Detection): string {
-    const key = groupKey(finding);
-    return finding.suspect === undefined && suspect !== undefined ? `${key} ${suspect.pid}` : key;
   }
 
   function findingOf(detection: Detection, ownSeverity: Finding["severity"], { at, sensor }: Observation): Finding {

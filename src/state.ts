@@ -23,8 +23,8 @@ const MAX_EXECUTABLES = 8_192;
 /** Until then a fresh address space may grow libraries without that being a change. */
 const SETTLE_MS = 3_000;
 const MAX_ANCESTRY = 32;
-/** The start time of a process that was not read yet. */
-const UNREAD_START = -1;
+/** The start time of a process that was not read, or not yet. */
+export const UNREAD_START = -1;
 
 export interface MapsKnown {
   readonly digest: string;
@@ -229,9 +229,11 @@ export class State {
   }
 
   /** A process as a finding names it. */
-  actor(pid: number, startTime?: number): Actor | undefined {
+  actor(pid: number, startTime?: number): Actor {
     const process = this.find(pid, startTime)?.process;
-    if (process === undefined) return startTime === undefined ? undefined : { pid, startTime, comm: "" };
+    // Gone before it could be read: its forebears are known all the same if its fork was told.
+    if (process === undefined)
+      return { pid, startTime: startTime ?? UNREAD_START, comm: "", ancestry: this.ancestry(pid, startTime) };
     return {
       pid: process.pid,
       startTime: process.startTime,

@@ -75,9 +75,9 @@ describe("a finding", () => {
     assert.deepEqual(actions[0], { action: "alert", allowed: true });
   });
 
-  it("about a suspect nobody saw has none but its pid in the message", () => {
+  it("about a suspect nobody could read has its pid and nothing else", () => {
     const { finding } = one("", [VAULT, attached(41, 93)]);
-    assert.equal(finding.suspect, undefined);
+    assert.deepEqual(finding.suspect, { pid: 93, startTime: -1, comm: "", ancestry: [] });
     assert.match(finding.message, /^process 93 \(gone/);
   });
 });

@@ -308,9 +308,14 @@ it("a setting knows the value before, and whether there was one", () => {
 });
 
 it("an actor that nobody saw is named by what is known", () => {
-  const state = nodeWith([]);
-  assert.equal(state.actor(9), undefined);
-  assert.deepEqual(state.actor(9, 5), { pid: 9, startTime: 5, comm: "" });
+  const state = nodeWith([seen({ ...VAULT, comm: "sh" }), forked(8, 41), forked(9, 8)]);
+  const unread = { pid: 9, comm: "" };
+  assert.deepEqual(
+    state.actor(9).ancestry?.map(({ pid }) => pid),
+    [8, 41, 1],
+  );
+  assert.deepEqual({ ...state.actor(9), ancestry: [] }, { ...unread, startTime: -1, ancestry: [] });
+  assert.deepEqual({ ...state.actor(9, 5), ancestry: [] }, { ...unread, startTime: 5, ancestry: [] });
 });
 
 it("who runs a file is told of the living and of those that have just gone", () => {

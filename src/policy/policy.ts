@@ -116,6 +116,8 @@ function whyNotKill(finding: Finding, configuration: Configuration, facts: Judge
   const { suspect } = finding;
   if (suspect === undefined) return "the suspect is not known";
   const { pid, startTime } = suspect;
+  if (startTime < 0)
+    return "the suspect was gone before it could be read, so nobody can tell whether its pid is still its own";
   if (pid < 1) return `${pid} is no process`;
   if (pid === 1) return "the suspect is pid 1, which is never killed";
   if (pid === facts.ownPid) return "the suspect is rimon itself";

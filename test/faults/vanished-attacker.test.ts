@@ -36,12 +36,16 @@ test("attacks made and ended while rimon was stopped are findings, one each", as
   } finally {
     process.kill(rimon.pid, "SIGCONT");
   }
+  let traced = 0;
   for (const pid of pids) {
     const found = await rimon.waitForFinding("ptrace-attach", DEADLINE_MS, ({ evidence }) =>
       evidence.some((seen) => seen.kind === "ptrace.attached" && seen.tracerPid === pid),
     );
-    assert.equal(found.suspect, undefined);
+    assert.equal(found.suspect?.pid, pid);
+    assert.equal(found.suspect?.startTime, -1);
+    if (found.suspect?.ancestry?.[0]?.pid === process.pid) traced++;
     assert.match(found.message, new RegExp(`^process ${pid} \\(gone before it could be read\\) attached to `));
   }
+  assert.ok(traced > 0, "who started them is known by their forks");
   assert.equal(await rimon.stop(), 0);
 });
