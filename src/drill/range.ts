@@ -15,7 +15,7 @@ import {
 import { basename, join } from "node:path";
 import { requireAddon } from "../native.ts";
 import { ATTACKER_NAME, DECOY_NAME } from "./comm.ts";
-import { Helper, programArguments, type HelperOptions } from "./helper.ts";
+import { Program, programArguments, type ProgramOptions } from "./program.ts";
 import { NotRun } from "./not-done.ts";
 
 const TOKEN_NAME = "RIMON_DECOY_TOKEN";
@@ -115,17 +115,17 @@ export interface RangeOptions {
 
 export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOptions): Range {
   const folder = mkdtempSync(join(root, `${name}-`));
-  const helpers: Helper[] = [];
+  const programs: Program[] = [];
 
   function start(
     path: string,
     args: readonly string[],
     environment?: Readonly<Record<string, string>>,
-    options?: HelperOptions,
-  ): Helper {
-    const helper = new Helper(path, args, environment, options);
-    helpers.push(helper);
-    return helper;
+    options?: ProgramOptions,
+  ): Program {
+    const program = new Program(path, args, environment, options);
+    programs.push(program);
+    return program;
   }
 
   /** A process is called after the file that was executed, so it has its name before its first instruction. */
@@ -142,18 +142,18 @@ export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOpt
     monitorStartedAt,
     async decoy(environment = {}) {
       const token = randomBytes(32).toString("hex");
-      const helper = start(named(process.execPath, DECOY_NAME), [...programArguments("decoy"), folder], {
+      const program = start(named(process.execPath, DECOY_NAME), [...programArguments("decoy"), folder], {
         [TOKEN_NAME]: token,
         ...environment,
       });
-      const told = await helper.hear<DecoyTold>();
+      const told = await program.hear<DecoyTold>();
       return {
         ...told,
         secret: Buffer.from(told.secret, "hex"),
         token,
-        harden: async () => void (await helper.ask({ order: "harden" })),
-        openPage: async () => void (await helper.ask({ order: "open-page" })),
-        load: async (path) => void (await helper.ask({ order: "load", path })),
+        harden: async () => void (await program.ask({ order: "harden" })),
+        openPage: async () => void (await program.ask({ order: "open-page" })),
+        load: async (path) => void (await program.ask({ order: "load", path })),
       };
     },
     smallDecoy() {
@@ -163,23 +163,23 @@ export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOpt
       return { pid, token };
     },
     async attacker({ ownMounts = false } = {}) {
-      const program = [named(process.execPath, ATTACKER_NAME), ...programArguments("attacker")];
+      const command = [named(process.execPath, ATTACKER_NAME), ...programArguments("attacker")];
       // unshare(1) becomes the program, so its pid is the attacker's.
-      const [path = "", ...args] = ownMounts ? [this.find("unshare"), "--mount", "--", ...program] : program;
-      const helper = start(path, args);
-      const { pid } = await helper.hear<{ pid: number }>();
+      const [path = "", ...args] = ownMounts ? [this.find("unshare"), "--mount", "--", ...command] : command;
+      const program = start(path, args);
+      const { pid } = await program.hear<{ pid: number }>();
       return {
         pid,
         async act(act, order = {}) {
-          const { at, bytes = "" } = await helper.ask<{ at: string; bytes?: string }>({ act, ...order });
+          const { at, bytes = "" } = await program.ask<{ at: string; bytes?: string }>({ act, ...order });
           return { at: BigInt(at), bytes: Buffer.from(bytes, "hex") };
         },
       };
     },
     tool(path, args) {
       const at = process.hrtime.bigint();
-      const helper = start(path, args, {}, { group: true });
-      return { pid: helper.pid, at, exited: helper.exited };
+      const program = start(path, args, {}, { group: true });
+      return { pid: program.pid, at, exited: program.exited };
     },
     find(program) {
       for (const directory of (process.env["PATH"] ?? "").split(":")) {
@@ -213,7 +213,7 @@ export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOpt
       return copy;
     },
     async end() {
-      await Promise.all(helpers.map((helper) => helper.end()));
+      await Promise.all(programs.map((program) => program.end()));
       rmSync(folder, { recursive: true, force: true });
     },
   };

@@ -21,6 +21,7 @@ const ANSWER_MS = 20_000;
 const AFTERMATH_MS = 2_500;
 /** Code that appears later than this does not belong to the start. */
 const SETTLED_MS = 4_500;
+const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));
 const CORE_PATTERN = "/proc/sys/kernel/core_pattern";
 const folder = fileURLToPath(new URL(".", import.meta.url));
 
@@ -171,7 +172,9 @@ async function record({ kind, name, stage, settle, act, ...scene }: Scene): Prom
 
   const [header, ...lines] = readFileSync(file, "utf8").trimEnd().split("\n").map((line) => JSON.parse(line) as unknown);
   const kept = concerning(lines as Observation[], rimon.pid);
-  const text = [{ ...(header as object), node: "node-1", ancestors: [] }, ...kept].map((line) => JSON.stringify(line)).join("\n");
+  const text = [{ ...(header as object), node: "node-1", ancestors: [] }, ...kept].map((line) => JSON.stringify(line)).join("\n")
+    // Where this checkout lies is nobody's business.
+    .replaceAll(CHECKOUT, "/srv/rimon/");
   const verdicts = await replayed(text.split("\n"), name);
   const findings = verdicts.map(({ finding }) => summaryOf(finding));
   // Quiet is what nobody is told of.

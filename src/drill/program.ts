@@ -19,12 +19,12 @@ interface Failure {
   readonly error: string;
 }
 
-export interface HelperOptions {
+export interface ProgramOptions {
   /** It starts programs itself, which end with it. */
   readonly group?: boolean;
 }
 
-export class Helper {
+export class Program {
   readonly exited: Promise<void>;
   readonly #process: ChildProcess;
   readonly #name: string;
@@ -39,7 +39,7 @@ export class Helper {
     path: string,
     args: readonly string[],
     environment: Readonly<Record<string, string>> = {},
-    { group = false }: HelperOptions = {},
+    { group = false }: ProgramOptions = {},
   ) {
     this.#group = group;
     this.#name = path.slice(path.lastIndexOf("/") + 1);
