@@ -168,9 +168,7 @@ private:
 
 	void UnmarkProcfs(const Napi::CallbackInfo &info)
 	{
-		if (!info[0].IsNumber())
-			Refuse(info.Env(), "unmarkProcfs expects the st_dev of a procfs");
-		watch_forget_procfs(Open(info.Env()), static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
+		watch_forget_procfs(Open(info.Env()), Uint53Of(info[0], "the st_dev of a procfs"));
 	}
 
 	void UnmarkFile(const Napi::CallbackInfo &info)

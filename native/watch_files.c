@@ -55,10 +55,11 @@ void watch_roots_free(struct watch *w)
 	free(w->roots);
 }
 
-static int root_add(struct watch *w, const char *path, uint64_t dev, bool is_ours)
+static int root_add(struct watch *w, const char *path, uint64_t dev, bool is_ours, bool *ret_is_new)
 {
 	char *copy = strdup(path);
 	struct root *roots;
+	bool is_new;
 	int err = 0;
 	size_t i;
 
@@ -68,7 +69,8 @@ static int root_add(struct watch *w, const char *path, uint64_t dev, bool is_our
 	for (i = 0; i < w->n_roots; i++)
 		if (w->roots[i].dev == dev)
 			break;
-	if (i == w->n_roots) {
+	is_new = i == w->n_roots;
+	if (is_new) {
 		roots = i < ROOTS_MAX ? realloc(w->roots, (i + 1) * sizeof(*roots)) : NULL;
 		if (!roots) {
 			err = i < ROOTS_MAX ? -ENOMEM : -ENOSPC;
@@ -81,6 +83,7 @@ static int root_add(struct watch *w, const char *path, uint64_t dev, bool is_our
 	free(w->roots[i].path);
 	w->roots[i] = (struct root){ .dev = dev, .is_ours = is_ours, .path = copy };
 	copy = NULL;
+	*ret_is_new = is_new;
 out:
 	pthread_mutex_unlock(&w->lock);
 	free(copy);
@@ -92,7 +95,7 @@ int watch_mark_procfs(struct watch *w, const char *path, uint64_t *ret_dev, uint
 	uint64_t pid_ns = 0;
 	struct statfs fs;
 	struct stat st;
-	bool is_ours;
+	bool is_ours, is_new;
 	int fd, err;
 
 	if (!w->files.live)
@@ -115,11 +118,14 @@ int watch_mark_procfs(struct watch *w, const char *path, uint64_t *ret_dev, uint
 		/* Its first process is gone, or not ours to look at. */
 		pid_ns = 0;
 	/* Known before the first event of it comes. */
-	err = root_add(w, path, st.st_dev, is_ours);
+	err = root_add(w, path, st.st_dev, is_ours, &is_new);
 	if (err)
 		goto out;
 	if (fanotify_mark(w->files.fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, PROCFS_MASK, fd, ".") < 0) {
 		err = -errno;
+		/* Its number may become another filesystem's, whose events would then be taken for a procfs's. */
+		if (is_new)
+			watch_forget_procfs(w, st.st_dev);
 		goto out;
 	}
 	*ret_dev = st.st_dev;
@@ -319,8 +325,11 @@ void watch_files_drain(struct watch *w)
 			bool ours = (uint32_t)event->pid == w->self;
 
 			if (event->vers != FANOTIFY_METADATA_VERSION) {
+				/* Nothing in it is what we take it for, its descriptor least of all. */
 				watch_source_dead(w, source, LOST_FILES, EPROTO, "fanotify speaks another version");
-			} else if (event->mask & FAN_Q_OVERFLOW) {
+				break;
+			}
+			if (event->mask & FAN_Q_OVERFLOW) {
 				watch_source_lost(w, source, LOST_FILES);
 			} else if (!ours) {
 				source->events++;
