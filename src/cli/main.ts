@@ -53,7 +53,12 @@ program
   .description("watch this node until SIGTERM or Ctrl-C; SIGHUP reloads the configuration")
   .addOption(configOption())
   .addOption(protectOption())
-  .addOption(new Option("--mode <mode>", "overrides the configuration's mode").choices(["monitor", "enforce", "off"]))
+  .addOption(
+    new Option(
+      "--mode <mode>",
+      "overrides the configuration's mode; enforce does what monitor does until the kernel side is there",
+    ).choices(["monitor", "enforce", "off"]),
+  )
   .option("--record <file>", "write every observation to a new file, for replay")
   .addOption(jsonOption())
   .action(async (options: Common & { mode?: "monitor" | "enforce" | "off"; record?: string }) => {

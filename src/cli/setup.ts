@@ -7,6 +7,7 @@ import type { Configuration, Mode } from "../configuration.ts";
 import { DETECTORS } from "../detectors/all.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import type { ParsedConfiguration } from "../policy/config.ts";
+import { modeWeakness } from "../policy/weakened.ts";
 import { parseSelector } from "../protection.ts";
 
 export const DEFAULT_CONFIGURATION = "/etc/rimon/rimon.yaml";
@@ -46,12 +47,9 @@ export async function loadSetup(overrides: Overrides): Promise<Setup> {
     now: Date.now(),
   });
   const configuration = override(parsed.configuration, overrides);
-  const weakened = [
-    ...parsed.weakened,
-    ...(overrides.mode === "off" && parsed.configuration.mode !== "off"
-      ? ["mode is off by --mode: nothing is watched"]
-      : []),
-  ];
+  const ofFile = modeWeakness(parsed.configuration.mode);
+  const ofMode = modeWeakness(configuration.mode);
+  const weakened = [...(ofMode === undefined ? [] : [ofMode]), ...parsed.weakened.filter((each) => each !== ofFile)];
   return { ...parsed, configuration, weakened, ...(file === undefined ? {} : { file: resolve(file) }) };
 }
 

@@ -1,6 +1,6 @@
 // What a configuration gives up against the default one. Every start with any of it is an event in the audit log.
 
-import type { Configuration, HttpTarget } from "../configuration.ts";
+import type { Configuration, HttpTarget, Mode } from "../configuration.ts";
 import { atLeast } from "../finding.ts";
 import type { Severity } from "../finding.ts";
 import { formatDuration, isClearText } from "./notation.ts";
@@ -14,6 +14,14 @@ export interface WeakenedContext {
   readonly now: number;
 }
 
+/** What a mode does not give that its name may promise. */
+export function modeWeakness(mode: Mode): string | undefined {
+  if (mode === "off") return "The mode is off: findings are neither alerted nor answered.";
+  if (mode === "enforce")
+    return "The mode is enforce, but nothing is refused in the kernel yet: it does what monitor does.";
+  return undefined;
+}
+
 /** A sentence for everything active that is weaker than the default. That kill-suspect is off is the default. */
 export function weaknessesOf(configuration: Configuration, context: WeakenedContext): string[] {
   const { alerts, actions, respond } = configuration;
@@ -22,7 +30,8 @@ export function weaknessesOf(configuration: Configuration, context: WeakenedCont
   if (configuration.environment === "development") {
     sentences.push("The environment is development: exceptions need neither a digest nor an end.");
   }
-  if (configuration.mode === "off") sentences.push("The mode is off: findings are neither alerted nor answered.");
+  const mode = modeWeakness(configuration.mode);
+  if (mode !== undefined) sentences.push(mode);
   if (configuration.intervalMs > context.intervalMs) {
     const [now, usual] = [formatDuration(configuration.intervalMs), formatDuration(context.intervalMs)];
     sentences.push(`Processes are looked at every ${now} instead of every ${usual}.`);

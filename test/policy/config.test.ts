@@ -190,6 +190,7 @@ test("everything that can be set is set", () => {
 test("what is weaker than the default is told in sentences", () => {
   const { weakened } = parseText(FULL);
   assert.deepEqual(weakened, [
+    "The mode is enforce, but nothing is refused in the kernel yet: it does what monitor does.",
     "Processes are looked at every 2s instead of every 1s.",
     "The rule library-preloaded allows /usr/lib/libjemalloc.so.2.",
     "The rule ptrace-attach has an exception until 2027-01-01T00:00:00.000Z: on-call debugging",
@@ -201,7 +202,8 @@ test("what is weaker than the default is told in sentences", () => {
 });
 
 const WEAKENED: [text: string, weakened: string[]][] = [
-  ["mode: enforce\n", []],
+  ["mode: monitor\n", []],
+  ["mode: enforce\n", ["The mode is enforce, but nothing is refused in the kernel yet: it does what monitor does."]],
   ["alerts: { minimumSeverity: low }\n", []],
   ["actions: { kill-suspect: { enabled: false } }\n", []],
   ["rules: { memory-read: { enabled: false } }\n", ["The rule memory-read is off."]],
