@@ -99,6 +99,7 @@ test("a death that dumps nothing is no finding", async () => {
   await target.command("raise 15");
   await target.exited;
   const other = await victim({ core: 0 });
+  await settled(other);
   const dumped = found("core-dump", "dump", other);
   await other.command("raise 3");
   await dumped;

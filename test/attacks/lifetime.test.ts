@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { startAttack } from "../fixtures/attack.ts";
 import { Child } from "../fixtures/child.ts";
 import { compile } from "../fixtures/compile.ts";
@@ -88,6 +89,8 @@ test("a pid that another protected process has taken over", async () => {
   const old = identityOf(first.pid);
   await attacked(old, first.address);
   await first.stop();
+  // Start times count ticks of 10 ms: within one, not even the kernel tells the two apart.
+  await sleep(30);
   const { child, address } = await takeOver(old.pid, [exe, "0", "-", "-", "-"]);
   const now = identityOf(old.pid);
   assert.notEqual(now.startTime, old.startTime);
