@@ -14,6 +14,7 @@
             "native/file_events.c",
             "native/harden.c",
             "native/pidfd.c",
+            "native/priority.c",
             "native/proc_events.c",
             "native/proc_files.c",
             "native/proc_memory.c",

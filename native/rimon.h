@@ -191,6 +191,17 @@ int proc_path_parse(const char *path, size_t len, struct proc_path *ret);
 /* Whether the path can be one below /proc/sys. */
 bool proc_path_is_sysctl(const char *path, size_t len);
 
+/* priority.c: of the calling thread; SCHED_FIFO at the lowest priority where CAP_SYS_NICE allows it. */
+struct priority {
+	uint64_t began_ns;
+	uint64_t used_ns;
+	bool first;
+};
+
+void priority_start(struct priority *p);
+/* Steps back after 0.1 s in which it ran for more than half, and forward again once it is calm. */
+void priority_adjust(struct priority *p);
+
 /* watch.c, watch_files.c: one thread that drains every event source. */
 #define WATCH_CONNECTOR	1
 #define WATCH_FILES	2

@@ -163,10 +163,12 @@ static void mounts_changed(struct watch *w, uint32_t id)
 static void *watch_run(void *arg)
 {
 	struct epoll_event ready[32];
+	struct priority priority;
 	struct watch *w = arg;
 	int n, i;
 
 	pthread_setname_np(pthread_self(), "rimon-watch");
+	priority_start(&priority);
 	for (;;) {
 		n = epoll_wait(w->epoll, ready, 32, -1);
 		for (i = 0; i < n; i++) {
@@ -184,6 +186,7 @@ static void *watch_run(void *arg)
 				break;
 			}
 		}
+		priority_adjust(&priority);
 	}
 }
 
