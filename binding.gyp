@@ -20,6 +20,7 @@
             "native/proc_memory.c",
             "native/proc_parse.c",
             "native/proc_scan.c",
+            "native/proc_text.c",
             "native/procfs.c",
             "native/record_check.c",
             "native/watch.c",

@@ -149,6 +149,14 @@ void AttackPatchText(const Napi::CallbackInfo &info)
 	Check(info.Env(), attack_patch_text(pid, Uint64Of(info[1], "address")), "patch process " + std::to_string(pid));
 }
 
+void AttackLeaveBreakpoint(const Napi::CallbackInfo &info)
+{
+	uint32_t pid = Uint32Of(info[0], "pid");
+
+	Check(info.Env(), attack_leave_breakpoint(pid, Uint64Of(info[1], "address")),
+	      "leave a breakpoint in process " + std::to_string(pid));
+}
+
 void AttackOpenPage(const Napi::CallbackInfo &info)
 {
 	Check(info.Env(), attack_open_page(), "make a page executable");
@@ -170,6 +178,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	attack.Set("pidfdGetfd", Napi::Function::New<AttackPidfdGetfd>(env, "pidfdGetfd"));
 	attack.Set("procMemDetachedMount", Napi::Function::New<AttackProcMemDetachedMount>(env, "procMemDetachedMount"));
 	attack.Set("patchText", Napi::Function::New<AttackPatchText>(env, "patchText"));
+	attack.Set("leaveBreakpoint", Napi::Function::New<AttackLeaveBreakpoint>(env, "leaveBreakpoint"));
 	attack.Set("openPage", Napi::Function::New<AttackOpenPage>(env, "openPage"));
 	exports.Set("attack", attack);
 	exports.Set("recordVersion", RECORD_VERSION);

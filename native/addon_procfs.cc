@@ -59,6 +59,7 @@ public:
 			InstanceMethod<&Procfs::Scan>("scan"),
 			InstanceMethod<&Procfs::Maps>("maps"),
 			InstanceMethod<&Procfs::OpenFiles>("openFiles"),
+			InstanceMethod<&Procfs::CodePages>("codePages"),
 			InstanceMethod<&Procfs::Close>("close"),
 			InstanceAccessor<&Procfs::IsPrivate>("isPrivate"),
 		});
@@ -129,6 +130,16 @@ private:
 			struct pids which = { named, pids.data(), pids.size() };
 
 			return proc_files_sweep(p, suffixes.data(), suffixes.size(), &which, out);
+		});
+	}
+
+	Napi::Value CodePages(const Napi::CallbackInfo &info)
+	{
+		uint32_t pid = Uint32Of(info[0], "pid");
+		bool by_pagemap = info[1].ToBoolean();
+
+		return Queue(info, "read the code of a process", [=](const struct procfs *p, struct batch *out) {
+			return proc_code_pages(p, pid, by_pagemap, out);
 		});
 	}
 

@@ -261,3 +261,27 @@ out:
 	close(fd);
 	return err;
 }
+
+/* As a debugger that goes without taking its breakpoint with it. */
+int attack_leave_breakpoint(uint32_t pid, uint64_t address)
+{
+	long word, err;
+
+	err = trace(PTRACE_ATTACH, pid, 0, NULL);
+	if (err)
+		return (int)err;
+	err = wait_for_stop(pid);
+	if (!err)
+		err = trace(PTRACE_PEEKTEXT, pid, address, &word);
+	if (!err) {
+#ifdef __aarch64__
+		static const unsigned char breakpoint[] = { 0x00, 0x00, 0x20, 0xd4 };	/* brk #0 */
+#else
+		static const unsigned char breakpoint[] = { 0xcc };
+#endif
+		memcpy(&word, breakpoint, sizeof(breakpoint));
+		err = trace(PTRACE_POKETEXT, pid, address, (void *)word);
+	}
+	trace(PTRACE_DETACH, pid, 0, NULL);
+	return (int)err;
+}

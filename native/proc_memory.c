@@ -156,7 +156,8 @@ static void mapping_add(struct batch *out, size_t first, const struct proc_mappi
 	batch_end(out);
 }
 
-static int mappings_read(int fd, struct batch *out, size_t first)
+/* Until each() returns other than 0. A line that is longer than the buffer is skipped. */
+int proc_maps_each(int fd, int (*each)(void *arg, const struct proc_mapping *m), void *arg)
 {
 	char *buf = malloc(MAPS_BUF);
 	bool skip_to_newline = false;
@@ -165,7 +166,7 @@ static int mappings_read(int fd, struct batch *out, size_t first)
 
 	if (!buf)
 		return -ENOMEM;
-	for (;;) {
+	while (!err) {
 		ssize_t n = read(fd, buf + have, MAPS_BUF - have);
 		char *line = buf, *end, *newline;
 
@@ -177,12 +178,11 @@ static int mappings_read(int fd, struct batch *out, size_t first)
 			break;
 		have += (size_t)n;
 		end = buf + have;
-		while (line < end && (newline = memchr(line, '\n', (size_t)(end - line)))) {
+		while (!err && line < end && (newline = memchr(line, '\n', (size_t)(end - line)))) {
 			struct proc_mapping m;
 
-			if (!skip_to_newline && proc_maps_parse_line(line, (size_t)(newline - line), &m) == 0 &&
-			    (m.permissions & MAPPING_EXEC))
-				mapping_add(out, first, &m);
+			if (!skip_to_newline && proc_maps_parse_line(line, (size_t)(newline - line), &m) == 0)
+				err = each(arg, &m);
 			skip_to_newline = false;
 			line = newline + 1;
 		}
@@ -194,12 +194,27 @@ static int mappings_read(int fd, struct batch *out, size_t first)
 		}
 	}
 	free(buf);
-	return err ? err : out->error;
+	return err;
+}
+
+struct mappings {
+	struct batch *out;
+	size_t first;
+};
+
+static int mapping_take(void *arg, const struct proc_mapping *m)
+{
+	struct mappings *taken = arg;
+
+	if (m->permissions & MAPPING_EXEC)
+		mapping_add(taken->out, taken->first, m);
+	return taken->out->error;
 }
 
 int proc_maps_read(const struct procfs *p, uint32_t pid, bool is_known, uint64_t known, struct batch *out)
 {
 	size_t start = out->len, records = out->records, first;
+	struct mappings taken = { out, 0 };
 	struct maps_record *head;
 	uint64_t digest;
 	char name[32];
@@ -212,7 +227,8 @@ int proc_maps_read(const struct procfs *p, uint32_t pid, bool is_known, uint64_t
 	head = batch_begin(out, RECORD_MAPS, sizeof(*head));
 	batch_end(out);
 	first = out->len;
-	err = mappings_read(fd, out, first);
+	taken.first = first;
+	err = proc_maps_each(fd, mapping_take, &taken);
 	close(fd);
 	if (err) {
 		out->len = start;

@@ -27,6 +27,9 @@ enum record_kind {
 	RECORD_MAPS = 8,
 	RECORD_MAPPING = 9,
 	RECORD_OPEN_FILE = 10,
+	RECORD_CODE_PAGES = 16,
+	RECORD_CODE_PAGE = 17,
+	RECORD_CODE_RUN = 18,
 };
 
 struct record_head {
@@ -212,6 +215,45 @@ struct open_file_record {
 	__u32 fd;
 	__u16 path_len;
 	__u16 reserved[3];
+};
+
+/* Heads the pages of code of one process that do not come from their file any more. */
+struct code_pages_record {
+	struct record_head head;
+	__u64 start_ticks;
+	__u32 pid;
+	__u32 page_size;
+	__u32 count;		/* how many follow */
+	__u32 unread;		/* how many more there are that were not compared */
+	__u32 by_pagemap;	/* the kernel has no PAGEMAP_SCAN, or was not asked for it */
+	__u32 reserved;
+};
+
+/* One page, of a file's private executable mapping; its runs follow. String: path. */
+struct code_page_record {
+	struct record_head head;
+	__u64 page;
+	__u64 start;		/* of the mapping */
+	__u64 end;
+	__u64 offset;		/* of the page, in the file */
+	__u64 dev;
+	__u64 inode;
+	__u32 permissions;
+	__u32 compared;		/* 0: the page or the file could not be read */
+	__u32 differing;	/* bytes */
+	__u16 runs;
+	__u16 path_len;
+};
+
+#define CODE_BYTES_MAX	32
+
+/* Bytes that differ from the file, with at most three between them that do not. Strings: what is there, what the file has. */
+struct code_run_record {
+	struct record_head head;
+	__u64 address;
+	__u32 length;
+	__u16 found_len;	/* at most CODE_BYTES_MAX */
+	__u16 expected_len;
 };
 
 #endif

@@ -13,3 +13,6 @@ _Static_assert(sizeof(struct lost_record) == 24, "lost_record");
 _Static_assert(sizeof(struct maps_record) == 24, "maps_record");
 _Static_assert(sizeof(struct mapping_record) == 56, "mapping_record");
 _Static_assert(sizeof(struct open_file_record) == 32, "open_file_record");
+_Static_assert(sizeof(struct code_pages_record) == 40, "code_pages_record");
+_Static_assert(sizeof(struct code_page_record) == 72, "code_page_record");
+_Static_assert(sizeof(struct code_run_record) == 24, "code_run_record");

@@ -157,9 +157,21 @@ struct proc_mapping {
 };
 
 int proc_maps_parse_line(const char *buf, size_t len, struct proc_mapping *ret);
+int proc_maps_each(int fd, int (*each)(void *arg, const struct proc_mapping *m), void *arg);
 /* A process that is gone leaves nothing in `out`. */
 int proc_maps_read(const struct procfs *p, uint32_t pid, bool is_known, uint64_t known, struct batch *out);
 uint64_t siphash24(const uint64_t key[2], const void *bytes, size_t len);
+
+/* proc_text.c */
+struct code_run {
+	size_t start;
+	size_t len;
+};
+
+/* Where the two differ, at most `max` runs; the last one reaches over all that is left. */
+size_t code_runs(const unsigned char *found, const unsigned char *expected, size_t len, struct code_run *runs, size_t max);
+/* A process that is gone leaves nothing in `out`. by_pagemap: as on a kernel without PAGEMAP_SCAN. */
+int proc_code_pages(const struct procfs *p, uint32_t pid, bool by_pagemap, struct batch *out);
 
 /* proc_files.c: suffixes are strings one after another, each with its NUL. Our own process is left out. */
 int proc_files_sweep(const struct procfs *p, const char *suffixes, size_t suffixes_len, const struct pids *pids,
@@ -268,6 +280,7 @@ ssize_t attack_process_vm_readv(uint32_t pid, uint64_t address, char *buf, size_
 ssize_t attack_pidfd_getfd(uint32_t pid, uint32_t fd, char *buf, size_t len);
 ssize_t attack_proc_mem_detached_mount(uint32_t pid, uint64_t address, char *buf, size_t len);
 int attack_patch_text(uint32_t pid, uint64_t address);
+int attack_leave_breakpoint(uint32_t pid, uint64_t address);
 /* Of the decoy itself: the page of its secret becomes writable and executable at once. */
 int attack_open_page(void);
 

@@ -28,6 +28,11 @@ export interface Procfs {
   maps(pid: number, known?: bigint): Promise<Buffer>;
   /** Descriptors whose link ends in one of `suffixes`, of all processes or the pids named. */
   openFiles(suffixes: readonly string[], pids?: Uint32Array): Promise<Buffer>;
+  /**
+   * Pages of code of one process that do not come from their file any more, and where they differ from it. `byPagemap`:
+   * the way of kernels without PAGEMAP_SCAN.
+   */
+  codePages(pid: number, byPagemap?: boolean): Promise<Buffer>;
   /** True if this is a procfs of rimon's own, which no mark of ours reports. */
   readonly isPrivate: boolean;
   close(): void;
@@ -104,6 +109,8 @@ export interface Attack {
   procMemDetachedMount(pid: number, address: bigint, length: number): Buffer;
   /** Writes the byte that is there already flipped and back, through /proc/PID/mem. */
   patchText(pid: number, address: bigint): void;
+  /** Attaches, puts a breakpoint there and lets go without taking it away. */
+  leaveBreakpoint(pid: number, address: bigint): void;
   /** Makes the page of its own secret writable and executable, for a decoy. */
   openPage(): void;
 }

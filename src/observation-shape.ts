@@ -2,7 +2,8 @@
 // run time; the tables here say the same, and do not compile if they say less.
 
 import type {
-  ExecutableTraits, FileId, FileVersion, Mapping, Observation, ObservationOf, Posture, ProcFile, Process,
+  CodeChange, ExecutableTraits, FileId, FileVersion, Machine, Mapping, Observation, ObservationOf, Posture, ProcFile,
+  Process,
 } from "./observation.ts"; // prettier-ignore
 
 /** What is wrong with a value, as "expected path to be ..., got ..."; undefined if nothing is. */
@@ -141,6 +142,17 @@ const PROC_FILE = oneOf<ProcFile>({
   syscall: true, coredump_filter: true,
 }); // prettier-ignore
 
+const HEX = when("bytes in hexadecimal", (value) => isText(value) && /^(?:[0-9a-f]{2})*$/.test(value as string));
+
+const CODE_CHANGE: Shape<CodeChange> = {
+  address: must(ADDRESS),
+  offset: must(COUNT),
+  length: must(COUNT),
+  found: must(HEX),
+  expected: must(HEX),
+  place: may(object({ name: must(TEXT), offset: must(COUNT) })),
+};
+
 const HEAD = { kind: must(TEXT), at: must(TIME), sensor: must(TEXT) };
 const ID = { pid: must(PID), startTime: must(COUNT) };
 
@@ -184,6 +196,19 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
   "process.dumping": { ...HEAD, pid: must(PID), tid: must(PID) },
   "posture.seen": { ...HEAD, ...ID, posture: must(object(POSTURE)) },
   "maps.seen": { ...HEAD, ...ID, digest: must(TEXT), mappings: must(listOf(object(MAPPING))) },
+  "code-page.seen": {
+    ...HEAD,
+    ...ID,
+    page: must(ADDRESS),
+    size: must(COUNT),
+    permissions: must(TEXT),
+    path: must(TEXT),
+    file: must(object(FILE)),
+    offset: must(COUNT),
+    differing: may(COUNT),
+    changes: may(listOf(object(CODE_CHANGE))),
+    machine: may(oneOf<Machine>({ x86: true, "x86-64": true, arm64: true })),
+  },
   "key-file.held": { ...HEAD, ...ID, path: must(TEXT) },
   "executable.identified": {
     ...HEAD,

@@ -1,6 +1,6 @@
 // Every fact a sensor can report. An observation is plain data: a recording of them is a test, a bug report and a
 // forensics file. `undefined` means unknown, never zero. No observation holds an environment value (but the paths that
-// LD_PRELOAD and LD_AUDIT name), a byte of memory or a key.
+// LD_PRELOAD and LD_AUDIT name), a byte of memory (but of code that was changed) or a key.
 
 /** A process for as long as it lives: a pid alone is reused. */
 export interface ProcessId {
@@ -71,6 +71,40 @@ export interface Mapping {
   /** Empty for anonymous memory. */
   readonly path: string;
 }
+
+/** Bytes of code that are not those of the file. */
+export interface CodeChange {
+  /** Hexadecimal. */
+  readonly address: string;
+  /** In the file. */
+  readonly offset: number;
+  readonly length: number;
+  /** What is there and what the file has, the first 32 bytes at most, hexadecimal. */
+  readonly found: string;
+  readonly expected: string;
+  /** The function, or where none is known the section, and how far behind its beginning. */
+  readonly place?: { readonly name: string; readonly offset: number };
+}
+
+/** A page of a file's code that is a copy by now: it was written to. */
+export interface CodePage {
+  /** Its address, hexadecimal. */
+  readonly page: string;
+  readonly size: number;
+  /** "r-xp" and the like. */
+  readonly permissions: string;
+  readonly path: string;
+  readonly file: FileId;
+  /** Of the page, in the file. */
+  readonly offset: number;
+  /** How many bytes differ; undefined if the page could not be compared with the file. */
+  readonly differing?: number;
+  /** Where; empty if all bytes are the file's again. At most 16. */
+  readonly changes?: readonly CodeChange[];
+}
+
+/** Whose instructions a file holds. */
+export type Machine = "x86" | "x86-64" | "arm64";
 
 /** The files under /proc/PID whose opening says something. */
 export type ProcFile =
@@ -174,6 +208,10 @@ export interface MapsSeen extends Head<"maps.seen">, ProcessId {
   readonly mappings: readonly Mapping[];
 }
 
+export interface CodePageSeen extends Head<"code-page.seen">, ProcessId, CodePage {
+  readonly machine?: Machine;
+}
+
 /** A process holds a private-key file open. */
 export interface KeyFileHeld extends Head<"key-file.held">, ProcessId {
   readonly path: string;
@@ -238,6 +276,7 @@ export type Observation =
   | ProcessDumping
   | PostureSeen
   | MapsSeen
+  | CodePageSeen
   | KeyFileHeld
   | ExecutableIdentified
   | OwnFileChanged

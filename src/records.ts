@@ -1,8 +1,7 @@
 // Reads the records of native/record.h, a field at a time. Knows their layout and nothing of what they mean.
 
-import { endianness } from "node:os";
-import { RimonError } from "./errors.ts";
-import type { Mapping, Posture, ProcFile, Process } from "./observation.ts";
+import type { CodeChange, CodePage, Mapping, Posture, ProcFile, Process } from "./observation.ts";
+import { nonsense, RecordReader } from "./record-reader.ts";
 
 export type ProcessEventName = "fork" | "exec" | "exit" | "traced" | "dumping" | "comm";
 
@@ -87,6 +86,17 @@ export interface OpenFileRecord {
   readonly path: string;
 }
 
+export interface CodePagesRecord {
+  readonly kind: "code-pages";
+  readonly pid: number;
+  readonly startTime: number;
+  readonly byPagemap: boolean;
+  /** How many more there are, which were not compared. */
+  readonly unread: number;
+  /** `mapping` is "start-end", as in map_files. */
+  readonly pages: readonly (CodePage & { readonly mapping: string })[];
+}
+
 export type NativeRecord =
   | ProcessRecord
   | ThreadRecord
@@ -96,9 +106,9 @@ export type NativeRecord =
   | MountsRecord
   | LostRecord
   | MapsRecord
-  | OpenFileRecord;
+  | OpenFileRecord
+  | CodePagesRecord;
 
-const HEAD_SIZE = 8;
 const MAPS_UNCHANGED = 0xffff_ffff;
 
 const KIND = {
@@ -112,10 +122,13 @@ const KIND = {
   maps: 8,
   mapping: 9,
   openFile: 10,
+  codePages: 16,
+  codePage: 17,
+  codeRun: 18,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32];
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 0, 0, 0, 0, 0, 40, 72, 24];
 
 const HAVE = {
   status: 1 << 0,
@@ -163,12 +176,11 @@ const ACCESS_OPEN = 1;
 const ACCESS_READ = 2;
 const ACCESS_WRITE = 4;
 
-const LITTLE = endianness() === "LE";
 const NUL = 0;
 
 /** The records of one batch in their order; throws RIMON_NATIVE on bytes that are none. */
 export function decodeRecords(batch: Buffer): NativeRecord[] {
-  const reader = new Reader(batch);
+  const reader = new RecordReader(batch, FIXED_SIZE);
   const records: NativeRecord[] = [];
   while (reader.next()) {
     switch (reader.kind) {
@@ -224,6 +236,9 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           path: reader.text(reader.u16(24)),
         });
         break;
+      case KIND.codePages:
+        records.push(readCodePages(reader));
+        break;
       default:
         throw nonsense(`a record of kind ${reader.kind} where one may begin`);
     }
@@ -231,87 +246,9 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
   return records;
 }
 
-/** Stands on one record; offsets are from its beginning, as in record.h. */
-class Reader {
-  kind = 0;
-  readonly #buffer: Buffer;
-  readonly #view: DataView;
-  #start = 0;
-  #end = 0;
-  #string = 0;
-
-  constructor(buffer: Buffer) {
-    this.#buffer = buffer;
-    this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
-  }
-
-  /** Moves to the next record; false at the end of the batch. */
-  next(): boolean {
-    this.#start = this.#end;
-    const left = this.#buffer.length - this.#start;
-    if (left === 0) return false;
-    if (left < HEAD_SIZE) throw nonsense(`${left} bytes where a record's head of ${HEAD_SIZE} was expected`);
-    this.kind = this.u16(0);
-    const size = this.u32(4);
-    const fixed = FIXED_SIZE[this.kind];
-    if (fixed === undefined || fixed === 0) throw nonsense(`a record of unknown kind ${this.kind}`);
-    if (size < fixed || size > left || size % 8 !== 0) {
-      throw nonsense(`a record of kind ${this.kind} and ${size} bytes, expected ${fixed} to ${left} in steps of 8`);
-    }
-    this.#end = this.#start + size;
-    this.#string = this.#start + fixed;
-    return true;
-  }
-
-  u16(offset: number): number {
-    return this.#view.getUint16(this.#start + offset, LITTLE);
-  }
-
-  u32(offset: number): number {
-    return this.#view.getUint32(this.#start + offset, LITTLE);
-  }
-
-  bigint(offset: number): bigint {
-    return this.#view.getBigUint64(this.#start + offset, LITTLE);
-  }
-
-  /** Exact up to 2^53. */
-  u64(offset: number): number {
-    const [low, high] = LITTLE ? [0, 4] : [4, 0];
-    return this.u32(offset + high) * 0x1_0000_0000 + this.u32(offset + low);
-  }
-
-  hex(offset: number): string {
-    return this.bigint(offset).toString(16);
-  }
-
-  /** The next string's bytes; they must be asked for in the order of record.h. */
-  bytes(length: number): Buffer {
-    const from = this.#string;
-    this.#string = from + length;
-    if (this.#string > this.#end) throw nonsense(`a record of kind ${this.kind} whose strings are longer than itself`);
-    return this.#buffer.subarray(from, this.#string);
-  }
-
-  text(length: number): string {
-    const from = this.#string;
-    this.#string = from + length;
-    if (this.#string > this.#end) throw nonsense(`a record of kind ${this.kind} whose strings are longer than itself`);
-    return this.#buffer.toString("utf8", from, this.#string);
-  }
-
-  u32s(count: number): number[] {
-    const numbers: number[] = [];
-    const from = this.#string - this.#start;
-    this.bytes(count * 4);
-    for (let i = 0; i < count; i++) numbers.push(this.u32(from + i * 4));
-    return numbers;
-  }
-}
-
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
-function readProcess(reader: Reader): ProcessRecord {
+function readProcess(reader: RecordReader): ProcessRecord {
   const have = reader.u32(88);
   const process: Writable<Process> = {
     pid: reader.u32(92),
@@ -381,7 +318,7 @@ function limit(bytes: bigint): string {
   return bytes === 0xffff_ffff_ffff_ffffn ? "unlimited" : bytes.toString();
 }
 
-function readProcFile(reader: Reader): ProcFileRecord {
+function readProcFile(reader: RecordReader): ProcFileRecord {
   const access = reader.u32(28);
   const startTime = reader.u64(16);
   const tid = reader.u32(40);
@@ -400,7 +337,7 @@ function readProcFile(reader: Reader): ProcFileRecord {
   };
 }
 
-function readMaps(reader: Reader): MapsRecord {
+function readMaps(reader: RecordReader): MapsRecord {
   const head = { kind: "maps", pid: reader.u32(16), digest: reader.bigint(8) } as const;
   const count = reader.u32(20);
   if (count === MAPS_UNCHANGED) return head;
@@ -414,27 +351,71 @@ function readMaps(reader: Reader): MapsRecord {
   return { ...head, mappings };
 }
 
-function readMapping(reader: Reader): Mapping {
-  const bits = reader.u32(48);
+function readMapping(reader: RecordReader): Mapping {
   return {
     start: reader.hex(8),
     end: reader.hex(16),
-    permissions: `${bits & 1 ? "r" : "-"}${bits & 2 ? "w" : "-"}${bits & 4 ? "x" : "-"}${bits & 8 ? "s" : "p"}`,
+    permissions: permissionsOf(reader.u32(48)),
     offset: reader.u64(24),
     file: { dev: reader.u64(32), inode: reader.u64(40) },
     path: reader.text(reader.u16(52)),
   };
 }
 
+function permissionsOf(bits: number): string {
+  return `${bits & 1 ? "r" : "-"}${bits & 2 ? "w" : "-"}${bits & 4 ? "x" : "-"}${bits & 8 ? "s" : "p"}`;
+}
+
+function readCodePages(reader: RecordReader): CodePagesRecord {
+  const head = {
+    kind: "code-pages",
+    pid: reader.u32(16),
+    startTime: reader.u64(8),
+    byPagemap: reader.u32(32) !== 0,
+    unread: reader.u32(28),
+  } as const;
+  const size = reader.u32(20);
+  const count = reader.u32(24);
+  const pages: CodePagesRecord["pages"][number][] = [];
+  while (pages.length < count) {
+    if (!reader.next() || reader.kind !== KIND.codePage)
+      throw nonsense(`${pages.length} pages of code of process ${head.pid} where ${count} were promised`);
+    pages.push(readCodePage(reader, size));
+  }
+  return { ...head, pages };
+}
+
+function readCodePage(reader: RecordReader, size: number): CodePagesRecord["pages"][number] {
+  const page = {
+    page: reader.hex(8),
+    size,
+    mapping: `${reader.hex(16)}-${reader.hex(24)}`,
+    offset: reader.u64(32),
+    file: { dev: reader.u64(40), inode: reader.u64(48) },
+    permissions: permissionsOf(reader.u32(56)),
+    path: reader.text(reader.u16(70)),
+  };
+  if (reader.u32(60) === 0) return page;
+  const differing = reader.u32(64);
+  const count = reader.u16(68);
+  const inFile = BigInt(page.offset) - BigInt(`0x${page.page}`);
+  const changes: CodeChange[] = [];
+  while (changes.length < count) {
+    if (!reader.next() || reader.kind !== KIND.codeRun)
+      throw nonsense(`${changes.length} changes of a page of code where ${count} were promised`);
+    changes.push({
+      address: reader.hex(8),
+      offset: Math.max(0, Number(reader.bigint(8) + inFile)),
+      length: reader.u32(16),
+      found: reader.bytes(reader.u16(20)).toString("hex"),
+      expected: reader.bytes(reader.u16(22)).toString("hex"),
+    });
+  }
+  return { ...page, differing, changes };
+}
+
 function named<Name>(names: readonly (Name | undefined)[], number: number, what: string): Name {
   const name = names[number];
   if (name === undefined) throw nonsense(`an unknown ${what}, number ${number}`);
   return name;
-}
-
-function nonsense(what: string): RimonError {
-  return new RimonError(
-    "RIMON_NATIVE",
-    `the addon sent ${what}; it and this rimon are not of the same build, run: npm run build`,
-  );
 }

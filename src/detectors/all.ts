@@ -1,5 +1,6 @@
 // Every rule, in the order they are asked.
 
+import { codeModified } from "./code-modified.ts";
 import { coreDump } from "./core-dump.ts";
 import { debuggerPresent } from "./debugger-present.ts";
 import type { Detector } from "./detector.ts";
@@ -23,6 +24,7 @@ export const DETECTORS: readonly Detector[] = [
   coreDump,
   libraryPreloaded,
   mapsChanged,
+  codeModified,
   procfsMounted,
   sensorBlind,
   ownFileChanged,

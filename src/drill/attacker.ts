@@ -25,6 +25,7 @@ const ACTS: Readonly<Record<AttackerOrder["act"], (order: AttackerOrder) => Buff
   "mount-procfs": ({ path }) => void execFileSync("mount", ["-t", "proc", "proc", path]),
   "pidfd-getfd": ({ pid, fd, length }) => attack.pidfdGetfd(pid, fd, length),
   "text-patch": ({ pid, address }) => void attack.patchText(pid, BigInt(address)),
+  "code-breakpoint": ({ pid, address }) => void attack.leaveBreakpoint(pid, BigInt(address)),
   "read-at": ({ path, address, length }) => {
     const fd = openSync(path, "r");
     try {

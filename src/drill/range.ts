@@ -29,6 +29,7 @@ export interface AttackerOrder {
     | "mount-procfs"
     | "pidfd-getfd"
     | "text-patch"
+    | "code-breakpoint"
     | "read-at"
     | "hold"
     | "read-held"

@@ -3,6 +3,7 @@
 import type { Configuration } from "../configuration.ts";
 import type { WatchSources } from "../native.ts";
 import { createAddressSpace } from "./address-space.ts";
+import { createCodePages } from "./code-pages.ts";
 import { createDescriptors } from "./descriptors.ts";
 import { createExecutables } from "./executables.ts";
 import { createKernelEvents, type OwnFile } from "./kernel-events.ts";
@@ -32,6 +33,7 @@ export function createSensors(
     createDescriptors(context),
     createPosture(context),
     createAddressSpace(context),
+    createCodePages(context),
     createOwnFiles(context, ownFiles),
   ];
 }

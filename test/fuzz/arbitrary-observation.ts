@@ -81,6 +81,21 @@ const mappings = fc.array(
   }),
   { maxLength: 3 },
 );
+const bytes = fc.constantFrom("", "cc", "e910203040", "55", "f30f1efa55");
+const changes = fc.array(
+  fc.record(
+    {
+      address,
+      offset: count,
+      length: fc.integer({ min: 1, max: 4096 }),
+      found: bytes,
+      expected: bytes,
+      place: fc.record({ name: fc.constantFrom("EVP_DecryptUpdate", ".text", "\u001b[31m"), offset: count }),
+    },
+    { requiredKeys: ["address", "offset", "length", "found", "expected"] },
+  ),
+  { maxLength: 4 },
+);
 const traits = fc.record({
   imports: fc.subarray(["ptrace", "process_vm_readv", "read"]),
   needed: fc.subarray(["liblldb.so"]),
@@ -103,6 +118,12 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
   kind("process.dumping", { pid, tid: pid }),
   kind("posture.seen", { pid, startTime, posture: posture as fc.Arbitrary<ObservationOf<"posture.seen">["posture"]> }),
   kind("maps.seen", { pid, startTime, digest: text, mappings }),
+  kind("code-page.seen", {
+    pid, startTime, page: address, size: fc.constant(4096), permissions: fc.constantFrom("r-xp", "rwxp"), path: text,
+    file, offset: count, differing: count,
+    changes: changes as fc.Arbitrary<NonNullable<ObservationOf<"code-page.seen">["changes"]>>,
+    machine: fc.constantFrom("x86", "x86-64", "arm64"),
+  }, ["differing", "changes", "machine"]), // prettier-ignore
   kind("key-file.held", { pid, startTime, path: text }),
   kind("executable.identified", { file: version, path: text, traits, sha256: text }, ["sha256"]),
   kind("own-file.changed", { path: text, role: fc.constantFrom("audit", "key"), change: fc.constantFrom("mode", "written"), pid }, ["pid"]), // prettier-ignore

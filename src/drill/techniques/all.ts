@@ -2,6 +2,7 @@
 
 import type { Technique } from "../technique.ts";
 import { abortCore } from "./abort-core.ts";
+import { codeBreakpoint } from "./code-breakpoint.ts";
 import { corePatternWrite } from "./core-pattern-write.ts";
 import { debuggerRenamed } from "./debugger-renamed.ts";
 import { environRead } from "./environ-read.ts";
@@ -38,6 +39,7 @@ export const TECHNIQUES: readonly Technique[] = [
   processVmReadv,
   pidfdGetfd,
   textPatch,
+  codeBreakpoint,
   environRead,
   mapsRead,
   debuggerRenamed,

@@ -1,0 +1,158 @@
+// The pages of code of every protected process that no longer come from their file, looked for at every pass and told
+// when their bytes are other than at the last.
+
+import { constants } from "node:fs";
+import { open, type FileHandle } from "node:fs/promises";
+import { reasonOf } from "../errors.ts";
+import { isRelocated, isWrittenByProgram, readCodeFile, type CodeFile } from "../function-map/code-file.ts";
+import type { ReadAt } from "../function-map/elf.ts";
+import { readPlaces } from "../function-map/symbols.ts";
+import { processKey, type CodeChange, type ProcessId } from "../observation.ts";
+import { decodeRecords, type CodePagesRecord } from "../records.ts";
+import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
+
+type Page = CodePagesRecord["pages"][number];
+
+const MAX_CHANGES = 16;
+
+export function createCodePages(context: SensorContext): Sensor {
+  const name = "code-pages";
+  const report = createStateReporter(context, name);
+  /** Per process the pages that are copies, and what was found in each. */
+  let known = new Map<string, ReadonlyMap<string, string>>();
+
+  async function pass(): Promise<void> {
+    const next: typeof known = new Map();
+    const failures: string[] = [];
+    for (const id of context.protectedProcesses()) {
+      try {
+        const { pages, unread } = await look(id);
+        next.set(processKey(id), pages);
+        if (unread > 0) failures.push(`${id.pid}: ${unread} more pages of its code are copies than are compared`);
+      } catch (thrown) {
+        failures.push(`${id.pid}: ${reasonOf(thrown)}`);
+      }
+    }
+    known = next;
+    if (failures.length === 0) report("live");
+    else report("degraded", `the code of ${failures.length} protected processes cannot be compared (${failures[0]})`);
+  }
+
+  async function look(id: ProcessId): Promise<{ pages: ReadonlyMap<string, string>; unread: number }> {
+    const before = known.get(processKey(id)) ?? new Map<string, string>();
+    const first = await read(id);
+    if (first.pages.every((page) => before.get(page.page) === contentOf(page)))
+      return { pages: contentsOf(first.pages), unread: first.unread };
+    // While a process executes another program, or a debugger steps, one reading may mix two states.
+    const copies = new Set(first.pages.map(({ page }) => page));
+    const pages = (await read(id)).pages.filter(({ page }) => copies.has(page));
+    const news = pages.filter((page) => before.get(page.page) !== contentOf(page));
+    for (const ofOneFile of groupByFile(news)) await tell(id, ofOneFile);
+    return { pages: contentsOf(pages), unread: first.unread };
+  }
+
+  async function read({ pid, startTime }: ProcessId): Promise<Pick<CodePagesRecord, "pages" | "unread">> {
+    for (const record of decodeRecords(await context.procfs.codePages(pid)))
+      if (record.kind === "code-pages" && record.startTime === startTime) return record;
+    return { pages: [], unread: 0 };
+  }
+
+  async function tell(id: ProcessId, pages: readonly Page[]): Promise<void> {
+    const at = context.now();
+    const handle = await openMapped(id.pid, pages[0]);
+    try {
+      const readAt = handle === undefined ? async () => Buffer.alloc(0) : readerOf(handle);
+      const code = await readCodeFile(readAt);
+      const foreign = pages.flatMap((page) => withoutOwnWrites(page, code) ?? []);
+      const offsets = foreign.flatMap(({ changes }) =>
+        (changes ?? []).slice(0, MAX_CHANGES).map((each) => each.offset),
+      );
+      const places = code === undefined ? new Map<number, never>() : await readPlaces(code, readAt, offsets);
+      for (const { mapping: _, changes, ...page } of foreign) {
+        context.emit({
+          kind: "code-page.seen",
+          at,
+          sensor: name,
+          ...id,
+          ...page,
+          ...(changes === undefined
+            ? {}
+            : { changes: changes.slice(0, MAX_CHANGES).map((change) => placed(change, places.get(change.offset))) }),
+          ...(code?.machine === undefined ? {} : { machine: code.machine }),
+        });
+      }
+    } finally {
+      await handle?.close();
+    }
+  }
+
+  return {
+    name,
+    sees: "breakpoints, detours and other changes in the code of protected processes, for as long as they stay",
+    needs: ["sys_ptrace"],
+    start: pass,
+    pass,
+    notice(observation) {
+      // A new image has new pages under the same pid.
+      if (observation.kind === "process.seen" && observation.by === "exec")
+        known.delete(processKey(observation.process));
+    },
+    async stop() {},
+  };
+}
+
+function contentOf({ differing, changes }: Page): string {
+  return `${differing ?? "?"} ${(changes ?? []).map(({ address, length, found }) => `${address} ${length} ${found}`).join(" ")}`;
+}
+
+function contentsOf(pages: readonly Page[]): ReadonlyMap<string, string> {
+  return new Map(pages.map((page) => [page.page, contentOf(page)]));
+}
+
+function groupByFile(pages: readonly Page[]): readonly (readonly Page[])[] {
+  const groups = new Map<string, Page[]>();
+  for (const page of pages) {
+    const key = `${page.file.dev}:${page.file.inode}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [page]);
+    else group.push(page);
+  }
+  return [...groups.values()];
+}
+
+/** The page with only the changes that neither the program nor its loader makes; undefined if there are no others. */
+function withoutOwnWrites(page: Page, code: CodeFile | undefined): Page | undefined {
+  const writable = page.permissions.includes("w");
+  // What is no ELF file and mapped writable is data or compiled code: that it is both is told by its mapping.
+  if (code === undefined ? writable : isWrittenByProgram(code, page, writable)) return undefined;
+  if (code === undefined || page.changes === undefined) return page;
+  const changes = page.changes.filter((change) => !isRelocated(code, change));
+  if (changes.length > 0) return { ...page, changes };
+  const end = page.offset + page.size;
+  return code.relocated.some((at) => at >= page.offset && at < end) ? undefined : page;
+}
+
+function placed(change: CodeChange, place: CodeChange["place"]): CodeChange {
+  return place === undefined ? change : { ...change, place };
+}
+
+/** The mapped file itself, also where its name is another's by now; by its name only if that still is the same file. */
+async function openMapped(pid: number, page: Page | undefined): Promise<FileHandle | undefined> {
+  if (page === undefined) return undefined;
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
+  const mapped = await open(`/proc/${pid}/map_files/${page.mapping}`, flags).catch(() => undefined);
+  if (mapped !== undefined) return mapped;
+  const named = await open(`/proc/${pid}/root${page.path}`, flags).catch(() => undefined);
+  if (named === undefined) return undefined;
+  const { dev, ino } = await named.stat();
+  if (dev === page.file.dev && ino === page.file.inode) return named;
+  await named.close();
+  return undefined;
+}
+
+function readerOf(handle: FileHandle): ReadAt {
+  return async (position, length) => {
+    const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, position);
+    return buffer.subarray(0, bytesRead);
+  };
+}
