@@ -55,6 +55,27 @@ const MAPPING = record(
   ["/bin/cat"],
 );
 
+const CODE_PAGE = {
+  page: "7f0000003000",
+  size: 4096,
+  mapping: "7f0000001000-7f0000005000",
+  offset: 0x2000,
+  file: { dev: 64_768, inode: 173_521 },
+  permissions: "r-xp",
+  path: "/a.so",
+};
+
+function codePageRecord(compared: number, differing: number, runs: number): Buffer {
+  const places = [0x7f00_0000_3000, 0x7f00_0000_1000, 0x7f00_0000_5000, 0x2000, 64_768, 173_521].map(u64);
+  return record(17, [...places, u32(0b0101), u32(compared), u32(differing), u16(runs), u16(5)], ["/a.so"]);
+}
+
+const CODE_RUN = record(
+  18,
+  [u64(0x7f00_0000_3ffc), u32(4), u16(2), u16(3)],
+  [Buffer.from([0xe9, 0]), Buffer.from([1, 2, 0xff])],
+);
+
 const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[] = [
   {
     what: "a process of which all is known",
@@ -231,6 +252,34 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
     bytes: record(10, [u64(123_456), u32(42), u32(7), u16(8), u16(0), u16(0), u16(0)], ["/key.pem"]),
     records: [{ kind: "open-file", pid: 42, startTime: 123_456, fd: 7, path: "/key.pem" }],
   },
+  {
+    what: "pages of code: changed, put back, not compared",
+    bytes: Buffer.concat([
+      record(16, [u64(123_456), u32(42), u32(4096), u32(3), u32(7), u32(1), u32(0)]),
+      codePageRecord(1, 4, 1),
+      CODE_RUN,
+      codePageRecord(1, 0, 0),
+      codePageRecord(0, 0, 0),
+    ]),
+    records: [
+      {
+        kind: "code-pages",
+        pid: 42,
+        startTime: 123_456,
+        byPagemap: true,
+        unread: 7,
+        pages: [
+          {
+            ...CODE_PAGE,
+            differing: 4,
+            changes: [{ address: "7f0000003ffc", offset: 0x2ffc, length: 4, found: "e900", expected: "0102ff" }],
+          },
+          { ...CODE_PAGE, differing: 0, changes: [] },
+          CODE_PAGE,
+        ],
+      },
+    ],
+  },
 ];
 
 for (const { what, bytes, records } of GOLDEN) {
@@ -259,6 +308,17 @@ for (const [what, bytes, message] of [
   ["an unknown event", record(3, [u64(0), ...[99, 0, 0, 0, 0, 0].map(u32)]), /process event, number 99/],
   ["mappings that do not come", record(8, [u64(1), u32(42), u32(1)]), /0 mappings of process 42 where 1/],
   ["a mapping of nobody", MAPPING, /kind 9 where one may begin/],
+  [
+    "pages of code that do not come",
+    record(16, [u64(1), u32(42), u32(4096), u32(1), u32(0), u32(0), u32(0)]),
+    /0 pages of code of process 42 where 1/,
+  ],
+  [
+    "changes that do not come",
+    Buffer.concat([record(16, [u64(1), u32(42), u32(4096), u32(1), u32(0), u32(0), u32(0)]), codePageRecord(1, 1, 1)]),
+    /0 changes of a page of code where 1/,
+  ],
+  ["a change of no page", CODE_RUN, /kind 18 where one may begin/],
 ] as const) {
   test(`refuses ${what}`, () => {
     assert.throws(() => decodeRecords(bytes), { code: "RIMON_NATIVE", message });

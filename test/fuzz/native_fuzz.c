@@ -52,6 +52,29 @@ static void parse_maps(const char *buf, size_t len)
 	}
 }
 
+/* One half is what was found, the other what was expected. */
+static void compare_code(const char *buf, size_t len)
+{
+	const unsigned char *found = (const unsigned char *)buf, *expected = found + len / 2;
+	struct code_run runs[4];
+	size_t n, at, end = 0, max = len % 4 + 1, left = 0, i;
+
+	n = code_runs(found, expected, len / 2, runs, max);
+	if (n > max)
+		abort();
+	for (i = 0, at = 0; i < n; i++) {
+		if (runs[i].start < end || !runs[i].len || runs[i].start + runs[i].len > len / 2)
+			abort();
+		for (; at < runs[i].start; at++)
+			left += found[at] != expected[at];
+		at = end = runs[i].start + runs[i].len;
+	}
+	for (; at < len / 2; at++)
+		left += found[at] != expected[at];
+	if (left)
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	/* Exactly as large as what it holds, so that one byte too far is found. */
@@ -80,6 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	proc_number_parse(buf, size, &number);
 	parse_environ(buf, size);
 	parse_maps(buf, size);
+	compare_code(buf, size);
 	if (proc_path_parse(buf, size, &path) == 0) {
 		if (path.len > size || !path.file || !path.pid)
 			abort();
