@@ -2,6 +2,7 @@
 
 import type { Detection } from "../../src/finding.ts";
 import type {
+  CodeChange,
   ExecutableTraits,
   FileId,
   FileVersion,
@@ -124,6 +125,36 @@ export function mapping(path: string, fields: Partial<Mapping> = {}): Mapping {
 export function mapped(pid: number, mappings: readonly Mapping[], at = AT): ObservationOf<"maps.seen"> {
   const digest = String(mappings.length);
   return { kind: "maps.seen", at, sensor: "address-space", pid, startTime: pid * 10, digest, mappings };
+}
+
+/** A page of libcrypto; without changes one that could not be compared. */
+export function codePage(
+  pid: number,
+  changes: readonly CodeChange[] | undefined,
+  rest: Rest<"code-page.seen"> = {},
+): ObservationOf<"code-page.seen"> {
+  return {
+    kind: "code-page.seen",
+    at: AT,
+    sensor: "code-pages",
+    pid,
+    startTime: pid * 10,
+    page: "7f0000003000",
+    size: 4096,
+    permissions: "r-xp",
+    path: "/usr/lib/libcrypto.so.3",
+    file: { dev: 8, inode: 77 },
+    offset: 0x2000,
+    ...(changes === undefined ? {} : { changes, differing: changes.reduce((sum, { length }) => sum + length, 0) }),
+    machine: "x86-64",
+    ...rest,
+  };
+}
+
+/** Bytes at the beginning of EVP_DecryptUpdate. */
+export function codeChange(found: string, expected: string, fields: Partial<CodeChange> = {}): CodeChange {
+  const place = { name: "EVP_DecryptUpdate", offset: 0 };
+  return { address: "7f0000003010", offset: 0x2010, length: found.length / 2, found, expected, place, ...fields };
 }
 
 export function tick(at: number): ObservationOf<"tick"> {
