@@ -46,6 +46,7 @@ const SEEN: Readonly<Record<string, readonly [sensors: readonly string[], leaked
   "process-vm-readv": undefined,
   "pidfd-getfd": undefined,
   "text-patch": [["fanotify"], 0],
+  "code-breakpoint": [["code-pages"], 0],
   "environ-read": [["fanotify"], 32],
   "maps-read": [["fanotify"], 0],
   "debugger-renamed": [["executables", "proc-connector", "process-table"], 0],
