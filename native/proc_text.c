@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "rimon.h"
@@ -255,7 +256,8 @@ static int mapping_scan(struct text *t)
 	};
 
 	while (arguments.start < arguments.end) {
-		int n = ioctl(t->pagemap, RIMON_PAGEMAP_SCAN, &arguments), i, err;
+		/* By number: the request is no int in one C library, and no unsigned long in another. */
+		int n = (int)syscall(SYS_ioctl, t->pagemap, RIMON_PAGEMAP_SCAN, &arguments), i, err;
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -6,6 +6,7 @@ import type {
   ExecutableTraits,
   FileId,
   FileVersion,
+  Machine,
   Mapping,
   Observation,
   ObservationOf,
@@ -132,6 +133,8 @@ export function codePage(
   pid: number,
   changes: readonly CodeChange[] | undefined,
   rest: Rest<"code-page.seen"> = {},
+  /** None if it is not known whose instructions they are. */
+  [machine]: readonly Machine[] = ["x86-64"],
 ): ObservationOf<"code-page.seen"> {
   return {
     kind: "code-page.seen",
@@ -146,7 +149,7 @@ export function codePage(
     file: { dev: 8, inode: 77 },
     offset: 0x2000,
     ...(changes === undefined ? {} : { changes, differing: changes.reduce((sum, { length }) => sum + length, 0) }),
-    machine: "x86-64",
+    ...(machine === undefined ? {} : { machine }),
     ...rest,
   };
 }
