@@ -66,7 +66,7 @@ struct scan_arguments {
 struct text {
 	int dir;		/* /proc/PID */
 	int pagemap;
-	int mem;
+	int mem;		/* -1: may not be read */
 	bool by_pagemap;
 	size_t page_size;
 	unsigned char *found;
@@ -211,7 +211,7 @@ static int page_add(struct text *t, uint64_t page)
 		t->unread++;
 		return 0;
 	}
-	if (t->file >= 0)
+	if (t->file >= 0 && t->mem >= 0)
 		compared = page_read(t->mem, t->found, t->page_size, page, false) &&
 			   page_read(t->file, t->expected, t->page_size, m->offset + (page - m->start), true);
 	if (compared) {
@@ -341,7 +341,7 @@ static int text_read(struct text *t, uint32_t pid)
 	struct proc_stat stat;
 	char buf[1024];
 	ssize_t n;
-	int maps, err;
+	int mem_error = 0, maps, err;
 
 	n = read_at(t->dir, "stat", buf, sizeof(buf));
 	if (n < 0)
@@ -351,7 +351,13 @@ static int text_read(struct text *t, uint32_t pid)
 		return err;
 	/* mem first: should the process execute another program meanwhile, its old memory is gone and reads as nothing. */
 	t->mem = openat(t->dir, "mem", O_RDONLY | O_CLOEXEC);
-	t->pagemap = t->mem < 0 ? -1 : openat(t->dir, "pagemap", O_RDONLY | O_CLOEXEC);
+	/* Where nobody may attach (ptrace_scope=3, no CAP_SYS_PTRACE) pages can be looked for all the same. */
+	if (t->mem < 0) {
+		mem_error = errno;
+		if (mem_error != EACCES && mem_error != EPERM)
+			return -mem_error;
+	}
+	t->pagemap = openat(t->dir, "pagemap", O_RDONLY | O_CLOEXEC);
 	maps = t->pagemap < 0 ? -1 : openat(t->dir, "maps", O_RDONLY | O_CLOEXEC);
 	if (maps < 0)
 		return -errno;
@@ -374,6 +380,7 @@ static int text_read(struct text *t, uint32_t pid)
 	head->count = t->pages;
 	head->unread = t->unread;
 	head->by_pagemap = t->by_pagemap;
+	head->mem_error = (uint32_t)mem_error;
 	return 0;
 }
 

@@ -226,7 +226,7 @@ struct code_pages_record {
 	__u32 count;		/* how many follow */
 	__u32 unread;		/* how many more there are that were not compared */
 	__u32 by_pagemap;	/* the kernel has no PAGEMAP_SCAN, or was not asked for it */
-	__u32 reserved;
+	__u32 mem_error;	/* errno: its memory may not be read, so nothing was compared */
 };
 
 /* One page, of a file's private executable mapping; its runs follow. String: path. */

@@ -93,6 +93,8 @@ export interface CodePagesRecord {
   readonly byPagemap: boolean;
   /** How many more there are, which were not compared. */
   readonly unread: number;
+  /** False if the memory of the process may not be read: then nothing was compared. */
+  readonly readable: boolean;
   /** `mapping` is "start-end", as in map_files. */
   readonly pages: readonly (CodePage & { readonly mapping: string })[];
 }
@@ -373,6 +375,7 @@ function readCodePages(reader: RecordReader): CodePagesRecord {
     startTime: reader.u64(8),
     byPagemap: reader.u32(32) !== 0,
     unread: reader.u32(28),
+    readable: reader.u32(36) === 0,
   } as const;
   const size = reader.u32(20);
   const count = reader.u32(24);

@@ -268,6 +268,7 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
         startTime: 123_456,
         byPagemap: true,
         unread: 7,
+        readable: true,
         pages: [
           {
             ...CODE_PAGE,

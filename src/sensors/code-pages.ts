@@ -26,9 +26,11 @@ export function createCodePages(context: SensorContext): Sensor {
     const failures: string[] = [];
     for (const id of context.protectedProcesses()) {
       try {
-        const { pages, unread } = await look(id);
+        const { pages, unread, readable } = await look(id);
         next.set(processKey(id), pages);
-        if (unread > 0) failures.push(`${id.pid}: ${unread} more pages of its code are copies than are compared`);
+        if (!readable)
+          failures.push(`${id.pid}: its memory may not be read, so that it was changed is all that is seen`);
+        else if (unread > 0) failures.push(`${id.pid}: ${unread} more pages of its code are copies than are compared`);
       } catch (thrown) {
         failures.push(`${id.pid}: ${reasonOf(thrown)}`);
       }
@@ -38,23 +40,25 @@ export function createCodePages(context: SensorContext): Sensor {
     else report("degraded", `the code of ${failures.length} protected processes cannot be compared (${failures[0]})`);
   }
 
-  async function look(id: ProcessId): Promise<{ pages: ReadonlyMap<string, string>; unread: number }> {
+  async function look(
+    id: ProcessId,
+  ): Promise<{ pages: ReadonlyMap<string, string>; unread: number; readable: boolean }> {
     const before = known.get(processKey(id)) ?? new Map<string, string>();
     const first = await read(id);
     if (first.pages.every((page) => before.get(page.page) === contentOf(page)))
-      return { pages: contentsOf(first.pages), unread: first.unread };
+      return { ...first, pages: contentsOf(first.pages) };
     // While a process executes another program, or a debugger steps, one reading may mix two states.
     const copies = new Set(first.pages.map(({ page }) => page));
     const pages = (await read(id)).pages.filter(({ page }) => copies.has(page));
     const news = pages.filter((page) => before.get(page.page) !== contentOf(page));
     for (const ofOneFile of groupByFile(news)) await tell(id, ofOneFile);
-    return { pages: contentsOf(pages), unread: first.unread };
+    return { ...first, pages: contentsOf(pages) };
   }
 
-  async function read({ pid, startTime }: ProcessId): Promise<Pick<CodePagesRecord, "pages" | "unread">> {
+  async function read({ pid, startTime }: ProcessId): Promise<Pick<CodePagesRecord, "pages" | "unread" | "readable">> {
     for (const record of decodeRecords(await context.procfs.codePages(pid)))
       if (record.kind === "code-pages" && record.startTime === startTime) return record;
-    return { pages: [], unread: 0 };
+    return { pages: [], unread: 0, readable: true };
   }
 
   async function tell(id: ProcessId, pages: readonly Page[]): Promise<void> {

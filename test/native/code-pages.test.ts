@@ -8,8 +8,9 @@ import { decodeRecords, type CodePagesRecord } from "../../src/records.ts";
 import { functionIn, readCode, writeCode } from "../fixtures/code.ts";
 import { compile } from "../fixtures/compile.ts";
 import { spawnTarget, type Target } from "../fixtures/target.ts";
+import { lineOf, startNode } from "./child.ts";
 
-const { addon } = requireAddon();
+const { addon, path } = requireAddon();
 const LIBRARY = `/usr/lib/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu/libcrypto.so.3`;
 const PRESENT = 1n << 63n;
 const SWAPPED = 1n << 62n;
@@ -249,4 +250,23 @@ test("nobody, and a process without memory, have no code", async (t) => {
   const procfs = openProcfs(t);
   assert.equal(await codePages(procfs, 4_194_303, false), undefined);
   assert.deepEqual((await codePages(procfs, 2, false).catch(() => undefined))?.pages ?? [], []);
+});
+
+test("memory that may not be read hides what was changed, not that it was", async (t) => {
+  const target = await spawnTarget({ uid: 65534, gid: 65534 });
+  targets.push(target);
+  await target.command(`dlopen ${LIBRARY}`);
+  writeCode(target.pid, functionIn(target.pid, LIBRARY, "EVP_DecryptUpdate").address, Buffer.from([0xcc]));
+  const look = `
+    require(${JSON.stringify(path)}).openProcfs().codePages(${target.pid})
+      .then((bytes) => console.log(bytes.toString("hex")), ({ code }) => console.log(code));
+  `;
+  // From Linux 6.15 on CAP_SYS_ADMIN is enough for the pagemap of anybody, and never for mem.
+  const keep = ["sys_admin", "dac_override"];
+  const script = `addon.execWithCapabilities(process.execPath, ["-e", ${JSON.stringify(look)}], [], ${JSON.stringify(keep)});`;
+  const said = await lineOf(startNode(t, script));
+  if (said === "EACCES") return;
+  const [record] = decodeRecords(Buffer.from(said, "hex"));
+  assert.ok(record?.kind === "code-pages" && !record.readable);
+  assert.deepEqual(record.pages.map(({ differing, changes }) => [differing, changes]), [[undefined, undefined]]); // prettier-ignore
 });
