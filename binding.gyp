@@ -11,8 +11,11 @@
             "native/addon_watch.cc",
             "native/attack.c",
             "native/batch.c",
+            "native/bpf.c",
             "native/file_events.c",
             "native/harden.c",
+            "native/kallsyms.c",
+            "native/memory.c",
             "native/pidfd.c",
             "native/priority.c",
             "native/proc_events.c",
@@ -24,10 +27,11 @@
             "native/record_check.c",
             "native/watch.c",
             "native/watch_connector.c",
-            "native/watch_files.c"
+            "native/watch_files.c",
+            "native/watch_memory.c"
           ],
           "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "_GNU_SOURCE"],
-          "cflags": ["-Wall", "-Wextra", "-Werror", "-O2", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],
+          "cflags": ["-Wall", "-Wextra", "-Werror", "-Os", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],
           "cflags_c": ["-std=c11"],
           "cflags_cc": [
             "-std=c++17",

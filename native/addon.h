@@ -29,6 +29,8 @@ uint64_t Uint53Of(const Napi::Value &value, const char *name);
 uint64_t Uint64Of(const Napi::Value &value, const char *name);
 std::string StringOf(const Napi::Value &value, const char *name);
 std::vector<std::string> StringsOf(const Napi::Value &value, const char *name);
+/* A BigUint64Array. */
+std::vector<uint64_t> Uint64sOf(const Napi::Value &value, const char *name);
 /* undefined: none were named. */
 bool PidsOf(const Napi::Value &value, std::vector<uint32_t> *pids);
 /* Takes the batch's memory over. */
