@@ -12,7 +12,9 @@
             "native/attack.c",
             "native/batch.c",
             "native/file_events.c",
+            "native/glibc_floor.c",
             "native/harden.c",
+            "native/made_from.c",
             "native/pidfd.c",
             "native/priority.c",
             "native/proc_events.c",
@@ -31,6 +33,7 @@
           "cflags_c": ["-std=c11"],
           "cflags_cc": [
             "-std=c++17",
+            "-Os",
             "-fexceptions",
             "-isystem", "<!(node -p \"require('node:path').resolve(require('node-addon-api').include_dir)\")"
           ],
