@@ -2,7 +2,7 @@
  * Keeps the addon's floor where Node's own is: glibc 2.28, libstdc++ of gcc 5.
  * A newer toolchain binds these to versions of their own, though what they do
  * is what they did before: each here goes to what an old glibc has as well.
- * test/packaging/floor.test.ts says when one is missing.
+ * test/packaging/prebuilds.test.ts says when one is missing.
  */
 #include <features.h>
 

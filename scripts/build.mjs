@@ -130,8 +130,9 @@ function missingCompiler(made, tools) {
     name.replace(/^(.+)-(gcc|g\+\+)$/, (_, triplet, tool) => `${tool}-${triplet.replace("_", "-")}`),
   );
   const prebuilt = prebuiltPath(root, process.arch);
-  const why = existsSync(prebuilt) ? `${shown(prebuilt)} is not from the present native/, so ` : "";
-  return `${why}${shown(made)} has to be compiled, and there is no ${names.join(" and no ")}; on Debian or Ubuntu: apt-get install ${packages.join(" ")}`;
+  const isOld = made !== prebuilt && existsSync(prebuilt) && !isCurrent(prebuilt);
+  const why = isOld ? `${shown(prebuilt)} is not from the present native/, and ` : "";
+  return `${why}there is no ${names.join(" and no ")} to compile ${shown(made)} with; on Debian or Ubuntu: apt-get install ${packages.join(" ")}`;
 }
 
 /** The name and folder of each package of headers, of the version that this source is compiled with. */
