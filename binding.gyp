@@ -13,8 +13,10 @@
             "native/batch.c",
             "native/bpf.c",
             "native/file_events.c",
+            "native/glibc_floor.c",
             "native/harden.c",
             "native/kallsyms.c",
+            "native/made_from.c",
             "native/memory.c",
             "native/pidfd.c",
             "native/priority.c",
@@ -35,6 +37,7 @@
           "cflags_c": ["-std=c11"],
           "cflags_cc": [
             "-std=c++17",
+            "-Os",
             "-fexceptions",
             "-isystem", "<!(node -p \"require('node:path').resolve(require('node-addon-api').include_dir)\")"
           ],

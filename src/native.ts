@@ -147,6 +147,7 @@ function load(): LoadedAddon {
     };
   }
   const root = fileURLToPath(new URL("..", import.meta.url));
+  const howToBuild = `build it with gcc and g++: node ${root}scripts/build.mjs --addon-only`;
   try {
     const require = createRequire(import.meta.url);
     const path = (require("node-gyp-build") as { path(root: string): string }).path(root);
@@ -154,14 +155,14 @@ function load(): LoadedAddon {
     if (addon.recordVersion !== RECORD_VERSION) {
       return {
         ok: false,
-        reason: `the addon writes records of version ${addon.recordVersion}, this rimon reads version ${RECORD_VERSION}; run: npm run build`,
+        reason: `the addon writes records of version ${addon.recordVersion}, this rimon reads version ${RECORD_VERSION}; ${howToBuild}`,
       };
     }
     return { ok: true, addon, path };
   } catch (thrown) {
     return {
       ok: false,
-      reason: `no addon for ${process.platform}-${process.arch}: ${reasonOf(thrown)}; run: npm run build`,
+      reason: `no addon for ${process.platform}-${process.arch}: ${reasonOf(thrown)}; ${howToBuild}`,
     };
   }
 }
