@@ -236,6 +236,7 @@ Napi::Object DefineAttack(Napi::Env env)
 	} acts[] = {
 		{ "openPage", "make a page executable", ActOnItself<attack_open_page> },
 		{ "becomeDumpable", "become dumpable", ActOnItself<attack_become_dumpable> },
+		{ "lowerCoreLimit", "setrlimit", ActOnItself<attack_lower_core_limit> },
 		{ "ptraceHold", "PTRACE_SEIZE", PtraceHold },
 		{ "ptraceRelease", "PTRACE_DETACH", ActOn<attack_ptrace_release> },
 		{ "ptracePatchText", "PTRACE_POKETEXT", ActAt<attack_ptrace_patch_text> },
@@ -244,7 +245,7 @@ Napi::Object DefineAttack(Napi::Env env)
 		{ "kcmp", "kcmp", ActOn<attack_kcmp> },
 		{ "sendDescriptor", "send a descriptor", SendDescriptor },
 		{ "uprobe", "a uprobe", Uprobe },
-		{ "prlimitCore", "prlimit", ActOn<attack_prlimit_core> },
+		{ "raiseCoreLimit", "prlimit", ActOn<attack_raise_core_limit> },
 		{ "dumpTo", "a dump", DumpTo },
 	};
 	Napi::Object attack = Napi::Object::New(env);

@@ -23,11 +23,17 @@
 #define PATTERN_MAX	256
 #define DUMPED_MS	5000
 
-int attack_prlimit_core(uint32_t pid)
+int attack_raise_core_limit(uint32_t pid)
 {
-	const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+	struct rlimit limit;
 
-	return prlimit((pid_t)pid, RLIMIT_CORE, &all, NULL) < 0 ? -errno : 0;
+	if (prlimit((pid_t)pid, RLIMIT_CORE, NULL, &limit) < 0)
+		return -errno;
+	/* Beyond the hard limit only with CAP_SYS_RESOURCE. */
+	if (limit.rlim_max == 0)
+		limit.rlim_max = RLIM_INFINITY;
+	limit.rlim_cur = limit.rlim_max;
+	return prlimit((pid_t)pid, RLIMIT_CORE, &limit, NULL) < 0 ? -errno : 0;
 }
 
 /* Waits until nobody holds the other end, whatever became of them, and writes the pattern back. */

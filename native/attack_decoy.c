@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -169,4 +170,14 @@ int attack_hold_socket(uint32_t *ret_fd)
 int attack_become_dumpable(void)
 {
 	return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+int attack_lower_core_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_CORE, &limit) < 0)
+		return -errno;
+	limit.rlim_cur = 0;
+	return setrlimit(RLIMIT_CORE, &limit) < 0 ? -errno : 0;
 }

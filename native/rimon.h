@@ -260,6 +260,8 @@ int attack_low_copy(uint64_t *ret_address);
 /* A connected socket in which the secret waits to be read. */
 int attack_hold_socket(uint32_t *ret_fd);
 int attack_become_dumpable(void);
+/* No core file, until somebody raises the soft limit. */
+int attack_lower_core_limit(void);
 
 /*
  * attack_*.c: the primitives of the drill. Those that read return how many
@@ -304,7 +306,8 @@ int attack_uprobe(uint32_t pid, const char *function);
 ssize_t attack_bpf_copy(uint32_t pid, uint64_t address, char *buf, size_t len);
 
 /* attack_core.c */
-int attack_prlimit_core(uint32_t pid);
+/* RLIMIT_CORE of another, as far up as it goes. */
+int attack_raise_core_limit(uint32_t pid);
 /* Makes it dump to this core_pattern. The old one is put back even if the caller is killed meanwhile. */
 int attack_dump_to(uint32_t pid, const char *pattern);
 

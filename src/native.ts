@@ -104,6 +104,8 @@ export interface DecoyActs {
   /** Makes the page of the secret writable and executable. */
   openPage(): void;
   becomeDumpable(): void;
+  /** RLIMIT_CORE 0; the hard limit stays. */
+  lowerCoreLimit(): void;
 }
 
 /**
@@ -149,8 +151,8 @@ export interface Attack extends DecoyActs {
   uprobe(pid: number, name: string): void;
   /** At most 32 bytes. */
   bpfCopy(pid: number, address: bigint, length: number): Buffer;
-  /** RLIMIT_CORE without a limit. */
-  prlimitCore(pid: number): void;
+  /** RLIMIT_CORE of the process, as far up as it goes. */
+  raiseCoreLimit(pid: number): void;
   /** Ends the process with SIGABRT while this is the core_pattern; the old one is back when it returns, or dies. */
   dumpTo(pid: number, corePattern: string): void;
 }

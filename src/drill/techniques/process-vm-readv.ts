@@ -7,6 +7,7 @@ export const processVmReadv: Technique = {
   rules: ["memory-read"],
   expected: [],
   needs: "eBPF",
+  yama: true,
   blind: "no sensor sees process_vm_readv on this kernel without eBPF",
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
