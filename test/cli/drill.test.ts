@@ -79,7 +79,7 @@ const SEEN: Readonly<Record<string, readonly [sensors: readonly string[], leaked
   "abort-core": [["proc-connector"], 0],
   "sigquit-core": [["proc-connector"], 0],
   "core-pattern-write": [["fanotify", "settings"], 0],
-  "core-pipe-handler": [["fanotify", "settings", "proc-connector"], 32],
+  "core-pipe-handler": [["fanotify", "settings"], 32],
   "coredump-filter-write": [["fanotify"], 0],
   "ld-preload": [["posture"], 0],
   "ld-audit": [["posture"], 0],
