@@ -4,7 +4,7 @@ import { attackDecoy, type Technique } from "../technique.ts";
 export const uprobeCrypto: Technique = {
   name: "uprobe-crypto",
   summary: "a uprobe on a function of the crypto library, in this process only",
-  rules: ["maps-changed", "memory-read"],
+  rules: ["memory-read"],
   expected: [],
   needs: "eBPF",
   blind: "no sensor sees a uprobe on this kernel without eBPF",
