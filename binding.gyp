@@ -19,9 +19,15 @@
             "native/attack_ptrace.c",
             "native/attack_uring.c",
             "native/batch.c",
+            "native/bpf.c",
             "native/file_events.c",
+            "native/glibc_floor.c",
             "native/harden.c",
+            "native/kallsyms.c",
+            "native/made_from.c",
+            "native/memory.c",
             "native/pidfd.c",
+            "native/priority.c",
             "native/proc_events.c",
             "native/proc_files.c",
             "native/proc_memory.c",
@@ -31,13 +37,15 @@
             "native/record_check.c",
             "native/watch.c",
             "native/watch_connector.c",
-            "native/watch_files.c"
+            "native/watch_files.c",
+            "native/watch_memory.c"
           ],
           "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "_GNU_SOURCE"],
-          "cflags": ["-Wall", "-Wextra", "-Werror", "-O2", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],
+          "cflags": ["-Wall", "-Wextra", "-Werror", "-Os", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],
           "cflags_c": ["-std=c11"],
           "cflags_cc": [
             "-std=c++17",
+            "-Os",
             "-fexceptions",
             "-isystem", "<!(node -p \"require('node:path').resolve(require('node-addon-api').include_dir)\")"
           ],

@@ -31,6 +31,8 @@ std::string StringOf(const Napi::Value &value, const char *name);
 std::vector<std::string> StringsOf(const Napi::Value &value, const char *name);
 /* A Buffer's bytes, valid as long as the value is. */
 const char *BytesOf(const Napi::Value &value, const char *name, size_t *ret_len);
+/* A BigUint64Array. */
+std::vector<uint64_t> Uint64sOf(const Napi::Value &value, const char *name);
 /* undefined: none were named. */
 bool PidsOf(const Napi::Value &value, std::vector<uint32_t> *pids);
 /* Takes the batch's memory over. */

@@ -105,6 +105,14 @@ bool PidsOf(const Napi::Value &value, std::vector<uint32_t> *pids)
 	return true;
 }
 
+std::vector<uint64_t> Uint64sOf(const Napi::Value &value, const char *name)
+{
+	if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array)
+		Refuse(value.Env(), std::string(name) + " must be a BigUint64Array");
+	Napi::BigUint64Array array = value.As<Napi::BigUint64Array>();
+	return std::vector<uint64_t>(array.Data(), array.Data() + array.ElementLength());
+}
+
 Napi::Buffer<char> BufferOf(Napi::Env env, struct batch *batch)
 {
 	struct batch taken = *batch;

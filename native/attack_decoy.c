@@ -54,7 +54,11 @@ void attack_secret(const unsigned char **ret_bytes, size_t *ret_len, uint64_t *r
 
 int attack_open_page(void)
 {
-	return mprotect(secret_page, sizeof(secret_page), PROT_READ | PROT_WRITE | PROT_EXEC) < 0 ? -errno : 0;
+	/* arm64 has pages of up to 64 KiB: the secret's neighbours are opened with it. */
+	uintptr_t size = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t page = (uintptr_t)secret_page & ~(size - 1);
+
+	return mprotect((void *)page, size, PROT_READ | PROT_WRITE | PROT_EXEC) < 0 ? -errno : 0;
 }
 
 struct starting {

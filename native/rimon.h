@@ -191,9 +191,46 @@ int proc_path_parse(const char *path, size_t len, struct proc_path *ret);
 /* Whether the path can be one below /proc/sys. */
 bool proc_path_is_sysctl(const char *path, size_t len);
 
-/* watch.c, watch_files.c: one thread that drains every event source. */
+/* priority.c: of the calling thread; SCHED_FIFO at the lowest priority where CAP_SYS_NICE allows it. */
+struct priority {
+	uint64_t began_ns;
+	uint64_t used_ns;
+	bool first;
+};
+
+void priority_start(struct priority *p);
+/* Steps back after 0.1 s in which it ran for more than half, and forward again once it is calm. */
+void priority_adjust(struct priority *p);
+
+/* memory.c: who touches protected memory, told and, where asked for, stopped by eBPF (bpf/memory.bpf.c). */
+struct memory;
+struct memory_event;
+
+struct memory_target {
+	uint64_t start_ticks;
+	uint64_t enforce;	/* 1 << enum memory_operation, of those that are refused in enforce mode */
+	uint32_t pid;
+};
+
+int memory_open(struct memory **ret, const char **ret_what);
+void memory_close(struct memory *m);
+/* Readable when there is something to drain. */
+int memory_fd(const struct memory *m);
+int memory_protect(struct memory *m, const struct memory_target *targets, size_t n);
+int memory_unprotect(struct memory *m, uint32_t pid);
+void memory_enforce(struct memory *m, bool enforce);
+/* Once in ten seconds at least, or enforcing falls back to watching. */
+void memory_beat(struct memory *m);
+int memory_exempt(struct memory *m, uint64_t dev, uint64_t inode);
+int memory_exempt_nobody(struct memory *m);
+/* How many events the ring had no room for since it was last asked. */
+uint64_t memory_lost(struct memory *m);
+size_t memory_drain(struct memory *m, size_t limit, void (*each)(void *arg, const struct memory_event *event), void *arg);
+
+/* watch.c and its neighbours: one thread that drains every event source. */
 #define WATCH_CONNECTOR	1
 #define WATCH_FILES	2
+#define WATCH_MEMORY	4
 
 struct watch_source {
 	bool live;
@@ -207,6 +244,7 @@ struct watch_source {
 struct watch_status {
 	struct watch_source connector;
 	struct watch_source files;
+	struct watch_source memory;
 	uint64_t dropped;
 };
 
@@ -229,6 +267,20 @@ int watch_mark_file(struct watch *w, const char *path, uint64_t *ret_dev, uint64
 int watch_unmark_file(struct watch *w, const char *path);
 int watch_add_mounts(struct watch *w, const char *path, uint32_t id);
 void watch_remove_mounts(struct watch *w, uint32_t id);
+
+/* watch_memory.c; -EBADF where the memory programs are not live. */
+struct watch_file {
+	uint64_t dev;
+	uint64_t inode;
+};
+
+int watch_protect(struct watch *w, const struct memory_target *targets, size_t n);
+int watch_unprotect(struct watch *w, uint32_t pid);
+int watch_enforce(struct watch *w, bool enforce);
+/* User space lives: without it for ten seconds the kernel only watches. */
+int watch_beat(struct watch *w);
+/* Exactly these executables are never stopped. */
+int watch_exempt(struct watch *w, const struct watch_file *files, size_t n);
 
 /* pidfd.c */
 enum signal_result {

@@ -47,7 +47,7 @@ void watch_connector_drain(struct watch *w)
 			if (errno == EAGAIN || errno == EINTR)
 				break;
 			if (errno == ENOBUFS) {
-				watch_source_lost(w, source, LOST_CONNECTOR);
+				watch_source_lost(w, source, LOST_CONNECTOR, 0);
 				continue;
 			}
 			watch_source_dead(w, source, LOST_CONNECTOR, errno, "read from the process connector");

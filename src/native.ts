@@ -38,6 +38,8 @@ export interface WatchSources {
   readonly connector: boolean;
   /** Open the fanotify group. */
   readonly files: boolean;
+  /** Load the eBPF programs that see who touches protected memory. */
+  readonly memory?: boolean;
 }
 
 export interface Watch {
@@ -51,8 +53,17 @@ export interface Watch {
   /** Watches a mountinfo file for changes; the id comes back in mounts records. */
   watchMounts(path: string, id: number): void;
   unwatchMounts(id: number): void;
+  /** Watches the memory of processes: pid, start time and the bits (1 << MEMORY_OPERATION) of what is to be refused, three numbers each. */
+  protect(targets: BigUint64Array): void;
+  unprotect(pid: number): void;
+  /** Whether what is to be refused is refused, or only told. */
+  enforce(on: boolean): void;
+  /** A sign of life: ten seconds without one, and the kernel only watches. */
+  beat(): void;
+  /** The executables that are never refused anything, in place of those named before: st_dev and inode of each. */
+  exempt(files: BigUint64Array): void;
   /** What each source lost so far, and the state it is in; `dropped` counts records JavaScript did not take in time. */
-  status(): { connector: SourceStatus; files: SourceStatus; dropped: number };
+  status(): { connector: SourceStatus; files: SourceStatus; memory: SourceStatus; dropped: number };
   close(): void;
 }
 
@@ -185,6 +196,7 @@ function load(): LoadedAddon {
     };
   }
   const root = fileURLToPath(new URL("..", import.meta.url));
+  const howToBuild = `build it with gcc and g++: node ${root}scripts/build.mjs --addon-only`;
   try {
     const require = createRequire(import.meta.url);
     const path = (require("node-gyp-build") as { path(root: string): string }).path(root);
@@ -192,14 +204,14 @@ function load(): LoadedAddon {
     if (addon.recordVersion !== RECORD_VERSION) {
       return {
         ok: false,
-        reason: `the addon writes records of version ${addon.recordVersion}, this rimon reads version ${RECORD_VERSION}; run: npm run build`,
+        reason: `the addon writes records of version ${addon.recordVersion}, this rimon reads version ${RECORD_VERSION}; ${howToBuild}`,
       };
     }
     return { ok: true, addon, path };
   } catch (thrown) {
     return {
       ok: false,
-      reason: `no addon for ${process.platform}-${process.arch}: ${reasonOf(thrown)}; run: npm run build`,
+      reason: `no addon for ${process.platform}-${process.arch}: ${reasonOf(thrown)}; ${howToBuild}`,
     };
   }
 }

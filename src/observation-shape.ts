@@ -2,7 +2,7 @@
 // run time; the tables here say the same, and do not compile if they say less.
 
 import type {
-  ExecutableTraits, FileId, FileVersion, Mapping, Observation, ObservationOf, Posture, ProcFile, Process,
+  ExecutableTraits, FileId, FileVersion, Mapping, MemoryOperation, Observation, ObservationOf, Posture, ProcFile, Process,
 } from "./observation.ts"; // prettier-ignore
 
 /** What is wrong with a value, as "expected path to be ..., got ..."; undefined if nothing is. */
@@ -141,6 +141,12 @@ const PROC_FILE = oneOf<ProcFile>({
   syscall: true, coredump_filter: true,
 }); // prettier-ignore
 
+const MEMORY_OPERATION = oneOf<MemoryOperation>({
+  "vm-read": true, "vm-write": true, peek: true, poke: true, "mem-read": true, "mem-write": true, environ: true,
+  cmdline: true, maps: true, pagemap: true, "map-files": true, advise: true, uprobe: true, bpf: true, move: true,
+  unknown: true,
+}); // prettier-ignore
+
 const HEAD = { kind: must(TEXT), at: must(TIME), sensor: must(TEXT) };
 const ID = { pid: must(PID), startTime: must(COUNT) };
 
@@ -167,6 +173,15 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     targetTid: may(PID),
     path: must(TEXT),
     ownMount: must(YES_NO),
+  },
+  "memory.touched": {
+    ...HEAD,
+    ...ID,
+    operation: must(MEMORY_OPERATION),
+    byPid: must(PID),
+    byTid: must(PID),
+    action: must(oneOf({ seen: true, killed: true, "not-killed": true, asleep: true })),
+    suppressed: must(COUNT),
   },
   "sysctl.written": { ...HEAD, name: must(TEXT), pid: must(PID) },
   "setting.seen": {

@@ -2,101 +2,17 @@
 
 import { endianness } from "node:os";
 import { RimonError } from "./errors.ts";
-import type { Mapping, Posture, ProcFile, Process } from "./observation.ts";
-
-export type ProcessEventName = "fork" | "exec" | "exit" | "traced" | "dumping" | "comm";
-
-export interface ProcessRecord {
-  readonly kind: "process";
-  readonly process: Process;
-  /** As far as it was asked for. */
-  readonly posture?: Posture;
-}
-
-export interface ThreadRecord {
-  readonly kind: "thread";
-  readonly pid: number;
-  readonly tid: number;
-  readonly tracerPid: number;
-}
-
-/** From the process connector; which process `otherPid` is, and what `code` says, stands in record.h. */
-export interface ProcessEventRecord {
-  readonly kind: "process-event";
-  readonly event: ProcessEventName;
-  /** CLOCK_MONOTONIC. */
-  readonly timeNs: bigint;
-  readonly pid: number;
-  readonly tid: number;
-  readonly otherPid: number;
-  readonly otherTid: number;
-  readonly code: number;
-}
-
-export interface ProcFileRecord {
-  readonly kind: "proc-file";
-  readonly file: ProcFile | "sysctl";
-  readonly opened: boolean;
-  readonly read: boolean;
-  readonly written: boolean;
-  /** The procfs it is on. */
-  readonly dev: number;
-  /** Who; 0 if it is of a pid namespace that ours does not see. */
-  readonly pid: number;
-  /** As that procfs numbers it; 0 for a sysctl. */
-  readonly targetPid: number;
-  readonly targetTid?: number;
-  readonly targetStartTime?: number;
-  readonly path: string;
-}
-
-export interface FileRecord {
-  readonly kind: "file";
-  readonly dev: number;
-  readonly inode: number;
-  readonly written: boolean;
-  readonly pid: number;
-  readonly path: string;
-}
-
-export interface MountsRecord {
-  readonly kind: "mounts";
-  readonly id: number;
-}
-
-export interface LostRecord {
-  readonly kind: "lost";
-  readonly source: "connector" | "files" | "queue";
-  /** Undefined if the kernel only says that some were lost. */
-  readonly count?: number;
-}
-
-export interface MapsRecord {
-  readonly kind: "maps";
-  readonly pid: number;
-  readonly digest: bigint;
-  /** Undefined if the digest is the one the caller knew. */
-  readonly mappings?: readonly Mapping[];
-}
-
-export interface OpenFileRecord {
-  readonly kind: "open-file";
-  readonly pid: number;
-  readonly startTime: number;
-  readonly fd: number;
-  readonly path: string;
-}
-
-export type NativeRecord =
-  | ProcessRecord
-  | ThreadRecord
-  | ProcessEventRecord
-  | ProcFileRecord
-  | FileRecord
-  | MountsRecord
-  | LostRecord
-  | MapsRecord
-  | OpenFileRecord;
+import type { Mapping, MemoryOperation, Posture, ProcFile, Process } from "./observation.ts";
+import {
+  MEMORY_OPERATION,
+  type LostRecord,
+  type MapsRecord,
+  type MemoryRecord,
+  type NativeRecord,
+  type ProcFileRecord,
+  type ProcessEventName,
+  type ProcessRecord,
+} from "./record.ts";
 
 const HEAD_SIZE = 8;
 const MAPS_UNCHANGED = 0xffff_ffff;
@@ -112,10 +28,11 @@ const KIND = {
   maps: 8,
   mapping: 9,
   openFile: 10,
+  memory: 11,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32];
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56];
 
 const HAVE = {
   status: 1 << 0,
@@ -130,6 +47,7 @@ const HAVE = {
   filter: 1 << 9,
   owner: 1 << 10,
   kernelThread: 1 << 11,
+  ids: 1 << 12,
 } as const;
 
 const EVENTS: readonly (ProcessEventName | undefined)[] = [
@@ -157,7 +75,17 @@ const PROC_FILES: readonly (ProcFile | "sysctl" | undefined)[] = [
   "sysctl",
 ];
 
-const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [undefined, "connector", "files", "queue"];
+const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [
+  undefined,
+  "connector",
+  "files",
+  "queue",
+  "memory",
+];
+
+const OPERATIONS: readonly (MemoryOperation | undefined)[] = Object.keys(MEMORY_OPERATION) as MemoryOperation[];
+
+const ACTIONS: readonly (MemoryRecord["action"] | undefined)[] = ["seen", "killed", "not-killed", "asleep"];
 
 const ACCESS_OPEN = 1;
 const ACCESS_READ = 2;
@@ -214,6 +142,20 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
       }
       case KIND.maps:
         records.push(readMaps(reader));
+        break;
+      case KIND.memory:
+        records.push({
+          kind: "memory",
+          timeNs: reader.bigint(8),
+          targetStartTime: reader.u64(16),
+          suppressed: reader.u64(24),
+          operation: named(OPERATIONS, reader.u32(32), "way to touch memory"),
+          action: named(ACTIONS, reader.u32(36), "answer to a touch of memory"),
+          pid: reader.u32(40),
+          tid: reader.u32(44),
+          targetPid: reader.u32(48),
+          syscall: reader.u32(52),
+        });
         break;
       case KIND.openFile:
         records.push({
@@ -325,10 +267,12 @@ function readProcess(reader: Reader): ProcessRecord {
   const cgroup = reader.text(reader.u16(134));
   const loader = reader.text(reader.u16(136));
   const namespacePids = reader.u32s(reader.u16(138));
-  if (have & HAVE.status) {
+  if (have & (HAVE.status | HAVE.ids)) {
     process.uid = reader.u32(104);
     process.euid = reader.u32(108);
     process.gid = reader.u32(112);
+  }
+  if (have & HAVE.status) {
     process.threads = reader.u32(116);
     process.tracerPid = reader.u32(100);
     process.capabilities = reader.hex(16).padStart(16, "0");

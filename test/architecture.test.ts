@@ -42,7 +42,7 @@ function importsOf(from: string): Import[] {
 /** The words everything else is said in: pure, and they know only each other. */
 const WORDS = new Set(
   ["errors", "observation", "observation-shape", "finding", "configuration", "protection", "known-holders"]
-    .concat(["known-debuggers", "state", "identifier", "version"])
+    .concat(["known-debuggers", "record", "state", "identifier", "version"])
     .map((name) => `${name}.ts`),
 );
 /** Where the stages meet. */
@@ -164,7 +164,9 @@ describe("who may do what", () => {
 });
 
 it(`no file of ours is longer than ${MAX_LINES} lines`, () => {
-  const native = readdirSync(join(root, "native")).map((file) => join("native", file));
+  const native = readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" })
+    .filter((file) => /\.(?:c|cc|h)$/.test(file) && !file.endsWith(".lskel.h"))
+    .map((file) => join("native", file));
   const long = [...files.map((file) => join("src", file)), ...native]
     .map((file) => `${file}: ${readFileSync(join(root, file), "utf8").split("\n").length - 1}`)
     .filter((entry) => Number(entry.slice(entry.lastIndexOf(" "))) > MAX_LINES);

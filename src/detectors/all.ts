@@ -13,10 +13,12 @@ import { ownFileChanged } from "./own-file-changed.ts";
 import { procfsMounted } from "./procfs-mounted.ts";
 import { ptraceAttach } from "./ptrace-attach.ts";
 import { sensorBlind } from "./sensor-blind.ts";
+import { uprobeSet } from "./uprobe-set.ts";
 
 export const DETECTORS: readonly Detector[] = [
   ptraceAttach,
   memoryRead,
+  uprobeSet,
   environRead,
   mapsRead,
   debuggerPresent,

@@ -65,7 +65,7 @@ const RULES: readonly Rule[] = [
             about: "addon",
             problem: host.addon,
             change:
-              "npm run build (needs gcc, g++, make and python3), or install a package with prebuilds for this node",
+              "build it (it needs gcc and g++), or run rimon where its package has it prebuilt: Linux with glibc on x64 or arm64",
             gives: "every sensor",
           },
         ],

@@ -16,7 +16,16 @@ import { attachAlerted, attachFound, DEADLINE_MS, isOutcomeOf, waitForTrouble } 
 
 const NOBODY = 65534;
 /** capabilities(7) */
-const CAP = { dac_override: 1, dac_read_search: 2, kill: 5, net_admin: 12, sys_ptrace: 19, sys_admin: 21 } as const;
+const CAP = {
+  dac_override: 1,
+  dac_read_search: 2,
+  kill: 5,
+  net_admin: 12,
+  sys_ptrace: 19,
+  sys_admin: 21,
+  sys_nice: 23,
+  syslog: 34,
+} as const;
 const ENVIRONMENT_VALUE = `never-to-be-told-${randomBytes(16).toString("hex")}`;
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
@@ -76,7 +85,7 @@ async function gdb(pid: number, uid?: number): Promise<string> {
 }
 
 test("every thread holds only the capabilities that are needed", async (t) => {
-  const needed = bits("dac_override", "dac_read_search", "net_admin", "sys_ptrace", "sys_admin");
+  const needed = bits("dac_override", "dac_read_search", "net_admin", "sys_ptrace", "sys_admin", "sys_nice", "syslog");
   assert.deepEqual([...capabilitiesOf(rimon.pid)], [needed]);
 
   const killing = startRimon({
@@ -89,6 +98,14 @@ actions: { kill-suspect: { enabled: true, scope: ["pid:${target.pid}"] } }
   await killing.ready;
   assert.deepEqual([...capabilitiesOf(killing.pid)], [needed | bits("kill")]);
   assert.equal(await killing.stop(), 0);
+});
+
+test("its watch goes before ordinary work", () => {
+  const policies = readdirSync(`/proc/${rimon.pid}/task`).flatMap((tid) => {
+    const stat = readFileSync(`/proc/${rimon.pid}/task/${tid}/stat`, "latin1");
+    return stat.includes("(rimon-watch)") ? [stat.slice(stat.lastIndexOf(")") + 2).split(" ")[38]] : [];
+  });
+  assert.deepEqual(policies, ["1"]); // SCHED_FIFO, sched(7)
 });
 
 test("it leaves no core file", () => {

@@ -98,6 +98,11 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     access: fc.constantFrom("open", "read", "write", "held"),
     pid, targetPid: pid, targetStartTime: startTime, targetTid: pid, path: text, ownMount: flag,
   }, ["targetPid", "targetStartTime", "targetTid"]), // prettier-ignore
+  kind("memory.touched", {
+    pid, startTime, byPid: pid, byTid: pid, suppressed: count,
+    operation: fc.constantFrom("vm-read", "mem-write", "environ", "pagemap", "uprobe", "unknown"),
+    action: fc.constantFrom("seen", "killed", "not-killed", "asleep"),
+  }), // prettier-ignore
   kind("sysctl.written", { name: fc.constantFrom("kernel.core_pattern", "vm.swappiness"), pid }),
   kind("setting.seen", { setting: fc.constantFrom("kernel.core_pattern", "/etc/ld.so.preload"), value: text }, ["value"]), // prettier-ignore
   kind("process.dumping", { pid, tid: pid }),

@@ -180,7 +180,7 @@ for (const patch of ["patchText", "ptracePatchText"] as const)
     assert.deepEqual(addon.attack.processVmReadv(decoy.pid, decoy.codeAddress, 16), before);
     // The page was copied on write, which is what stays to be seen: of file-backed text none is anonymous otherwise.
     const smaps = readFileSync(`/proc/${decoy.pid}/smaps`, "latin1").split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
-    const text = smaps.find((mapping) => / r-xp .*rimon\.node\n/.test(mapping));
+    const text = smaps.find((mapping) => / r-xp /.test(mapping) && mapping.includes(` ${path}\n`));
     assert.match(text ?? "", /^Anonymous: +[1-9]/m);
   });
 

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { requireAddon, WANT, type Procfs, type Watch, type WatchSources } from "../../src/native.ts";
-import { decodeRecords, type NativeRecord, type ProcFileRecord } from "../../src/records.ts";
+import type { NativeRecord, ProcFileRecord } from "../../src/record.ts";
+import { decodeRecords } from "../../src/records.ts";
 import { exitOf, lineOf, start, startNode, until } from "./child.ts";
 import { readTwin } from "./twin.ts";
 
@@ -72,6 +73,46 @@ function procFile(
     ),
   );
 }
+
+/** Whether the watch's thread is SCHED_FIFO at the lowest priority: fields 41 and 40 of proc_pid_stat(5). */
+function goesFirst(): boolean {
+  const stats = readdirSync("/proc/self/task").map((tid) => readFileSync(`/proc/self/task/${tid}/stat`, "latin1"));
+  const stat = stats.find((each) => each.includes("(rimon-watch)"));
+  assert.ok(stat !== undefined, "a thread named rimon-watch");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return fields[38] === "1" && fields[37] === "1";
+}
+
+test("the watch goes before ordinary work, so that a brief process is still there to be read", async (t) => {
+  const { records } = open(t, { connector: true, files: false });
+  await until("the watch goes first", () => goesFirst() || undefined);
+  // More busy loops than there are processors, and nothing here waits for the watch.
+  for (let index = 0; index < 4; index++) start(t, "sh", ["-c", "while :; do :; done"]);
+  const shell = start(t, "sh", ["-c", "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done"]);
+  await exitOf(shell);
+  await event(records, "exit", shell.pid);
+  const execs = records.filter((record) => record.kind === "process-event" && record.event === "exec");
+  const read = execs.filter((exec) => {
+    const before = records[records.indexOf(exec) - 1];
+    return exec.kind === "process-event" && before?.kind === "process" && before.process.pid === exec.pid;
+  });
+  assert.ok(execs.length >= 200, `${execs.length} execs`);
+  // Without it about half are gone before they are read.
+  assert.ok(read.length > execs.length * 0.9, `${read.length} of ${execs.length} were read`);
+});
+
+test("a watch that would run all the time steps back, and forward again when it is calm", async (t) => {
+  const { watch } = open(t, { connector: false, files: true });
+  watch.markProcfs("/proc");
+  await until("the watch goes first", () => goesFirst() || undefined);
+  const storm = `i=0; while :; do read -r x < /proc/self/stat; read -r x < /proc/self/auxv; done`;
+  const readers = [0, 1, 2].map(() => start(t, "sh", ["-c", storm]));
+  await until("the watch steps back", () => !goesFirst() || undefined);
+  for (const reader of readers) reader.kill("SIGKILL");
+  for (const reader of readers) await exitOf(reader);
+  // It looks at its own time when it is woken.
+  await until("the watch goes first again", () => goesFirst() || undefined);
+});
 
 test("fork, exec and exit of a child, named before it is gone", async (t) => {
   const { watch, records } = open(t, { connector: true, files: false });
