@@ -86,6 +86,14 @@ std::vector<std::string> StringsOf(const Napi::Value &value, const char *name)
 	return strings;
 }
 
+const char *BytesOf(const Napi::Value &value, const char *name, size_t *ret_len)
+{
+	if (!value.IsBuffer())
+		Refuse(value.Env(), std::string(name) + " must be a Buffer");
+	*ret_len = value.As<Napi::Buffer<char>>().Length();
+	return value.As<Napi::Buffer<char>>().Data();
+}
+
 bool PidsOf(const Napi::Value &value, std::vector<uint32_t> *pids)
 {
 	if (value.IsUndefined())
@@ -95,6 +103,14 @@ bool PidsOf(const Napi::Value &value, std::vector<uint32_t> *pids)
 	Napi::Uint32Array array = value.As<Napi::Uint32Array>();
 	pids->assign(array.Data(), array.Data() + array.ElementLength());
 	return true;
+}
+
+std::vector<uint64_t> Uint64sOf(const Napi::Value &value, const char *name)
+{
+	if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array)
+		Refuse(value.Env(), std::string(name) + " must be a BigUint64Array");
+	Napi::BigUint64Array array = value.As<Napi::BigUint64Array>();
+	return std::vector<uint64_t>(array.Data(), array.Data() + array.ElementLength());
 }
 
 Napi::Buffer<char> BufferOf(Napi::Env env, struct batch *batch)

@@ -58,6 +58,11 @@ public:
 			InstanceMethod<&Watch::UnmarkFile>("unmarkFile"),
 			InstanceMethod<&Watch::WatchMounts>("watchMounts"),
 			InstanceMethod<&Watch::UnwatchMounts>("unwatchMounts"),
+			InstanceMethod<&Watch::Protect>("protect"),
+			InstanceMethod<&Watch::Unprotect>("unprotect"),
+			InstanceMethod<&Watch::Enforce>("enforce"),
+			InstanceMethod<&Watch::Beat>("beat"),
+			InstanceMethod<&Watch::Exempt>("exempt"),
 			InstanceMethod<&Watch::Status>("status"),
 			InstanceMethod<&Watch::Close>("close"),
 		});
@@ -71,7 +76,9 @@ public:
 			Refuse(env, "openWatch expects sources, a procfs and a function");
 		Napi::Object sources = info[0].As<Napi::Object>();
 		uint32_t which = (sources.Get("connector").ToBoolean() ? WATCH_CONNECTOR : 0) |
-				 (sources.Get("files").ToBoolean() ? WATCH_FILES : 0);
+				 (sources.Get("files").ToBoolean() ? WATCH_FILES : 0) |
+				 (sources.Get("memory").ToBoolean() ? WATCH_MEMORY : 0) |
+				 (sources.Get("exec").ToBoolean() ? WATCH_EXEC : 0);
 		procfs_ = ProcfsOf(info[1]);
 		/* The function's finalizer deletes it. */
 		delivery_ = new Delivery;
@@ -191,6 +198,45 @@ private:
 		watch_remove_mounts(Open(info.Env()), Uint32Of(info[0], "id"));
 	}
 
+	/* [pid, start time, operations, ...]: three numbers a process. */
+	void Protect(const Napi::CallbackInfo &info)
+	{
+		Napi::Env env = info.Env();
+		std::vector<uint64_t> numbers = Uint64sOf(info[0], "targets");
+		std::vector<struct memory_target> targets;
+
+		for (size_t at = 0; at + 3 <= numbers.size(); at += 3)
+			targets.push_back({ numbers[at + 1], numbers[at + 2], static_cast<uint32_t>(numbers[at]) });
+		Check(env, watch_protect(Open(env), targets.data(), targets.size()), "protect the memory of processes");
+	}
+
+	void Unprotect(const Napi::CallbackInfo &info)
+	{
+		Check(info.Env(), watch_unprotect(Open(info.Env()), Uint32Of(info[0], "pid")), "unprotect the memory of a process");
+	}
+
+	void Enforce(const Napi::CallbackInfo &info)
+	{
+		Check(info.Env(), watch_enforce(Open(info.Env()), info[0].ToBoolean()), "switch enforcing");
+	}
+
+	void Beat(const Napi::CallbackInfo &info)
+	{
+		Check(info.Env(), watch_beat(Open(info.Env())), "tell the kernel that rimon lives");
+	}
+
+	/* [st_dev, inode, ...]: two numbers a file. */
+	void Exempt(const Napi::CallbackInfo &info)
+	{
+		Napi::Env env = info.Env();
+		std::vector<uint64_t> numbers = Uint64sOf(info[0], "files");
+		std::vector<struct watch_file> files;
+
+		for (size_t at = 0; at + 2 <= numbers.size(); at += 2)
+			files.push_back({ numbers[at], numbers[at + 1] });
+		Check(env, watch_exempt(Open(env), files.data(), files.size()), "exempt executables");
+	}
+
 	static Napi::Object SourceStatus(Napi::Env env, const struct watch_source &source)
 	{
 		Napi::Object result = Napi::Object::New(env);
@@ -217,6 +263,8 @@ private:
 		watch_get_status(Open(env), &status);
 		result.Set("connector", SourceStatus(env, status.connector));
 		result.Set("files", SourceStatus(env, status.files));
+		result.Set("memory", SourceStatus(env, status.memory));
+		result.Set("exec", SourceStatus(env, status.exec));
 		result.Set("dropped", Napi::Number::New(env, static_cast<double>(status.dropped)));
 		return result;
 	}

@@ -27,6 +27,8 @@ enum record_kind {
 	RECORD_MAPS = 8,
 	RECORD_MAPPING = 9,
 	RECORD_OPEN_FILE = 10,
+	RECORD_MEMORY = 11,
+	RECORD_UNLINKED_EXEC = 12,
 	RECORD_CODE_PAGES = 16,
 	RECORD_CODE_PAGE = 17,
 	RECORD_CODE_RUN = 18,
@@ -51,6 +53,7 @@ struct record_head {
 #define HAVE_FILTER	(1u << 9)	/* coredump_filter */
 #define HAVE_OWNER	(1u << 10)	/* owner */
 #define HAVE_KTHREAD	(1u << 11)	/* it is a kernel thread (PF_KTHREAD) */
+#define HAVE_IDS	(1u << 12)	/* uid, euid, gid, and nothing else of STATUS */
 
 #define CORE_UNLIMITED	(~0ull)
 
@@ -104,7 +107,7 @@ enum process_event {
 	PROCESS_COMM = 6,
 };
 
-/* From the netlink process connector. Thread-level events are sent only where a thread matters: TRACED. */
+/* From the netlink process connector, execs from bpf/exec.bpf.c where it is live. Thread-level events are sent only where a thread matters: TRACED. */
 struct process_event_record {
 	struct record_head head;
 	__u64 time_ns;		/* CLOCK_MONOTONIC */
@@ -170,6 +173,8 @@ enum lost_source {
 	LOST_CONNECTOR = 1,	/* ENOBUFS: the kernel does not say how many; count is 0 */
 	LOST_FILES = 2,		/* FAN_Q_OVERFLOW: likewise */
 	LOST_QUEUE = 3,		/* JavaScript did not take its batches in time */
+	LOST_MEMORY = 4,	/* the ring of bpf/memory.bpf.c had no room */
+	LOST_EXEC = 5,		/* that of bpf/exec.bpf.c */
 };
 
 struct lost_record {
@@ -177,6 +182,30 @@ struct lost_record {
 	__u64 count;		/* 0: unknown */
 	__u32 source;
 	__u32 reserved;
+};
+
+/* A protected address space was touched from outside; a process record of pid came before. */
+struct memory_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 target_start_ticks;
+	__u64 suppressed;	/* how many like it were not told since the one before */
+	__u32 operation;	/* enum memory_operation of bpf/memory.h */
+	__u32 action;		/* enum memory_action */
+	__u32 pid;		/* who */
+	__u32 tid;
+	__u32 target_pid;
+	__u32 syscall;		/* the call it happened in */
+};
+
+/* A process runs a program that has no name on any filesystem; its process record and its exec came before. String: name. */
+struct unlinked_exec_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 start_ticks;
+	__u32 pid;
+	__u16 name_len;		/* the file's own: "memfd:x", or what it was called before it was unlinked */
+	__u16 reserved;
 };
 
 #define MAPS_UNCHANGED	(~0u)

@@ -2,7 +2,7 @@
  * The whole interface of the core, by file. Everything here is C without
  * JavaScript, callable from a test or a fuzzer. 0 or -errno; outputs are
  * ret_x, written only on success. Nothing here logs or exits; but for the
- * decoy's secret in attack.c there is no global state.
+ * decoy's secret in attack_decoy.c there is no global state.
  */
 #ifndef RIMON_H
 #define RIMON_H
@@ -214,9 +214,46 @@ void priority_start(struct priority *p);
 /* Steps back after 0.1 s in which it ran for more than half, and forward again once it is calm. */
 void priority_adjust(struct priority *p);
 
-/* watch.c, watch_files.c: one thread that drains every event source. */
+/* memory.c: who touches protected memory, told and, where asked for, stopped by eBPF (bpf/memory.bpf.c). */
+struct memory;
+struct memory_event;
+
+struct memory_target {
+	uint64_t start_ticks;
+	uint64_t enforce;	/* 1 << enum memory_operation, of those that are refused in enforce mode */
+	uint32_t pid;
+};
+
+int memory_open(struct memory **ret, const char **ret_what);
+void memory_close(struct memory *m);
+/* Readable when there is something to drain. */
+int memory_fd(const struct memory *m);
+int memory_protect(struct memory *m, const struct memory_target *targets, size_t n);
+int memory_unprotect(struct memory *m, uint32_t pid);
+void memory_enforce(struct memory *m, bool enforce);
+/* Once in ten seconds at least, or enforcing falls back to watching. */
+void memory_beat(struct memory *m);
+int memory_exempt(struct memory *m, uint64_t dev, uint64_t inode);
+int memory_exempt_nobody(struct memory *m);
+/* How many events the ring had no room for since it was last asked. */
+uint64_t memory_lost(struct memory *m);
+size_t memory_drain(struct memory *m, size_t limit, void (*each)(void *arg, const struct memory_event *event), void *arg);
+
+/* exec.c: every program that is started, by eBPF (bpf/exec.bpf.c). */
+struct exec;
+struct exec_event;
+
+int exec_open(struct exec **ret, const char **ret_what);
+void exec_close(struct exec *e);
+int exec_fd(const struct exec *e);
+uint64_t exec_lost(struct exec *e);
+size_t exec_drain(struct exec *e, size_t limit, void (*each)(void *arg, const struct exec_event *event), void *arg);
+
+/* watch.c and its neighbours: one thread that drains every event source. */
 #define WATCH_CONNECTOR	1
 #define WATCH_FILES	2
+#define WATCH_MEMORY	4
+#define WATCH_EXEC	8
 
 struct watch_source {
 	bool live;
@@ -230,6 +267,8 @@ struct watch_source {
 struct watch_status {
 	struct watch_source connector;
 	struct watch_source files;
+	struct watch_source memory;
+	struct watch_source exec;
 	uint64_t dropped;
 };
 
@@ -253,6 +292,20 @@ int watch_unmark_file(struct watch *w, const char *path);
 int watch_add_mounts(struct watch *w, const char *path, uint32_t id);
 void watch_remove_mounts(struct watch *w, uint32_t id);
 
+/* watch_memory.c; -EBADF where the memory programs are not live. */
+struct watch_file {
+	uint64_t dev;
+	uint64_t inode;
+};
+
+int watch_protect(struct watch *w, const struct memory_target *targets, size_t n);
+int watch_unprotect(struct watch *w, uint32_t pid);
+int watch_enforce(struct watch *w, bool enforce);
+/* User space lives: without it for ten seconds the kernel only watches. */
+int watch_beat(struct watch *w);
+/* Exactly these executables are never stopped. */
+int watch_exempt(struct watch *w, const struct watch_file *files, size_t n);
+
 /* pidfd.c */
 enum signal_result {
 	SIGNAL_SENT,
@@ -271,18 +324,70 @@ int capabilities_effective(uint64_t *ret);
 /* Returns only on failure; the bounding set may then be reduced already. */
 int exec_with_capabilities(const char *path, char *const args[], char *const env[], uint64_t keep);
 
-/* attack.c: the primitives of the drill. Each returns how many bytes it read, or -errno. */
+/* attack_decoy.c: what the drill's decoy does to itself. */
 void attack_secret(const unsigned char **ret_bytes, size_t *ret_len, uint64_t *ret_code);
 int attack_start_thread(uint32_t *ret_tid);
+/* One that has the secret on its stack and something to do. */
+int attack_start_computing(uint32_t *ret_tid);
+/* The page of the secret becomes writable and executable at once. */
+int attack_open_page(void);
+/* A copy of the secret below 4 GiB; x86-64 only. */
+int attack_low_copy(uint64_t *ret_address);
+/* A connected socket in which the secret waits to be read. */
+int attack_hold_socket(uint32_t *ret_fd);
+int attack_become_dumpable(void);
+/* No core file, until somebody raises the soft limit. */
+int attack_lower_core_limit(void);
+
+/*
+ * attack_*.c: the primitives of the drill. Those that read return how many
+ * bytes, or -errno; -ENOSYS also says that this kernel has no such thing.
+ */
+
+/* attack_ptrace.c. After hold, and until release, the caller's thread is the tracer. */
 ssize_t attack_ptrace_attach(uint32_t pid, uint64_t address, char *buf, size_t len);
 ssize_t attack_ptrace_seize(uint32_t pid, uint64_t address, char *buf, size_t len);
+int attack_ptrace_hold(uint32_t tid, bool suspend_seccomp);
+ssize_t attack_ptrace_peek(uint32_t tid, uint64_t address, char *buf, size_t len);
+ssize_t attack_ptrace_registers(uint32_t tid, char *buf, size_t len);
+int attack_ptrace_release(uint32_t tid);
+int attack_ptrace_patch_text(uint32_t pid, uint64_t address);
+/* And lets go without taking it away. */
+int attack_ptrace_leave_breakpoint(uint32_t pid, uint64_t address);
+
+/* attack_memory.c */
 ssize_t attack_process_vm_readv(uint32_t pid, uint64_t address, char *buf, size_t len);
-ssize_t attack_pidfd_getfd(uint32_t pid, uint32_t fd, char *buf, size_t len);
+/* By int $0x80 and the table of 32-bit calls; the address has to be below 4 GiB. */
+ssize_t attack_process_vm_readv_32(uint32_t pid, uint64_t address, char *buf, size_t len);
+ssize_t attack_process_vm_writev(uint32_t pid, uint64_t address, const char *bytes, size_t len);
+int attack_process_madvise(uint32_t pid, uint64_t address, size_t len);
 ssize_t attack_proc_mem_detached_mount(uint32_t pid, uint64_t address, char *buf, size_t len);
 int attack_patch_text(uint32_t pid, uint64_t address);
-int attack_leave_breakpoint(uint32_t pid, uint64_t address);
-/* Of the decoy itself: the page of its secret becomes writable and executable at once. */
-int attack_open_page(void);
+
+/* attack_descriptors.c */
+ssize_t attack_pidfd_getfd(uint32_t pid, uint32_t fd, char *buf, size_t len);
+int attack_kcmp(uint32_t pid);
+int attack_bind_socket(const char *path, uint32_t *ret_fd);
+int attack_send_descriptor(const char *path, uint32_t fd);
+int attack_receive_descriptor(uint32_t socket, uint32_t *ret_fd);
+int attack_memfd(const char *bytes, size_t len, uint32_t *ret_fd);
+
+/* attack_uring.c */
+ssize_t attack_uring_read(const char *path, uint64_t offset, char *buf, size_t len);
+
+/* attack_perf.c */
+ssize_t attack_perf_stack(uint32_t tid, char *buf, size_t len);
+/* A probe on a function that the caller has as well, for a moment. */
+int attack_uprobe(uint32_t pid, const char *function);
+
+/* attack_bpf.c: at most 32 bytes. */
+ssize_t attack_bpf_copy(uint32_t pid, uint64_t address, char *buf, size_t len);
+
+/* attack_core.c */
+/* RLIMIT_CORE of another, as far up as it goes. */
+int attack_raise_core_limit(uint32_t pid);
+/* Makes it dump to this core_pattern. The old one is put back even if the caller is killed meanwhile. */
+int attack_dump_to(uint32_t pid, const char *pattern);
 
 #ifdef __cplusplus
 }

@@ -24,6 +24,8 @@ enum tag {
 	TAG_CONNECTOR,
 	TAG_FILES,
 	TAG_MOUNTS,
+	TAG_MEMORY,
+	TAG_EXEC,
 };
 
 static uint64_t now_ns(void)
@@ -89,10 +91,10 @@ void watch_take(struct watch *w, struct batch *out)
 		lost_add(out, LOST_QUEUE, dropped);
 }
 
-void watch_source_lost(struct watch *w, struct source *source, uint32_t which)
+void watch_source_lost(struct watch *w, struct source *source, uint32_t which, uint64_t count)
 {
-	source->lost++;
-	lost_add(&w->scratch, which, 0);
+	source->lost += count ? count : 1;
+	lost_add(&w->scratch, which, count);
 }
 
 void watch_source_dead(struct watch *w, struct source *source, uint32_t which, int err, const char *what)
@@ -101,7 +103,7 @@ void watch_source_dead(struct watch *w, struct source *source, uint32_t which, i
 	source->error = err;
 	source->what = what;
 	source->live = false;
-	watch_source_lost(w, source, which);
+	watch_source_lost(w, source, which, 0);
 }
 
 void watch_forget(struct watch *w, uint32_t pid)
@@ -113,7 +115,7 @@ void watch_forget(struct watch *w, uint32_t pid)
 			w->enriched[i].pid = 0;
 }
 
-void watch_enrich(struct watch *w, uint32_t pid)
+bool watch_enrich(struct watch *w, uint32_t pid)
 {
 	const struct process_record *r;
 	uint64_t now, ticks;
@@ -121,7 +123,7 @@ void watch_enrich(struct watch *w, uint32_t pid)
 
 	/* 0: of another pid namespace. */
 	if (!pid)
-		return;
+		return false;
 	now = now_ns();
 	for (i = 0; i < ENRICHED; i++) {
 		struct enriched *e = &w->enriched[i];
@@ -129,16 +131,17 @@ void watch_enrich(struct watch *w, uint32_t pid)
 		if (e->pid != pid || now - e->at_ns > ENRICHED_FOR_NS)
 			continue;
 		if (proc_start_ticks(w->procfs->root, pid, &ticks) < 0 || ticks == e->start_ticks)
-			return;
+			return true;
 	}
 	if (proc_scan_one(w->scan, pid, WANT_ENRICHED, &w->scratch) < 0)
-		return;
+		return false;
 	r = batch_record(&w->scratch);
 	if (!r)
-		return;
+		return false;
 	watch_forget(w, pid);
 	w->enriched[w->enriched_next] = (struct enriched){ pid, r->start_ticks, now };
 	w->enriched_next = (w->enriched_next + 1) % ENRICHED;
+	return true;
 }
 
 static void mounts_changed(struct watch *w, uint32_t id)
@@ -181,6 +184,12 @@ static void *watch_run(void *arg)
 			case TAG_FILES:
 				watch_files_drain(w);
 				break;
+			case TAG_MEMORY:
+				watch_memory_drain(w);
+				break;
+			case TAG_EXEC:
+				watch_exec_drain(w);
+				break;
 			case TAG_MOUNTS:
 				mounts_changed(w, (uint32_t)ready[i].data.u64);
 				break;
@@ -197,10 +206,22 @@ static int epoll_add(struct watch *w, int fd, uint32_t events, enum tag tag, uin
 	return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static void source_open(struct watch *w, struct source *source, enum tag tag,
-			int (*open_source)(int *ret_fd, const char **ret_what))
+static int open_connector(struct watch *w, int *ret_fd, const char **ret_what)
 {
-	int err = open_source(&source->fd, &source->what);
+	(void)w;
+	return connector_open(ret_fd, ret_what);
+}
+
+static int open_files(struct watch *w, int *ret_fd, const char **ret_what)
+{
+	(void)w;
+	return file_events_open(ret_fd, ret_what);
+}
+
+static void source_open(struct watch *w, struct source *source, enum tag tag,
+			int (*open_source)(struct watch *w, int *ret_fd, const char **ret_what))
+{
+	int err = open_source(w, &source->fd, &source->what);
 
 	if (!err) {
 		err = epoll_add(w, source->fd, EPOLLIN, tag, 0);
@@ -223,8 +244,8 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	w->notify = notify;
 	w->notify_arg = arg;
 	w->self = (uint32_t)getpid();
-	w->connector.fd = w->files.fd = w->wake = -1;
-	w->connector.what = w->files.what = "not asked for";
+	w->connector.fd = w->files.fd = w->memory.fd = w->exec.fd = w->wake = -1;
+	w->connector.what = w->files.what = w->memory.what = w->exec.what = "not asked for";
 	for (i = 0; i < DATAGRAMS; i++) {
 		w->pieces[i] = (struct iovec){ w->datagrams[i], sizeof(w->datagrams[i]) };
 		w->headers[i].msg_hdr = (struct msghdr){
@@ -248,10 +269,14 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	if (err)
 		goto fail;
 	/* A source that cannot be had is told by the status; the others work on. */
+	if (sources & WATCH_EXEC)
+		source_open(w, &w->exec, TAG_EXEC, watch_exec_open);
 	if (sources & WATCH_CONNECTOR)
-		source_open(w, &w->connector, TAG_CONNECTOR, connector_open);
+		source_open(w, &w->connector, TAG_CONNECTOR, open_connector);
 	if (sources & WATCH_FILES)
-		source_open(w, &w->files, TAG_FILES, file_events_open);
+		source_open(w, &w->files, TAG_FILES, open_files);
+	if (sources & WATCH_MEMORY)
+		source_open(w, &w->memory, TAG_MEMORY, watch_memory_open);
 	/* Signals are JavaScript's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -292,6 +317,8 @@ void watch_close(struct watch *w)
 	watch_roots_free(w);
 	close_fd(w->connector.fd);
 	close_fd(w->files.fd);
+	memory_close(w->memory_programs);
+	exec_close(w->exec_program);
 	close_fd(w->wake);
 	close_fd(w->epoll);
 	proc_scan_free(w->scan);
@@ -322,6 +349,8 @@ void watch_get_status(struct watch *w, struct watch_status *ret)
 {
 	ret->connector = source_status(&w->connector);
 	ret->files = source_status(&w->files);
+	ret->memory = source_status(&w->memory);
+	ret->exec = source_status(&w->exec);
 	pthread_mutex_lock(&w->lock);
 	ret->dropped = w->dropped;
 	pthread_mutex_unlock(&w->lock);

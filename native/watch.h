@@ -1,6 +1,7 @@
 /*
  * What the files of the watch share: watch.c has the thread and delivers,
- * watch_connector.c and watch_files.c drain a source each on that thread.
+ * watch_connector.c, watch_exec.c, watch_files.c and watch_memory.c drain a
+ * source each on that thread.
  *
  * Shared with the callers, under the lock: pending, roots, mounts.
  * Everything else belongs to the thread or never changes.
@@ -57,6 +58,10 @@ struct watch {
 	int wake;
 	struct source connector;
 	struct source files;
+	struct source memory;
+	struct memory *memory_programs;
+	struct source exec;
+	struct exec *exec_program;
 
 	pthread_mutex_t lock;
 	struct batch pending;
@@ -81,11 +86,12 @@ struct watch {
 /* watch.c */
 /* What was written to scratch becomes pending; if there is no room it is dropped and counted. */
 void watch_commit(struct watch *w);
-/* The process goes up before its act does: soon it may be gone. */
-void watch_enrich(struct watch *w, uint32_t pid);
+/* The process goes up before its act does: soon it may be gone. False if it is, and was not read lately either. */
+bool watch_enrich(struct watch *w, uint32_t pid);
 /* Whoever has that pid next is to be read again. */
 void watch_forget(struct watch *w, uint32_t pid);
-void watch_source_lost(struct watch *w, struct source *source, uint32_t which);
+/* count 0: unknown */
+void watch_source_lost(struct watch *w, struct source *source, uint32_t which, uint64_t count);
 void watch_source_dead(struct watch *w, struct source *source, uint32_t which, int err, const char *what);
 
 /* watch_connector.c */
@@ -94,5 +100,13 @@ void watch_connector_drain(struct watch *w);
 /* watch_files.c */
 void watch_files_drain(struct watch *w);
 void watch_roots_free(struct watch *w);
+
+/* watch_exec.c */
+int watch_exec_open(struct watch *w, int *ret_fd, const char **ret_what);
+void watch_exec_drain(struct watch *w);
+
+/* watch_memory.c */
+int watch_memory_open(struct watch *w, int *ret_fd, const char **ret_what);
+void watch_memory_drain(struct watch *w);
 
 #endif

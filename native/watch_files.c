@@ -314,7 +314,7 @@ void watch_files_drain(struct watch *w)
 			}
 			/* Before v6.13 an event whose file cannot be opened is consumed and fails the read. */
 			if (is_shortage(errno))
-				watch_source_lost(w, source, LOST_FILES);
+				watch_source_lost(w, source, LOST_FILES, 0);
 			else
 				source->unreadable++;
 			continue;
@@ -330,13 +330,13 @@ void watch_files_drain(struct watch *w)
 				break;
 			}
 			if (event->mask & FAN_Q_OVERFLOW) {
-				watch_source_lost(w, source, LOST_FILES);
+				watch_source_lost(w, source, LOST_FILES, 0);
 			} else if (!ours) {
 				source->events++;
 				if (event->fd >= 0)
 					file_event(w, event);
 				else if (is_shortage(-event->fd))
-					watch_source_lost(w, source, LOST_FILES);
+					watch_source_lost(w, source, LOST_FILES, 0);
 				else
 					source->unreadable++;
 			}

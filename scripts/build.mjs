@@ -1,28 +1,51 @@
 // Compiles TypeScript to dist/ and native/ to build/Release/rimon.node.
 //   node scripts/build.mjs               everything
-//   node scripts/build.mjs --missing     only what is absent or older than its sources
+//   node scripts/build.mjs --missing     only what is absent or not from the present sources
 //   node scripts/build.mjs --addon-only  without TypeScript
+//   node scripts/build.mjs --prebuilds   the addons that ship, to prebuilds/: the same bits wherever the compilers are the same
+//   node scripts/build.mjs --package     dist/ for npm pack, which must not take prebuilds of other sources
 //
 // The addon needs gcc and g++ and nothing else: its headers come from npm, what to compile and how from binding.gyp,
-// so there is one list for this and for node-gyp.
+// so there is one list for this and for node-gyp. Where prebuilds/ has an addon from the present sources, --missing
+// builds none.
 
-import { spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
-import { basename, delimiter, join } from "node:path";
+import { basename, delimiter, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import {
+  BUILD_FLAGS,
+  PREBUILT,
+  bindingTarget,
+  headerVersions,
+  madeFrom,
+  nativeSourceHash,
+  prebuiltPath,
+} from "./native-source.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const require = createRequire(import.meta.url);
-const OPTIONS = ["--missing", "--addon-only"];
+const OPTIONS = ["--missing", "--addon-only", "--prebuilds", "--package"];
 const options = process.argv.slice(2);
 const unknown = options.find((option) => !OPTIONS.includes(option));
-if (unknown !== undefined) fail(`expected ${OPTIONS.join(" or ")}, got ${unknown}`);
+if (unknown !== undefined) fail(`expected ${OPTIONS.join(", ")}, got ${unknown}`);
 const onlyMissing = options.includes("--missing");
 
-if (!options.includes("--addon-only")) await buildTypeScript();
-await buildAddon();
+if (options.includes("--prebuilds")) {
+  for (const { arch, prefix } of PREBUILT) {
+    const compilers = { cc: `${prefix}gcc`, cxx: `${prefix}g++` };
+    await buildAddon({ ...compilers, made: prebuiltPath(root, arch), objects: `build/linux-${arch}`, link: ["-s"] });
+  }
+} else if (options.includes("--package")) {
+  const old = PREBUILT.map(({ arch }) => prebuiltPath(root, arch)).filter((path) => !isCurrent(path));
+  if (old.length > 0) fail(`${old.map(shown).join(" and ")} not from the present native/; run: npm run prebuilds`);
+  await buildTypeScript();
+} else {
+  if (!options.includes("--addon-only")) await buildTypeScript();
+  await buildAddonHere();
+}
 
 async function buildTypeScript() {
   const made = join(root, "dist", "cli", "main.js");
@@ -38,45 +61,106 @@ async function buildTypeScript() {
   });
 }
 
-async function buildAddon() {
+async function buildAddonHere() {
   if (process.platform !== "linux") {
     console.log(`no addon on ${process.platform}: rimon watches Linux nodes; replay, audit, config and explain work`);
     return;
   }
-  const folder = join(root, "build", "Release");
-  const made = join(folder, "rimon.node");
-  if (onlyMissing && !isOlder(made, [join(root, "native"), join(root, "binding.gyp")])) return;
-  const cc = process.env.CC ?? "gcc";
-  const cxx = process.env.CXX ?? "g++";
-  const missing = [cc, cxx].filter((tool) => !isOnPath(tool));
-  if (missing.length > 0)
-    fail(`the addon needs ${missing.join(" and ")}; on Debian or Ubuntu: apt-get install gcc g++ make`);
+  const made = join(root, "build", "Release", "rimon.node");
+  if (onlyMissing) {
+    if (isCurrent(made)) return;
+    if (isCurrent(prebuiltPath(root, process.arch))) {
+      // An older one here would be loaded first.
+      rmSync(made, { force: true });
+      return;
+    }
+  }
+  const { CC: cc = "gcc", CXX: cxx = "g++" } = process.env;
+  await buildAddon({ cc, cxx, made, objects: "build/Release/objects", link: [] });
+}
 
-  const [target] = JSON.parse(readFileSync(join(root, "binding.gyp"), "utf8")).conditions[0][1].targets;
-  const includes = [require("node-api-headers").include_dir, join(root, "node_modules", "node-addon-api")];
+async function buildAddon({ cc, cxx, made, objects, link }) {
+  const missing = [cc, cxx].filter((tool) => !isOnPath(tool));
+  if (missing.length > 0) fail(missingCompiler(made, missing));
+
+  const { sources, defines, cflags, cflags_c: cFlags, cflags_cc: cxxFlags, ldflags } = bindingTarget(root);
+  const headers = headerFolders();
   const common = [
-    "-fPIC",
-    "-DNODE_GYP_MODULE_NAME=rimon",
-    ...target.defines.map((name) => `-D${name}`),
-    ...target.cflags,
+    ...BUILD_FLAGS,
+    ...defines.map((name) => `-D${name}`),
+    `-DRIMON_SOURCE_HASH="${nativeSourceHash(root)}"`,
+    `-DRIMON_COMPILER="${compilerOf(cxx)}"`,
+    ...headers.map(([name, folder]) => `-ffile-prefix-map=${folder}=${name}`),
+    ...cflags,
   ];
-  const objects = join(folder, "objects");
-  mkdirSync(objects, { recursive: true });
-  await timed("build/Release/rimon.node", async () => {
+  // What binding.gyp asks node for is where the headers are.
+  const fixedCxxFlags = cxxFlags.filter((flag) => flag !== "-isystem" && !flag.startsWith("<!"));
+  const includes = headers.flatMap(([, folder]) => ["-isystem", folder]);
+  for (const folder of [join(root, objects), dirname(made)]) mkdirSync(folder, { recursive: true });
+  await timed(shown(made), async () => {
     const compile = async (source) => {
       const object = join(objects, `${basename(source)}.o`);
       const isC = source.endsWith(".c");
-      const flags = isC
-        ? target.cflags_c
-        : ["-std=c++17", "-fexceptions", ...includes.flatMap((path) => ["-isystem", path])];
-      await run(isC ? cc : cxx, [...common, ...flags, "-c", join(root, source), "-o", object]);
+      await run(isC ? cc : cxx, [
+        ...common,
+        ...(isC ? cFlags : [...fixedCxxFlags, ...includes]),
+        "-c",
+        source,
+        "-o",
+        object,
+      ]);
       return object;
     };
-    const compiled = await inParallel(target.sources, compile);
+    const compiled = await inParallel(sources, compile);
     // A running rimon keeps the file it has mapped: the new one takes its name, not its place.
-    await run(cxx, ["-shared", "-o", `${made}.new`, ...compiled, ...target.ldflags]);
+    await run(cxx, ["-shared", "-o", `${made}.new`, ...compiled, ...ldflags, ...link]);
+    chmodSync(`${made}.new`, 0o755);
     renameSync(`${made}.new`, made);
   });
+}
+
+/** True if that addon was made from native/ as it is now. */
+function isCurrent(path) {
+  return madeFrom(path)?.source === nativeSourceHash(root);
+}
+
+function missingCompiler(made, tools) {
+  const names = tools.map((tool) => basename(tool));
+  const packages = names.map((name) =>
+    name.replace(/^(.+)-(gcc|g\+\+)$/, (_, triplet, tool) => `${tool}-${triplet.replace("_", "-")}`),
+  );
+  const prebuilt = prebuiltPath(root, process.arch);
+  const isOld = made !== prebuilt && existsSync(prebuilt) && !isCurrent(prebuilt);
+  const why = isOld ? `${shown(prebuilt)} is not from the present native/, and ` : "";
+  return `${why}there is no ${names.join(" and no ")} to compile ${shown(made)} with; on Debian or Ubuntu: apt-get install ${packages.join(" ")}`;
+}
+
+/** The name and folder of each package of headers, of the version that this source is compiled with. */
+function headerFolders() {
+  return Object.entries(headerVersions(root)).map(([name, version]) => {
+    let found;
+    try {
+      found = require.resolve(`${name}/package.json`);
+    } catch {
+      fail(`the addon needs the headers of ${name}; run: npm install --no-save ${name}@${version}`);
+    }
+    const installed = require(found).version;
+    if (installed !== version)
+      fail(`the addon needs the headers of ${name} ${version}, found ${installed}; run: npm ci`);
+    const folder = dirname(found);
+    return [name, name === "node-api-headers" ? join(folder, "include") : folder];
+  });
+}
+
+/** The compiler and the linker, as they call themselves. */
+function compilerOf(cxx) {
+  const firstLine = (tool) => execFileSync(tool, ["--version"], { encoding: "utf8" }).split("\n", 1)[0];
+  const linker = execFileSync(cxx, ["-print-prog-name=ld"], { encoding: "utf8" }).trim();
+  return `${firstLine(cxx).replace(/^\S*g\+\+/, "g++")}, ${firstLine(linker)}`;
+}
+
+function shown(path) {
+  return relative(root, path);
 }
 
 async function inParallel(items, work) {

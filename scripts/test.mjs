@@ -20,10 +20,13 @@ const TOOLS = {
   readelf: "binutils",
   "redis-server": "redis-server",
   openssl: "openssl",
+  "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+  "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu",
+  "qemu-aarch64": "qemu-user",
 };
 
 /** Tests of these folders watch the whole node or change it for a moment: one at a time, after the others. */
-const ALONE = ["attacks", "quiet", "end-to-end", "faults", "drill", "native", "cli", "sensors", "readme"];
+const ALONE = ["attacks", "quiet", "end-to-end", "faults", "drill", "native", "cli", "sensors", "readme", "packaging"];
 
 /** Beyond it a test hangs. */
 const LONGEST_MS = 300_000;

@@ -2,8 +2,8 @@
 // run time; the tables here say the same, and do not compile if they say less.
 
 import type {
-  CodeChange, ExecutableTraits, FileId, FileVersion, Machine, Mapping, Observation, ObservationOf, Posture, ProcFile,
-  Process,
+  CodeChange, ExecutableTraits, FileId, FileVersion, Machine, Mapping, MemoryOperation, Observation, ObservationOf,
+  Posture, ProcFile, Process,
 } from "./observation.ts"; // prettier-ignore
 
 /** What is wrong with a value, as "expected path to be ..., got ..."; undefined if nothing is. */
@@ -142,6 +142,12 @@ const PROC_FILE = oneOf<ProcFile>({
   syscall: true, coredump_filter: true,
 }); // prettier-ignore
 
+const MEMORY_OPERATION = oneOf<MemoryOperation>({
+  "vm-read": true, "vm-write": true, peek: true, poke: true, "mem-read": true, "mem-write": true, environ: true,
+  cmdline: true, maps: true, pagemap: true, "map-files": true, advise: true, uprobe: true, bpf: true, move: true,
+  unknown: true,
+}); // prettier-ignore
+
 const HEX = when("bytes in hexadecimal", (value) => isText(value) && /^(?:[0-9a-f]{2})*$/.test(value as string));
 
 const CODE_CHANGE: Shape<CodeChange> = {
@@ -158,6 +164,7 @@ const ID = { pid: must(PID), startTime: must(COUNT) };
 
 const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind>> } = {
   "process.seen": { ...HEAD, process: must(object(PROCESS)), by: must(oneOf({ scan: true, exec: true, act: true })) },
+  "unlinked.executed": { ...HEAD, ...ID, name: must(TEXT) },
   "process.forked": { ...HEAD, pid: must(PID), parentPid: must(PID) },
   "process.exited": {
     ...HEAD,
@@ -179,6 +186,15 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     targetTid: may(PID),
     path: must(TEXT),
     ownMount: must(YES_NO),
+  },
+  "memory.touched": {
+    ...HEAD,
+    ...ID,
+    operation: must(MEMORY_OPERATION),
+    byPid: must(PID),
+    byTid: must(PID),
+    action: must(oneOf({ seen: true, killed: true, "not-killed": true, asleep: true })),
+    suppressed: must(COUNT),
   },
   "sysctl.written": { ...HEAD, name: must(TEXT), pid: must(PID) },
   "setting.seen": {

@@ -120,6 +120,34 @@ export interface ExecutableTraits {
   readonly marks: readonly string[];
 }
 
+/** How the memory of a process was touched from outside of it. */
+export type MemoryOperation =
+  /** process_vm_readv(2), process_vm_writev(2) */
+  | "vm-read"
+  | "vm-write"
+  /** ptrace(2) PTRACE_PEEK and PTRACE_POKE of memory or user area */
+  | "peek"
+  | "poke"
+  /** A descriptor of /proc/PID/mem, however it was come by. */
+  | "mem-read"
+  | "mem-write"
+  | "environ"
+  | "cmdline"
+  /** maps, smaps, smaps_rollup, numa_maps */
+  | "maps"
+  | "pagemap"
+  | "map-files"
+  /** process_madvise(2) */
+  | "advise"
+  /** A uprobe was set on it, or removed. */
+  | "uprobe"
+  /** An eBPF program copied from it (bpf_copy_from_user_task). */
+  | "bpf"
+  /** move_pages(2), migrate_pages(2) */
+  | "move"
+  /** The kernel took its lock for another, and it is not known what for. */
+  | "unknown";
+
 export type SensorState = "live" | "degraded" | "down" | "unavailable" | "off";
 
 interface Head<Kind extends string> {
@@ -134,6 +162,12 @@ export interface ProcessSeen extends Head<"process.seen"> {
   readonly process: Process;
   /** What led to the reading: a pass over /proc, an exec, or an act this process is named in. */
   readonly by: "scan" | "exec" | "act";
+}
+
+/** A process runs a program that has no name on any filesystem: a memfd, or a file that was unlinked first. */
+export interface UnlinkedExecuted extends Head<"unlinked.executed">, ProcessId {
+  /** The file's own name: "memfd:x", or what it was called while it had one. */
+  readonly name: string;
 }
 
 export interface ProcessForked extends Head<"process.forked"> {
@@ -177,6 +211,21 @@ export interface ProcfsAccessed extends Head<"procfs.accessed"> {
   readonly path: string;
   /** False for a procfs other than the one rimon itself sees at /proc. */
   readonly ownMount: boolean;
+}
+
+/** The memory of a protected process was touched by another: the kernel took its lock for them. */
+export interface MemoryTouched extends Head<"memory.touched">, ProcessId {
+  readonly operation: MemoryOperation;
+  /** Who did it: the process and its thread. */
+  readonly byPid: number;
+  readonly byTid: number;
+  /**
+   * What the kernel did about it: nothing, killed the toucher before the page was fetched, tried to and failed, or did
+   * nothing because rimon gave no sign of life (the dead-man's switch).
+   */
+  readonly action: "seen" | "killed" | "not-killed" | "asleep";
+  /** How many like it were counted and not told since the one before. */
+  readonly suppressed: number;
 }
 
 /** A kernel setting under /proc/sys was written. The value, if it matters, follows in a `setting.seen`. */
@@ -266,11 +315,13 @@ export interface SelfTroubled extends Head<"self.troubled"> {
 
 export type Observation =
   | ProcessSeen
+  | UnlinkedExecuted
   | ProcessForked
   | ProcessExited
   | PtraceAttached
   | PtraceDetached
   | ProcfsAccessed
+  | MemoryTouched
   | SysctlWritten
   | SettingSeen
   | ProcessDumping

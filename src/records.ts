@@ -1,116 +1,21 @@
 // Reads the records of native/record.h, a field at a time. Knows their layout and nothing of what they mean.
 
-import type { CodeChange, CodePage, Mapping, Posture, ProcFile, Process } from "./observation.ts";
-import { nonsense, RecordReader } from "./record-reader.ts";
+import { endianness } from "node:os";
+import { RimonError } from "./errors.ts";
+import type { CodeChange, Mapping, MemoryOperation, Posture, ProcFile, Process } from "./observation.ts";
+import {
+  MEMORY_OPERATION,
+  type CodePagesRecord,
+  type LostRecord,
+  type MapsRecord,
+  type MemoryRecord,
+  type NativeRecord,
+  type ProcFileRecord,
+  type ProcessEventName,
+  type ProcessRecord,
+} from "./record.ts";
 
-export type ProcessEventName = "fork" | "exec" | "exit" | "traced" | "dumping" | "comm";
-
-export interface ProcessRecord {
-  readonly kind: "process";
-  readonly process: Process;
-  /** As far as it was asked for. */
-  readonly posture?: Posture;
-}
-
-export interface ThreadRecord {
-  readonly kind: "thread";
-  readonly pid: number;
-  readonly tid: number;
-  readonly tracerPid: number;
-}
-
-/** From the process connector; which process `otherPid` is, and what `code` says, stands in record.h. */
-export interface ProcessEventRecord {
-  readonly kind: "process-event";
-  readonly event: ProcessEventName;
-  /** CLOCK_MONOTONIC. */
-  readonly timeNs: bigint;
-  readonly pid: number;
-  readonly tid: number;
-  readonly otherPid: number;
-  readonly otherTid: number;
-  readonly code: number;
-}
-
-export interface ProcFileRecord {
-  readonly kind: "proc-file";
-  readonly file: ProcFile | "sysctl";
-  readonly opened: boolean;
-  readonly read: boolean;
-  readonly written: boolean;
-  /** The procfs it is on. */
-  readonly dev: number;
-  /** Who; 0 if it is of a pid namespace that ours does not see. */
-  readonly pid: number;
-  /** As that procfs numbers it; 0 for a sysctl. */
-  readonly targetPid: number;
-  readonly targetTid?: number;
-  readonly targetStartTime?: number;
-  readonly path: string;
-}
-
-export interface FileRecord {
-  readonly kind: "file";
-  readonly dev: number;
-  readonly inode: number;
-  readonly written: boolean;
-  readonly pid: number;
-  readonly path: string;
-}
-
-export interface MountsRecord {
-  readonly kind: "mounts";
-  readonly id: number;
-}
-
-export interface LostRecord {
-  readonly kind: "lost";
-  readonly source: "connector" | "files" | "queue";
-  /** Undefined if the kernel only says that some were lost. */
-  readonly count?: number;
-}
-
-export interface MapsRecord {
-  readonly kind: "maps";
-  readonly pid: number;
-  readonly digest: bigint;
-  /** Undefined if the digest is the one the caller knew. */
-  readonly mappings?: readonly Mapping[];
-}
-
-export interface OpenFileRecord {
-  readonly kind: "open-file";
-  readonly pid: number;
-  readonly startTime: number;
-  readonly fd: number;
-  readonly path: string;
-}
-
-export interface CodePagesRecord {
-  readonly kind: "code-pages";
-  readonly pid: number;
-  readonly startTime: number;
-  readonly byPagemap: boolean;
-  /** How many more there are, which were not compared. */
-  readonly unread: number;
-  /** False if the memory of the process may not be read: then nothing was compared. */
-  readonly readable: boolean;
-  /** `mapping` is "start-end", as in map_files. */
-  readonly pages: readonly (CodePage & { readonly mapping: string })[];
-}
-
-export type NativeRecord =
-  | ProcessRecord
-  | ThreadRecord
-  | ProcessEventRecord
-  | ProcFileRecord
-  | FileRecord
-  | MountsRecord
-  | LostRecord
-  | MapsRecord
-  | OpenFileRecord
-  | CodePagesRecord;
-
+const HEAD_SIZE = 8;
 const MAPS_UNCHANGED = 0xffff_ffff;
 
 const KIND = {
@@ -124,13 +29,15 @@ const KIND = {
   maps: 8,
   mapping: 9,
   openFile: 10,
+  memory: 11,
+  unlinkedExec: 12,
   codePages: 16,
   codePage: 17,
   codeRun: 18,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 0, 0, 0, 0, 0, 40, 72, 24];
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56, 32, 0, 0, 0, 40, 72, 24];
 
 const HAVE = {
   status: 1 << 0,
@@ -145,6 +52,7 @@ const HAVE = {
   filter: 1 << 9,
   owner: 1 << 10,
   kernelThread: 1 << 11,
+  ids: 1 << 12,
 } as const;
 
 const EVENTS: readonly (ProcessEventName | undefined)[] = [
@@ -172,17 +80,29 @@ const PROC_FILES: readonly (ProcFile | "sysctl" | undefined)[] = [
   "sysctl",
 ];
 
-const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [undefined, "connector", "files", "queue"];
+const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [
+  undefined,
+  "connector",
+  "files",
+  "queue",
+  "memory",
+  "exec",
+];
+
+const OPERATIONS: readonly (MemoryOperation | undefined)[] = Object.keys(MEMORY_OPERATION) as MemoryOperation[];
+
+const ACTIONS: readonly (MemoryRecord["action"] | undefined)[] = ["seen", "killed", "not-killed", "asleep"];
 
 const ACCESS_OPEN = 1;
 const ACCESS_READ = 2;
 const ACCESS_WRITE = 4;
 
+const LITTLE = endianness() === "LE";
 const NUL = 0;
 
 /** The records of one batch in their order; throws RIMON_NATIVE on bytes that are none. */
 export function decodeRecords(batch: Buffer): NativeRecord[] {
-  const reader = new RecordReader(batch, FIXED_SIZE);
+  const reader = new Reader(batch);
   const records: NativeRecord[] = [];
   while (reader.next()) {
     switch (reader.kind) {
@@ -229,6 +149,29 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
       case KIND.maps:
         records.push(readMaps(reader));
         break;
+      case KIND.memory:
+        records.push({
+          kind: "memory",
+          timeNs: reader.bigint(8),
+          targetStartTime: reader.u64(16),
+          suppressed: reader.u64(24),
+          operation: named(OPERATIONS, reader.u32(32), "way to touch memory"),
+          action: named(ACTIONS, reader.u32(36), "answer to a touch of memory"),
+          pid: reader.u32(40),
+          tid: reader.u32(44),
+          targetPid: reader.u32(48),
+          syscall: reader.u32(52),
+        });
+        break;
+      case KIND.unlinkedExec:
+        records.push({
+          kind: "unlinked-exec",
+          timeNs: reader.bigint(8),
+          startTime: reader.u64(16),
+          pid: reader.u32(24),
+          name: reader.text(reader.u16(28)),
+        });
+        break;
       case KIND.openFile:
         records.push({
           kind: "open-file",
@@ -248,9 +191,87 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
   return records;
 }
 
+/** Stands on one record; offsets are from its beginning, as in record.h. */
+class Reader {
+  kind = 0;
+  readonly #buffer: Buffer;
+  readonly #view: DataView;
+  #start = 0;
+  #end = 0;
+  #string = 0;
+
+  constructor(buffer: Buffer) {
+    this.#buffer = buffer;
+    this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  }
+
+  /** Moves to the next record; false at the end of the batch. */
+  next(): boolean {
+    this.#start = this.#end;
+    const left = this.#buffer.length - this.#start;
+    if (left === 0) return false;
+    if (left < HEAD_SIZE) throw nonsense(`${left} bytes where a record's head of ${HEAD_SIZE} was expected`);
+    this.kind = this.u16(0);
+    const size = this.u32(4);
+    const fixed = FIXED_SIZE[this.kind];
+    if (fixed === undefined || fixed === 0) throw nonsense(`a record of unknown kind ${this.kind}`);
+    if (size < fixed || size > left || size % 8 !== 0) {
+      throw nonsense(`a record of kind ${this.kind} and ${size} bytes, expected ${fixed} to ${left} in steps of 8`);
+    }
+    this.#end = this.#start + size;
+    this.#string = this.#start + fixed;
+    return true;
+  }
+
+  u16(offset: number): number {
+    return this.#view.getUint16(this.#start + offset, LITTLE);
+  }
+
+  u32(offset: number): number {
+    return this.#view.getUint32(this.#start + offset, LITTLE);
+  }
+
+  bigint(offset: number): bigint {
+    return this.#view.getBigUint64(this.#start + offset, LITTLE);
+  }
+
+  /** Exact up to 2^53. */
+  u64(offset: number): number {
+    const [low, high] = LITTLE ? [0, 4] : [4, 0];
+    return this.u32(offset + high) * 0x1_0000_0000 + this.u32(offset + low);
+  }
+
+  hex(offset: number): string {
+    return this.bigint(offset).toString(16);
+  }
+
+  /** The next string's bytes; they must be asked for in the order of record.h. */
+  bytes(length: number): Buffer {
+    const from = this.#string;
+    this.#string = from + length;
+    if (this.#string > this.#end) throw nonsense(`a record of kind ${this.kind} whose strings are longer than itself`);
+    return this.#buffer.subarray(from, this.#string);
+  }
+
+  text(length: number): string {
+    const from = this.#string;
+    this.#string = from + length;
+    if (this.#string > this.#end) throw nonsense(`a record of kind ${this.kind} whose strings are longer than itself`);
+    return this.#buffer.toString("utf8", from, this.#string);
+  }
+
+  u32s(count: number): number[] {
+    const numbers: number[] = [];
+    const from = this.#string - this.#start;
+    this.bytes(count * 4);
+    for (let i = 0; i < count; i++) numbers.push(this.u32(from + i * 4));
+    return numbers;
+  }
+}
+
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
-function readProcess(reader: RecordReader): ProcessRecord {
+function readProcess(reader: Reader): ProcessRecord {
   const have = reader.u32(88);
   const process: Writable<Process> = {
     pid: reader.u32(92),
@@ -264,10 +285,12 @@ function readProcess(reader: RecordReader): ProcessRecord {
   const cgroup = reader.text(reader.u16(134));
   const loader = reader.text(reader.u16(136));
   const namespacePids = reader.u32s(reader.u16(138));
-  if (have & HAVE.status) {
+  if (have & (HAVE.status | HAVE.ids)) {
     process.uid = reader.u32(104);
     process.euid = reader.u32(108);
     process.gid = reader.u32(112);
+  }
+  if (have & HAVE.status) {
     process.threads = reader.u32(116);
     process.tracerPid = reader.u32(100);
     process.capabilities = reader.hex(16).padStart(16, "0");
@@ -320,7 +343,7 @@ function limit(bytes: bigint): string {
   return bytes === 0xffff_ffff_ffff_ffffn ? "unlimited" : bytes.toString();
 }
 
-function readProcFile(reader: RecordReader): ProcFileRecord {
+function readProcFile(reader: Reader): ProcFileRecord {
   const access = reader.u32(28);
   const startTime = reader.u64(16);
   const tid = reader.u32(40);
@@ -339,7 +362,7 @@ function readProcFile(reader: RecordReader): ProcFileRecord {
   };
 }
 
-function readMaps(reader: RecordReader): MapsRecord {
+function readMaps(reader: Reader): MapsRecord {
   const head = { kind: "maps", pid: reader.u32(16), digest: reader.bigint(8) } as const;
   const count = reader.u32(20);
   if (count === MAPS_UNCHANGED) return head;
@@ -353,7 +376,7 @@ function readMaps(reader: RecordReader): MapsRecord {
   return { ...head, mappings };
 }
 
-function readMapping(reader: RecordReader): Mapping {
+function readMapping(reader: Reader): Mapping {
   return {
     start: reader.hex(8),
     end: reader.hex(16),
@@ -368,7 +391,7 @@ function permissionsOf(bits: number): string {
   return `${bits & 1 ? "r" : "-"}${bits & 2 ? "w" : "-"}${bits & 4 ? "x" : "-"}${bits & 8 ? "s" : "p"}`;
 }
 
-function readCodePages(reader: RecordReader): CodePagesRecord {
+function readCodePages(reader: Reader): CodePagesRecord {
   const head = {
     kind: "code-pages",
     pid: reader.u32(16),
@@ -388,7 +411,7 @@ function readCodePages(reader: RecordReader): CodePagesRecord {
   return { ...head, pages };
 }
 
-function readCodePage(reader: RecordReader, size: number): CodePagesRecord["pages"][number] {
+function readCodePage(reader: Reader, size: number): CodePagesRecord["pages"][number] {
   const page = {
     page: reader.hex(8),
     size,
@@ -421,4 +444,11 @@ function named<Name>(names: readonly (Name | undefined)[], number: number, what:
   const name = names[number];
   if (name === undefined) throw nonsense(`an unknown ${what}, number ${number}`);
   return name;
+}
+
+function nonsense(what: string): RimonError {
+  return new RimonError(
+    "RIMON_NATIVE",
+    `the addon sent ${what}; it and this rimon are not of the same build, run: npm run build`,
+  );
 }

@@ -17,6 +17,7 @@ import { ancestorsOf } from "./responders/kill-suspect.ts";
 import { createSensors } from "./sensors/all.ts";
 import type { OwnFile } from "./sensors/kernel-events.ts";
 import type { Sensor, SensorContext } from "./sensors/sensor.ts";
+import { refusalsOf } from "./policy/refusals.ts";
 import type { State } from "./state.ts";
 import { openAuditLog } from "./store/audit-log.ts";
 import { unfinishedVerdicts } from "./store/unfinished.ts";
@@ -199,6 +200,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     isProtected: (pid) => state.isProtected(pid),
     resolve: (pidNamespace, pid) => state.findInNamespace(pidNamespace, pid)?.process,
     isLive: (sensor) => sensorStates.get(sensor)?.state === "live",
+    refusals: (pid) => refusalsOf(configuration, state.find(pid)?.process),
   };
 
   async function pass(): Promise<void> {
@@ -280,7 +282,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
       context,
       () => configuration,
       () => ownFiles,
-      { connector: true, files: true },
+      { connector: true, files: true, memory: true, exec: true },
     );
     for (const sensor of sensors) {
       try {

@@ -69,6 +69,7 @@ export async function survey(
     isProtected: (pid: number) => state.isProtected(pid),
     resolve: (pidNamespace: number, pid: number) => state.findInNamespace(pidNamespace, pid)?.process,
     isLive: () => false,
+    refusals: () => [],
   };
   sensors = createSensors(
     context,
@@ -76,9 +77,8 @@ export async function survey(
     () => [],
     { connector: false, files: false },
   );
-  const polling = sensors.filter(
-    ({ pass, name }) => pass !== undefined && name !== "proc-connector" && name !== "fanotify" && name !== "own-files",
-  );
+  const standing = ["proc-connector", "fanotify", "exec", "mmap-lock", "own-files"];
+  const polling = sensors.filter(({ pass, name }) => pass !== undefined && !standing.includes(name));
   for (const sensor of polling) {
     onProgress(sensor.name);
     try {

@@ -42,7 +42,7 @@ function importsOf(from: string): Import[] {
 /** The words everything else is said in: pure, and they know only each other. */
 const WORDS = new Set(
   ["errors", "observation", "observation-shape", "finding", "configuration", "protection", "known-holders"]
-    .concat(["known-debuggers", "state", "identifier", "version"])
+    .concat(["known-debuggers", "record", "state", "identifier", "version"])
     .map((name) => `${name}.ts`),
 );
 /** Where the stages meet. */
@@ -67,8 +67,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   sensors: { ours: ["words", "records.ts", "native.ts", "function-map"], others: [NODE] },
   responders: { ours: ["words", "native.ts", "store"], others: [NODE] },
   store: { ours: ["words"], others: [NODE] },
-  "records.ts": { ours: ["words", "record-reader.ts"], others: [] },
-  "record-reader.ts": { ours: ["words"], others: ["node:os"] },
+  "records.ts": { ours: ["words"], others: ["node:os"] },
   "native.ts": { ours: ["errors.ts"], others: ["node:module", "node:url"] },
   "custody.ts": { ours: [], others: [NODE] },
 };
@@ -165,7 +164,9 @@ describe("who may do what", () => {
 });
 
 it(`no file of ours is longer than ${MAX_LINES} lines`, () => {
-  const native = readdirSync(join(root, "native")).map((file) => join("native", file));
+  const native = readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" })
+    .filter((file) => /\.(?:c|cc|h)$/.test(file) && !file.endsWith(".lskel.h"))
+    .map((file) => join("native", file));
   const long = [...files.map((file) => join("src", file)), ...native]
     .map((file) => `${file}: ${readFileSync(join(root, file), "utf8").split("\n").length - 1}`)
     .filter((entry) => Number(entry.slice(entry.lastIndexOf(" "))) > MAX_LINES);

@@ -3,7 +3,8 @@ import { endianness } from "node:os";
 import { test } from "node:test";
 import fc from "fast-check";
 import { RimonError } from "../src/errors.ts";
-import { decodeRecords, type NativeRecord } from "../src/records.ts";
+import type { NativeRecord } from "../src/record.ts";
+import { decodeRecords } from "../src/records.ts";
 
 // Bytes are written here by hand after native/record.h, in the machine's order, not by what is under test.
 
@@ -54,6 +55,8 @@ const MAPPING = record(
   [u64(0x40_0000), u64(0x45_2000), u64(0x1000), u64(64_768), u64(173_521), u32(0b0101), u16(8), u16(0)],
   ["/bin/cat"],
 );
+
+const TOUCH = [1_000n, 123_456, 3].map(u64).concat([1, 1, 93, 94, 42, 310].map(u32));
 
 const CODE_PAGE = {
   page: "7f0000003000",
@@ -253,6 +256,53 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
     records: [{ kind: "open-file", pid: 42, startTime: 123_456, fd: 7, path: "/key.pem" }],
   },
   {
+    what: "memory that was touched, and whoever touched it killed",
+    bytes: record(11, TOUCH),
+    records: [
+      {
+        kind: "memory",
+        timeNs: 1_000n,
+        targetStartTime: 123_456,
+        suppressed: 3,
+        operation: "vm-read",
+        action: "killed",
+        pid: 93,
+        tid: 94,
+        targetPid: 42,
+        syscall: 310,
+      },
+    ],
+  },
+  {
+    what: "a process of which the kernel's side said who it is and no more",
+    bytes: processRecord(1 << 12, ["dd", "", "", "", "", ""]),
+    records: [
+      {
+        kind: "process",
+        process: {
+          pid: 42,
+          startTime: 123_456,
+          parentPid: 1,
+          comm: "dd",
+          kernelThread: false,
+          uid: 1000,
+          euid: 1001,
+          gid: 1002,
+        },
+      },
+    ],
+  },
+  {
+    what: "a program from memory",
+    bytes: record(12, [u64(1_000), u64(123_456), u32(42), u16(8), u16(0)], ["memfd:xy"]),
+    records: [{ kind: "unlinked-exec", timeNs: 1_000n, startTime: 123_456, pid: 42, name: "memfd:xy" }],
+  },
+  {
+    what: "a loss of the eBPF ring",
+    bytes: record(7, [u64(9), u32(4), u32(0)]),
+    records: [{ kind: "lost", source: "memory", count: 9 }],
+  },
+  {
     what: "pages of code: changed, put back, not compared",
     bytes: Buffer.concat([
       record(16, [u64(123_456), u32(42), u32(4096), u32(3), u32(7), u32(1), u32(0)]),
@@ -298,7 +348,7 @@ test("decodes a batch at any place of a larger buffer", () => {
 for (const [what, bytes, message] of [
   ["a head that is cut", Buffer.alloc(7), /7 bytes where a record's head/],
   ["zeros", Buffer.alloc(64), /unknown kind 0/],
-  ["a kind of the future", record(11, [u64(0)]), /unknown kind 11/],
+  ["a kind of the future", record(13, [u64(0)]), /unknown kind 13/],
   ["a record that is cut", processRecord(0).subarray(0, 136), /144 bytes, expected 144 to 136/],
   ["a record too short for its kind", record(1, [u64(0)]), /expected 144/],
   [

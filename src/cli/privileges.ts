@@ -28,6 +28,7 @@ export const NEEDS: readonly Need[] = [
   },
   { capability: "sys_admin", why: "fanotify marks on procfs, a procfs of rimon's own", needed: always },
   { capability: "net_admin", why: "the netlink process connector", needed: always },
+  { capability: "syslog", why: "tell by the kernel's stack how memory was touched", needed: always },
   { capability: "sys_nice", why: "read a process that acts before it is gone, on a busy node too", needed: always },
   { capability: "dac_read_search", why: "reach files and mounts of other users", needed: always },
   { capability: "dac_override", why: "write its own files where a folder belongs to another user", needed: always },

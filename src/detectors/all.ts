@@ -5,6 +5,7 @@ import { coreDump } from "./core-dump.ts";
 import { debuggerPresent } from "./debugger-present.ts";
 import type { Detector } from "./detector.ts";
 import { environRead } from "./environ-read.ts";
+import { filelessExec } from "./fileless-exec.ts";
 import { libraryPreloaded } from "./library-preloaded.ts";
 import { mapsChanged } from "./maps-changed.ts";
 import { mapsRead } from "./maps-read.ts";
@@ -14,13 +15,16 @@ import { ownFileChanged } from "./own-file-changed.ts";
 import { procfsMounted } from "./procfs-mounted.ts";
 import { ptraceAttach } from "./ptrace-attach.ts";
 import { sensorBlind } from "./sensor-blind.ts";
+import { uprobeSet } from "./uprobe-set.ts";
 
 export const DETECTORS: readonly Detector[] = [
   ptraceAttach,
   memoryRead,
+  uprobeSet,
   environRead,
   mapsRead,
   debuggerPresent,
+  filelessExec,
   coreDump,
   libraryPreloaded,
   mapsChanged,

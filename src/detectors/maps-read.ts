@@ -1,4 +1,4 @@
-import type { ProcFile } from "../observation.ts";
+import type { MemoryOperation, Observation, ProcFile } from "../observation.ts";
 import { nameOf, subjectOf, type Detector } from "./detector.ts";
 import { isOrdinaryReader } from "./ordinary-readers.ts";
 
@@ -12,6 +12,13 @@ const LAYOUT_FILES: ReadonlySet<ProcFile> = new Set([
   "syscall",
 ]);
 
+/** What the kernel takes the lock of the memory for. */
+const LAYOUT_OPERATIONS: Readonly<Partial<Record<MemoryOperation, ProcFile>>> = {
+  maps: "smaps",
+  pagemap: "pagemap",
+  "map-files": "map_files",
+};
+
 export const mapsRead: Detector = {
   rule: "maps-read",
   severity: "low",
@@ -20,7 +27,7 @@ export const mapsRead: Detector = {
     means:
       "maps, smaps, pagemap, map_files, auxv, stack and syscall of /proc/PID tell where a process keeps what. By itself that gives no key; it is the step before reading one.",
     fires:
-      "The fanotify mark on procfs reported the opening, and the program is not one of the usual readers in its usual folder. pagemap is medium, since it also shows physical pages to root.",
+      "The fanotify mark on procfs reported the opening, or an eBPF program the reading by any mount or descriptor, and the program is not one of the usual readers in its usual folder. pagemap is medium, since it also shows physical pages to root.",
     attacker:
       "Every dumper begins with /proc/PID/maps. Look for a memory-read or ptrace-attach by the same suspect within the second.",
     todo: "Look at the suspect. Alone it is a hint; with a memory-read it is the attack.",
@@ -31,8 +38,9 @@ export const mapsRead: Detector = {
     ],
   },
   detect(observation, state) {
-    if (observation.kind !== "procfs.accessed" || !LAYOUT_FILES.has(observation.file)) return;
-    const { file, pid, targetPid, targetStartTime } = observation;
+    const look = lookOf(observation);
+    if (look === undefined) return;
+    const { did, file, pid, targetPid, targetStartTime } = look;
     if (targetPid === undefined || targetPid === pid || !state.isProtected(targetPid, targetStartTime)) return;
     if (isOrdinaryReader(state.find(pid)?.process)) return;
     return {
@@ -43,8 +51,27 @@ export const mapsRead: Detector = {
       suspect: subjectOf(state, pid),
       target: subjectOf(state, targetPid, targetStartTime),
       subject: file,
-      message: `${nameOf(state, pid)} opened ${file} of ${nameOf(state, targetPid, targetStartTime)}`,
+      message: `${nameOf(state, pid)} ${did} ${file} of ${nameOf(state, targetPid, targetStartTime)}`,
       evidence: [observation],
     };
   },
 };
+
+interface Look {
+  readonly did: "opened" | "read";
+  readonly file: ProcFile;
+  readonly pid: number;
+  readonly targetPid: number | undefined;
+  readonly targetStartTime: number | undefined;
+}
+
+function lookOf(observation: Observation): Look | undefined {
+  if (observation.kind === "procfs.accessed") {
+    const { file, pid, targetPid, targetStartTime } = observation;
+    return LAYOUT_FILES.has(file) ? { did: "opened", file, pid, targetPid, targetStartTime } : undefined;
+  }
+  if (observation.kind !== "memory.touched") return undefined;
+  const file = LAYOUT_OPERATIONS[observation.operation];
+  const { byPid, pid, startTime } = observation;
+  return file && { did: "read", file, pid: byPid, targetPid: pid, targetStartTime: startTime };
+}

@@ -1,14 +1,18 @@
+import type { Detection } from "../finding.ts";
+import type { MemoryTouched } from "../observation.ts";
+import type { State } from "../state.ts";
 import { nameOf, subjectOf, type Detector } from "./detector.ts";
+import { READS, answerTo, operationOf } from "./touches.ts";
 
 export const memoryRead: Detector = {
   rule: "memory-read",
   severity: "critical",
-  summary: "A process opened the memory of a protected process through /proc.",
+  summary: "A process read, wrote or opened the memory of a protected process.",
   guide: {
     means:
-      "Another process opened, read or wrote /proc/PID/mem (or task/TID/mem) of a protected process: all of its memory, keys included, is open to it.",
+      "Another process read or wrote the memory of a protected process, or opened its /proc/PID/mem (or task/TID/mem): all of its memory, keys included, is open to it.",
     fires:
-      "A fanotify mark on every procfs in reach reported the access with the accessing pid, or a sweep found the descriptor already open.",
+      "An eBPF program saw the lock of that memory being taken for another process (process_vm_readv, ptrace, /proc/PID/mem by any path, mount or descriptor, io_uring, eBPF), a fanotify mark on a procfs reported the opening, or a sweep found the descriptor already open.",
     attacker:
       "dd, a script or a dumper reads /proc/PID/maps to find the heap and then /proc/PID/mem. A second procfs mount, a path by task/TID and a descriptor handed over by another process are the usual ways around path rules.",
     todo: "Treat every key the process held as known to the suspect: rotate the master key, evict cached keys. Then look at the capture: who started the reader, what else is it holding?",
@@ -20,6 +24,7 @@ export const memoryRead: Detector = {
     ],
   },
   detect(observation, state) {
+    if (observation.kind === "memory.touched") return touched(observation, state);
     if (observation.kind !== "procfs.accessed" || observation.file !== "mem") return;
     const { pid, targetPid, targetStartTime, targetTid, access, ownMount, path } = observation;
     if (targetPid === undefined || targetPid === pid || !state.isProtected(targetPid, targetStartTime)) return;
@@ -36,3 +41,20 @@ export const memoryRead: Detector = {
     };
   },
 };
+
+function touched(observation: MemoryTouched, state: State): Detection | undefined {
+  const { operation, byPid, pid, startTime } = observation;
+  const touch = READS[operation];
+  if (touch === undefined || byPid === pid || !state.isProtected(pid, startTime)) return undefined;
+  const mild = operation === "advise" || operation === "move" || operation === "unknown";
+  return {
+    rule: memoryRead.rule,
+    ...(mild ? { severity: "medium" as const } : {}),
+    technique: touch.technique,
+    operation: operationOf(observation),
+    suspect: subjectOf(state, byPid),
+    target: subjectOf(state, pid, startTime),
+    message: `${nameOf(state, byPid)} ${touch.did} of ${nameOf(state, pid, startTime)} by ${touch.by}${answerTo(observation)}`,
+    evidence: [observation],
+  };
+}

@@ -27,6 +27,8 @@ export function createSensors(
   return [
     events.connector,
     events.fanotify,
+    events.exec,
+    events.mmapLock,
     createSettings(context),
     createExecutables(context, hashed),
     createProcessTable(context),

@@ -8,7 +8,8 @@ import { isRelocated, isWrittenByProgram, readCodeFile, type CodeFile } from "..
 import type { ReadAt } from "../function-map/elf.ts";
 import { readPlaces } from "../function-map/symbols.ts";
 import { processKey, type CodeChange, type ProcessId } from "../observation.ts";
-import { decodeRecords, type CodePagesRecord } from "../records.ts";
+import type { CodePagesRecord } from "../record.ts";
+import { decodeRecords } from "../records.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 type Page = CodePagesRecord["pages"][number];

@@ -1,11 +1,13 @@
-// The two sources that speak of themselves: the netlink process connector and fanotify. They share one thread and one
-// queue, so that what happened first is told first.
+// The sources that speak of themselves: the netlink process connector, fanotify, and the eBPF programs that see what is
+// started and who touches protected memory. They share one thread and one queue, so that what happened first is told first.
 
 import { reasonOf } from "../errors.ts";
 import { WANT, type Watch, type WatchSources } from "../native.ts";
 import type { Observation } from "../observation.ts";
-import { decodeRecords, type NativeRecord } from "../records.ts";
+import type { NativeRecord } from "../record.ts";
+import { decodeRecords } from "../records.ts";
 import { createProcfsMarks, type ProcfsMarks } from "./procfs-marks.ts";
+import { createProtectedMemory, type ProtectedMemory } from "./protected-memory.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 type RecordOf<Kind extends NativeRecord["kind"]> = Extract<NativeRecord, { kind: Kind }>;
@@ -18,10 +20,14 @@ export interface OwnFile {
 const DETAILS = WANT.status | WANT.exe | WANT.cmdline | WANT.cgroup | WANT.namespaces;
 const CONNECTOR = "proc-connector";
 const FANOTIFY = "fanotify";
+const MMAP_LOCK = "mmap-lock";
+const EXEC = "exec";
 
 export interface KernelEvents {
   readonly connector: Sensor;
   readonly fanotify: Sensor;
+  readonly mmapLock: Sensor;
+  readonly exec: Sensor;
 }
 
 /** Opens the event sources that `sources` asks for; what cannot be opened is reported and the other goes on. */
@@ -32,8 +38,11 @@ export function createKernelEvents(
 ): KernelEvents {
   const reportConnector = createStateReporter(context, CONNECTOR);
   const reportFanotify = createStateReporter(context, FANOTIFY);
+  const reportMmapLock = createStateReporter(context, MMAP_LOCK);
+  const reportExec = createStateReporter(context, EXEC);
   let watch: Watch | undefined;
   let marks: ProcfsMarks | undefined;
+  let memory: ProtectedMemory | undefined;
   let reading = Promise.resolve();
 
   function open(): void {
@@ -55,7 +64,7 @@ export function createKernelEvents(
           context.emit({
             kind: "process.seen",
             at,
-            sensor: CONNECTOR,
+            sensor: exec && context.isLive(EXEC) ? EXEC : CONNECTOR,
             by: exec ? "exec" : "act",
             process: record.process,
           });
@@ -72,6 +81,30 @@ export function createKernelEvents(
           break;
         case "file":
           takeFile(record, wall);
+          break;
+        case "unlinked-exec":
+          context.emit({
+            kind: "unlinked.executed",
+            at: wall - Number(monotonic - record.timeNs) / 1e6,
+            sensor: EXEC,
+            pid: record.pid,
+            startTime: record.startTime,
+            name: record.name,
+          });
+          break;
+        case "memory":
+          context.emit({
+            kind: "memory.touched",
+            at: wall - Number(monotonic - record.timeNs) / 1e6,
+            sensor: MMAP_LOCK,
+            operation: record.operation,
+            pid: record.targetPid,
+            startTime: record.targetStartTime,
+            byPid: record.pid,
+            byTid: record.tid,
+            action: record.action,
+            suppressed: record.suppressed,
+          });
           break;
         case "mounts":
           marks?.changed(record.id);
@@ -149,6 +182,8 @@ export function createKernelEvents(
       connector: [CONNECTOR, "the kernel's netlink queue overflowed"],
       files: [FANOTIFY, "the kernel's fanotify queue overflowed (fs.fanotify.max_queued_events)"],
       queue: ["kernel-events", "rimon could not keep up with the kernel"],
+      memory: [MMAP_LOCK, "the ring of the eBPF programs was full"],
+      exec: [EXEC, "the ring of the eBPF program was full"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
     context.requestSweep();
@@ -204,6 +239,56 @@ export function createKernelEvents(
     },
   };
 
+  const mmapLock: Sensor = {
+    name: MMAP_LOCK,
+    sees: "every touch of protected memory from another process, whatever the call, path, mount or descriptor",
+    needs: ["sys_admin"],
+    async start() {
+      if (sources.memory !== true) return reportMmapLock("off", "not asked for");
+      open();
+      const status = watch?.status().memory;
+      if (watch === undefined || status?.live !== true) return reportMmapLock("unavailable", status?.reason);
+      memory = createProtectedMemory(context, watch);
+      memory.pass();
+      reportMmapLock("live");
+    },
+    async pass() {
+      if (memory === undefined) return;
+      memory.pass();
+      const status = watch?.status().memory;
+      if (status?.live === true) reportMmapLock("live");
+      else reportMmapLock("down", status?.reason);
+    },
+    notice(observation) {
+      try {
+        memory?.notice(observation);
+      } catch (thrown) {
+        reportMmapLock("degraded", `a process could not be protected: ${reasonOf(thrown)}`);
+      }
+    },
+    async stop() {
+      memory = undefined;
+    },
+  };
+
+  const exec: Sensor = {
+    name: EXEC,
+    sees: "every program as it is started, with its file, name and arguments, however short it lives",
+    needs: ["sys_admin"],
+    async start() {
+      if (sources.exec !== true) return reportExec("off", "not asked for");
+      open();
+      await exec.pass?.(false);
+    },
+    async pass() {
+      const status = watch?.status().exec;
+      if (status === undefined) return;
+      if (status.live) reportExec("live");
+      else reportExec(status.events > 0 ? "down" : "unavailable", status.reason);
+    },
+    async stop() {},
+  };
+
   function markOwn(watch: Watch, path: string): void {
     try {
       // Marking the same inode again changes nothing; after a rotation or a replacement it is another one.
@@ -223,7 +308,7 @@ export function createKernelEvents(
     else reportFanotify("live");
   }
 
-  return { connector, fanotify };
+  return { connector, fanotify, mmapLock, exec };
 }
 
 function fromConnector(

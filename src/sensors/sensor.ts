@@ -18,6 +18,8 @@ export interface SensorContext {
   /** The live process a pid of that pid namespace means, as our own pid namespace counts. */
   resolve(pidNamespace: number, pid: number): ProcessId | undefined;
   isLive(sensor: string): boolean;
+  /** What is to be refused to others on this process, as rules, where the mode is enforce. */
+  refusals(pid: number): readonly string[];
 }
 
 export interface Sensor {

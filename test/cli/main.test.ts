@@ -151,7 +151,7 @@ describe("without the addon", async () => {
       const { code } = await child.exited;
       assert.equal(code, 3, child.stderr);
       assert.deepEqual(child.lines.items, []);
-      assert.match(child.stderr, /^RIMON_NATIVE: no addon for linux-\w+: .*npm run build\n$/s);
+      assert.match(child.stderr, /^RIMON_NATIVE: no addon for linux-\w+: .*build\.mjs --addon-only\n$/s);
       assert.doesNotMatch(child.stderr, /\n {4}at /);
     });
   }
@@ -159,7 +159,7 @@ describe("without the addon", async () => {
   it("doctor says so as well, and what to do about it", async () => {
     const told = startProgram(main, ["doctor"], { env });
     assert.equal((await told.exited).code, 3, told.stderr);
-    assert.match(told.lines.items.join("\n"), /no addon for linux-\w+: .*npm run build/s);
+    assert.match(told.lines.items.join("\n"), /no addon for linux-\w+: .*build\.mjs/s);
     const asked = startProgram(main, ["doctor", "--json"], { env });
     assert.equal((await asked.exited).code, 3, asked.stderr);
     const { supported, advice } = JSON.parse(asked.lines.items.join("\n")) as { supported: boolean; advice: object[] };

@@ -104,6 +104,11 @@ const traits = fc.record({
 
 export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
   kind("process.seen", { process: process as fc.Arbitrary<ObservationOf<"process.seen">["process"]>, by: fc.constantFrom("scan", "exec", "act") }), // prettier-ignore
+  kind("unlinked.executed", {
+    pid,
+    startTime,
+    name: fc.constantFrom("memfd:x", "implant", "memfd:runc_cloned:/proc/self/exe"),
+  }),
   kind("process.forked", { pid, parentPid: pid }),
   kind("process.exited", { pid, startTime, exitCode: count, signal: fc.constantFrom(0, 9, 11), dumped: flag }, ["startTime", "exitCode", "signal", "dumped"]), // prettier-ignore
   kind("ptrace.attached", { pid, tid: pid, tracerPid: pid, startTime }, ["startTime"]),
@@ -113,6 +118,11 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     access: fc.constantFrom("open", "read", "write", "held"),
     pid, targetPid: pid, targetStartTime: startTime, targetTid: pid, path: text, ownMount: flag,
   }, ["targetPid", "targetStartTime", "targetTid"]), // prettier-ignore
+  kind("memory.touched", {
+    pid, startTime, byPid: pid, byTid: pid, suppressed: count,
+    operation: fc.constantFrom("vm-read", "mem-write", "environ", "pagemap", "uprobe", "unknown"),
+    action: fc.constantFrom("seen", "killed", "not-killed", "asleep"),
+  }), // prettier-ignore
   kind("sysctl.written", { name: fc.constantFrom("kernel.core_pattern", "vm.swappiness"), pid }),
   kind("setting.seen", { setting: fc.constantFrom("kernel.core_pattern", "/etc/ld.so.preload"), value: text }, ["value"]), // prettier-ignore
   kind("process.dumping", { pid, tid: pid }),

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { requireAddon, WANT, type Procfs } from "../../src/native.ts";
-import { decodeRecords, type ProcessRecord, type ThreadRecord } from "../../src/records.ts";
+import type { ProcessRecord, ThreadRecord } from "../../src/record.ts";
+import { decodeRecords } from "../../src/records.ts";
 import { lineOf, start, startNode, until } from "./child.ts";
 import { readTwin } from "./twin.ts";
 

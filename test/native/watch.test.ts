@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { requireAddon, WANT, type Procfs, type Watch, type WatchSources } from "../../src/native.ts";
-import { decodeRecords, type NativeRecord, type ProcFileRecord } from "../../src/records.ts";
+import type { NativeRecord, ProcFileRecord } from "../../src/record.ts";
+import { decodeRecords } from "../../src/records.ts";
 import { exitOf, lineOf, start, startNode, until } from "./child.ts";
 import { readTwin } from "./twin.ts";
 

@@ -29,6 +29,7 @@ export function createContext(protectedIds: ProcessId[] = []): TestContext {
     isProtected: (pid) => context.protectedIds.some((each) => each.pid === pid),
     resolve: () => undefined,
     isLive: () => false,
+    refusals: () => [],
     of: (kind) => emitted.items.filter((each): each is ObservationOf<typeof kind> => each.kind === kind),
     close: () => procfs.close(),
   };

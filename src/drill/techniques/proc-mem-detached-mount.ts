@@ -7,6 +7,7 @@ export const procMemDetachedMount: Technique = {
   rules: ["memory-read"],
   expected: [],
   needs: "eBPF",
+  yama: true,
   blind: "a procfs that stands in no mount table is beyond every fanotify mark; no sensor sees it without eBPF",
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);

@@ -1,0 +1,144 @@
+/* bpf(2) as far as the loaders need it, and the ring that carries events out of the kernel. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "bpf.h"
+#include "rimon.h"
+
+static int call(enum bpf_cmd command, union bpf_attr *attr)
+{
+	int ret = (int)syscall(SYS_bpf, command, attr, sizeof(*attr));
+
+	return ret < 0 ? -errno : ret;
+}
+
+static int map_call(enum bpf_cmd command, int map, const void *key, uint64_t value)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.map_fd = (__u32)map;
+	attr.key = (uintptr_t)key;
+	attr.value = value;
+	return call(command, &attr);
+}
+
+int bpf_check(const char **ret_what)
+{
+	uint64_t inode;
+
+	*ret_what = "see the pids of the node (rimon is in a pid namespace of its own)";
+	/* include/linux/proc_ns.h: that of the first is fixed. */
+	if (namespace_inode(AT_FDCWD, "/proc/self/ns/pid", &inode) < 0 || inode != 0xeffffffcu)
+		return -EOPNOTSUPP;
+	*ret_what = "read the kernel's types (CONFIG_DEBUG_INFO_BTF)";
+	return access("/sys/kernel/btf/vmlinux", R_OK) < 0 ? -errno : 0;
+}
+
+int bpf_map_set(int map, const void *key, const void *value)
+{
+	return map_call(BPF_MAP_UPDATE_ELEM, map, key, (uintptr_t)value);
+}
+
+int bpf_map_get(int map, const void *key, void *ret_value)
+{
+	return map_call(BPF_MAP_LOOKUP_ELEM, map, key, (uintptr_t)ret_value);
+}
+
+int bpf_map_remove(int map, const void *key)
+{
+	int err = map_call(BPF_MAP_DELETE_ELEM, map, key, 0);
+
+	return err == -ENOENT ? 0 : err;
+}
+
+int bpf_map_next(int map, const void *key, void *ret_next)
+{
+	return map_call(BPF_MAP_GET_NEXT_KEY, map, key, (uintptr_t)ret_next);
+}
+
+int bpf_iterate(int link)
+{
+	union bpf_attr attr;
+	char nothing[64];
+	ssize_t n;
+	int fd, err;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.iter_create.link_fd = (__u32)link;
+	fd = call(BPF_ITER_CREATE, &attr);
+	if (fd < 0)
+		return fd;
+	/* It writes nothing, so the first read runs it to its end; one of many tasks is told to come again. */
+	while ((n = read(fd, nothing, sizeof(nothing))) > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		;
+	err = n < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+int ring_open(struct ring *r, int map, size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void *consumed, *produced;
+
+	consumed = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+	if (consumed == MAP_FAILED)
+		return -errno;
+	/* The data is there twice, one behind the other, so that no sample is cut. */
+	produced = mmap(NULL, page + 2 * size, PROT_READ, MAP_SHARED, map, (off_t)page);
+	if (produced == MAP_FAILED) {
+		int err = -errno;
+
+		munmap(consumed, page);
+		return err;
+	}
+	*r = (struct ring){
+		.size = size,
+		.consumed = consumed,
+		.produced = produced,
+		.produced_map = produced,
+		.data = (const char *)produced + page,
+	};
+	return 0;
+}
+
+void ring_close(struct ring *r)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	if (!r->consumed)
+		return;
+	munmap(r->consumed, page);
+	munmap(r->produced_map, page + 2 * r->size);
+	memset(r, 0, sizeof(*r));
+}
+
+size_t ring_drain(struct ring *r, size_t limit, void (*each)(void *arg, const void *sample, size_t len), void *arg)
+{
+	unsigned long at = __atomic_load_n(r->consumed, __ATOMIC_ACQUIRE);
+	unsigned long end = __atomic_load_n(r->produced, __ATOMIC_ACQUIRE);
+	size_t n = 0;
+
+	while (at < end && n < limit) {
+		const uint32_t *head = (const uint32_t *)(r->data + (at & (r->size - 1)));
+		uint32_t len = __atomic_load_n(head, __ATOMIC_ACQUIRE);
+
+		/* Reserved before what is behind it, and not written yet. */
+		if (len & BPF_RINGBUF_BUSY_BIT)
+			break;
+		if (!(len & BPF_RINGBUF_DISCARD_BIT)) {
+			each(arg, (const char *)head + BPF_RINGBUF_HDR_SZ, len);
+			n++;
+		}
+		len &= ~(uint32_t)BPF_RINGBUF_DISCARD_BIT;
+		at += (len + BPF_RINGBUF_HDR_SZ + 7) & ~7ul;
+		__atomic_store_n(r->consumed, at, __ATOMIC_RELEASE);
+		end = __atomic_load_n(r->produced, __ATOMIC_ACQUIRE);
+	}
+	return n;
+}

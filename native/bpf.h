@@ -1,0 +1,68 @@
+/*
+ * What the loaders of native/bpf/ share: maps, iterators, the ring, and where
+ * kernel functions lie. One loader a subject; they know nothing of each other.
+ */
+#ifndef RIMON_BPF_H
+#define RIMON_BPF_H
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Whether programs can be loaded and mean what they say here; what they see are pids of the first pid namespace. */
+int bpf_check(const char **ret_what);
+
+int bpf_map_set(int map, const void *key, const void *value);
+int bpf_map_get(int map, const void *key, void *ret_value);
+/* What is not there is deleted already. */
+int bpf_map_remove(int map, const void *key);
+int bpf_map_next(int map, const void *key, void *ret_next);
+
+/* Runs a task iterator over every task, for what its program does on the way. */
+int bpf_iterate(int link);
+
+/* A BPF_MAP_TYPE_RINGBUF as its one consumer sees it (v5.8; Documentation/bpf/ringbuf.rst). */
+struct ring {
+	size_t size;
+	unsigned long *consumed;
+	const unsigned long *produced;
+	const char *data;
+	void *produced_map;
+};
+
+int ring_open(struct ring *r, int map, size_t size);
+void ring_close(struct ring *r);
+/* Calls each() for at most `limit` samples that are there; how many there were. */
+size_t ring_drain(struct ring *r, size_t limit, void (*each)(void *arg, const void *sample, size_t len), void *arg);
+
+struct kernel_function {
+	const char *name;	/* without a compiler's suffix */
+	uint64_t operation;
+};
+
+/* One part of one of them: suffixes make several (".cold", ".isra.0"). */
+struct kernel_range {
+	uint64_t start;
+	uint64_t end;
+	uint64_t operation;
+};
+
+/*
+ * Of a /proc/kallsyms as bytes, which may be cut anywhere. `carry` is how a
+ * range that is still open goes on in the next piece.
+ */
+struct kallsyms {
+	const struct kernel_function *functions;
+	size_t n_functions;
+	struct kernel_range *ranges;
+	size_t room;
+	size_t n;
+	size_t open;		/* ranges before this one have their end */
+};
+
+void kallsyms_line(struct kallsyms *k, const char *line, size_t len);
+/* How many ranges were found: 0 where addresses are hidden. -ENOENT without a kallsyms. */
+int kallsyms_read(struct kallsyms *k);
+
+#endif

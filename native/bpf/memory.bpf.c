@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Whoever takes the lock of a protected address space from outside of it:
+ * process_vm_readv, PEEK, /proc/PID/mem by any path, mount or descriptor,
+ * io_uring, bpf_copy_from_user_task. In enforce mode the reader is killed at
+ * the lock, before the page is fetched: get_user_pages gives up on a pending
+ * SIGKILL. Needs v5.17 (CO-RE without libbpf).
+ *
+ * Address spaces are told by their mm, which changes at exec; which mm belongs
+ * to which protected process is kept here, and filled by the iterator.
+ */
+#include "kernel.h"
+#include "memory.h"
+
+#define QUIET_NS	200000000ull
+#define ALIVE_NS	10000000000ull
+#define ANCESTORS	16
+
+const volatile __u32 own_pid;
+const volatile struct memory_function functions[MEMORY_FUNCTIONS];
+const volatile __u8 syscalls[MEMORY_SYSCALLS];
+const volatile __u8 compat_syscalls[MEMORY_SYSCALLS];
+
+struct memory_control control;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MEMORY_PROTECTED_MAX);
+	__type(key, __u64);	/* mm */
+	__type(value, __u32);	/* pid */
+} address_spaces SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MEMORY_PROTECTED_MAX);
+	__type(key, __u32);	/* pid */
+	__type(value, struct memory_protected);
+} processes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct memory_exempt);
+	__type(value, __u32);
+} exempt SEC(".maps");
+
+struct told_key {
+	__u64 start_ticks;
+	__u32 pid;
+	__u32 target_pid;
+	__u32 operation;
+	__u32 reserved;
+};
+
+struct told {
+	__u64 at_ns;
+	__u64 suppressed;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct told_key);
+	__type(value, struct told);
+} told SEC(".maps");
+
+struct frames {
+	__u64 at[MEMORY_FRAMES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct frames);
+} stack SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);	/* v5.8, 457f44363a88 */
+	__uint(max_entries, MEMORY_RING_SIZE);
+} events SEC(".maps");
+
+struct call {
+	__u32 number;
+	__u32 kind;	/* enum memory_syscall */
+	__u64 first;
+	__u64 second;
+};
+
+static __always_inline __u64 start_ticks_of(struct task_struct *task)
+{
+	return task->group_leader->start_boottime / NSEC_PER_TICK;
+}
+
+/* linux: arch/x86/include/asm/thread_info.h */
+#define TS_COMPAT		0x0002
+#define X32_SYSCALL_BIT		0x40000000
+
+static __always_inline void call_in_flight(struct task_struct *task, struct call *call)
+{
+	/* v5.15, dd6e10fbd9fb */
+	void *regs = (void *)bpf_task_pt_regs(task);
+	__u32 number;
+
+	if (bpf_core_field_exists(((struct pt_regs___arm64 *)0)->syscallno)) {
+		struct pt_regs___arm64 *arm = regs;
+
+		number = BPF_CORE_READ(arm, syscallno);
+		call->first = BPF_CORE_READ(arm, orig_x0);
+		call->second = BPF_CORE_READ(arm, regs[1]);
+		call->number = number;
+		if (number < MEMORY_SYSCALLS)
+			call->kind = syscalls[number];
+		return;
+	}
+	if (bpf_core_field_exists(((struct pt_regs___x86 *)0)->orig_ax)) {
+		struct pt_regs___x86 *x86 = regs;
+		__u32 status = 0;
+
+		number = BPF_CORE_READ(x86, orig_ax);
+		if (bpf_core_field_exists(task->thread_info.status))
+			status = BPF_CORE_READ(task, thread_info.status);
+		call->number = number;
+		if (status & TS_COMPAT) {
+			call->first = (__u32)BPF_CORE_READ(x86, bx);
+			call->second = (__u32)BPF_CORE_READ(x86, cx);
+			if (number < MEMORY_SYSCALLS)
+				call->kind = compat_syscalls[number];
+			return;
+		}
+		number &= ~X32_SYSCALL_BIT;
+		call->first = BPF_CORE_READ(x86, di);
+		call->second = BPF_CORE_READ(x86, si);
+		if (number < MEMORY_SYSCALLS)
+			call->kind = syscalls[number];
+	}
+}
+
+struct name {
+	__u64 words[2];
+};
+
+/* Names of at most 15 characters, zero behind; as two words, so that it comes to two comparisons. */
+static __always_inline bool is_word(const struct name *name, const char *word, unsigned long len)
+{
+	struct name other = {};
+
+	__builtin_memcpy(&other, word, len);
+	return name->words[0] == other.words[0] && name->words[1] == other.words[1];
+}
+
+#define IS(name, word) is_word(&(name), word, sizeof(word))
+
+/* linux: include/uapi/linux/ptrace.h */
+static __always_inline __u32 ptrace_operation(__u64 request)
+{
+	switch (request) {
+	case 1: case 2: case 3:
+		return MEMORY_PEEK;
+	case 4: case 5: case 6:
+		return MEMORY_POKE;
+	}
+	return MEMORY_UNKNOWN;
+}
+
+static __always_inline __u32 file_operation(struct task_struct *task, __u64 fd, bool writes)
+{
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **slots = BPF_CORE_READ(table, fd);
+	struct file *file = NULL;
+	struct name name = {};
+
+	if (fd >= BPF_CORE_READ(table, max_fds))
+		return MEMORY_UNKNOWN;
+	bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
+	if (!file)
+		return MEMORY_UNKNOWN;
+	bpf_probe_read_kernel_str(&name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
+	if (BPF_CORE_READ(file, f_inode, i_sb, s_magic) != PROC_SUPER_MAGIC)
+		return IS(name, "bpf_iter") ? MEMORY_BPF : MEMORY_UNKNOWN;
+	if (IS(name, "mem"))
+		return writes ? MEMORY_MEM_WRITE : MEMORY_MEM_READ;
+	if (IS(name, "environ"))
+		return MEMORY_ENVIRON;
+	if (IS(name, "cmdline"))
+		return MEMORY_CMDLINE;
+	if (IS(name, "pagemap"))
+		return MEMORY_PAGEMAP;
+	if (IS(name, "map_files"))
+		return MEMORY_MAP_FILES;
+	if (IS(name, "maps") || IS(name, "smaps") || IS(name, "smaps_rollup") || IS(name, "numa_maps"))
+		return MEMORY_MAPS;
+	return MEMORY_UNKNOWN;
+}
+
+static __always_inline __u32 call_operation(struct task_struct *task, const struct call *call)
+{
+	switch (call->kind) {
+	case SYSCALL_FD_READ:
+		return file_operation(task, call->first, false);
+	case SYSCALL_FD_WRITE:
+		return file_operation(task, call->first, true);
+	case SYSCALL_FD_SECOND:
+		return file_operation(task, call->second, false);
+	case SYSCALL_PTRACE:
+		return ptrace_operation(call->first);
+	}
+	return call->kind >= SYSCALL_IS ? call->kind - SYSCALL_IS : MEMORY_UNKNOWN;
+}
+
+/*
+ * The innermost frame that means something. It cannot be lied to: what a call
+ * in flight says of a descriptor may be changed by another thread meanwhile.
+ */
+static __always_inline __u32 stack_operation(void *ctx)
+{
+	struct frames *frames;
+	__u32 zero = 0;
+	long len;
+	int i, j;
+
+	frames = bpf_map_lookup_elem(&stack, &zero);
+	if (!frames)
+		return MEMORY_UNKNOWN;
+	len = bpf_get_stack(ctx, frames->at, sizeof(frames->at), 0);
+	for (i = 0; i < MEMORY_FRAMES; i++) {
+		if (i * 8 >= len)
+			break;
+		for (j = 0; j < MEMORY_FUNCTIONS; j++) {
+			if (!functions[j].start)
+				break;
+			if (frames->at[i] >= functions[j].start && frames->at[i] < functions[j].end)
+				return functions[j].operation;
+		}
+	}
+	return MEMORY_UNKNOWN;
+}
+
+/* The stack names the function, the call whether it reads or writes. */
+static __always_inline __u32 directed(__u32 operation, const struct call *call)
+{
+	if (operation == MEMORY_MEM_READ && call->kind == SYSCALL_FD_WRITE)
+		return MEMORY_MEM_WRITE;
+	if (operation == MEMORY_VM_READ && call->kind == SYSCALL_IS + MEMORY_VM_WRITE)
+		return MEMORY_VM_WRITE;
+	if (operation == MEMORY_PEEK && call->kind == SYSCALL_PTRACE && ptrace_operation(call->first) == MEMORY_POKE)
+		return MEMORY_POKE;
+	return operation;
+}
+
+static __always_inline bool is_of_rimon(struct task_struct *task)
+{
+	int i;
+
+	for (i = 0; i < ANCESTORS && task; i++) {
+		if ((__u32)task->tgid == own_pid)
+			return true;
+		if (task->tgid <= 1)
+			return false;
+		task = task->real_parent;
+	}
+	return false;
+}
+
+static __always_inline __u32 act(struct task_struct *task, const struct memory_event *event,
+				 const struct memory_protected *target, __u64 now)
+{
+	struct memory_exempt exe = { event->exe_inode, event->exe_dev };
+
+	if (!control.enforce || !(target->enforce >> (event->operation & 63) & 1))
+		return MEMORY_SEEN;
+	if (event->pid == 1 || bpf_map_lookup_elem(&exempt, &exe) || is_of_rimon(task))
+		return MEMORY_SEEN;
+	if (now - control.heartbeat_ns > ALIVE_NS)
+		return MEMORY_ASLEEP;
+	return bpf_send_signal(9) == 0 ? MEMORY_KILLED : MEMORY_NOT_KILLED;
+}
+
+/* v5.11: (mm, memcg_path, write), 2b5067a8143e; later (mm, write), 7c2ca36f6c2c. Only the first is asked for. */
+SEC("tp_btf/mmap_lock_start_locking")
+int memory_lock(__u64 *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct memory_event event = {};
+	struct memory_protected *target;
+	struct memory_event *room;
+	__u64 mm = ctx[0], now;
+	struct told_key key = {};
+	struct call call = {};
+	struct told *before;
+	__u32 *pid, tgid;
+
+	if (!mm || (__u64)task->mm == mm || (task->flags & PF_KTHREAD))
+		return 0;
+	pid = bpf_map_lookup_elem(&address_spaces, &mm);
+	if (!pid)
+		return 0;
+	tgid = task->tgid;
+	if (tgid == own_pid || tgid == *pid)
+		return 0;
+	target = bpf_map_lookup_elem(&processes, pid);
+	if (!target || target->mm != mm)
+		return 0;
+
+	event.operation = stack_operation(ctx);
+	event.by_stack = event.operation != MEMORY_UNKNOWN;
+	call_in_flight(task, &call);
+	if (event.by_stack)
+		event.operation = directed(event.operation, &call);
+	else if (!(task->flags & (PF_IO_WORKER | PF_EXITING)))
+		event.operation = call_operation(task, &call);
+	if (event.operation == MEMORY_CMDLINE || event.operation == MEMORY_HARMLESS || (task->flags & PF_EXITING))
+		return 0;
+
+	now = bpf_ktime_get_ns();
+	event.pid = tgid;
+	event.target_pid = *pid;
+	if (task->mm && task->mm->exe_file) {
+		event.exe_inode = task->mm->exe_file->f_inode->i_ino;
+		event.exe_dev = task->mm->exe_file->f_inode->i_sb->s_dev;
+	}
+	event.action = act(task, &event, target, now);
+
+	event.start_ticks = start_ticks_of(task);
+	key.start_ticks = event.start_ticks;
+	key.pid = tgid;
+	key.target_pid = event.target_pid;
+	key.operation = event.operation << 8 | event.action;
+	before = bpf_map_lookup_elem(&told, &key);
+	if (before) {
+		if (now - before->at_ns < QUIET_NS) {
+			__sync_fetch_and_add(&before->suppressed, 1);
+			return 0;
+		}
+		event.suppressed = before->suppressed;
+		before->suppressed = 0;
+		before->at_ns = now;
+	} else {
+		struct told first = { .at_ns = now };
+
+		bpf_map_update_elem(&told, &key, &first, BPF_ANY);
+	}
+
+	event.time_ns = now;
+	event.target_start_ticks = target->start_ticks;
+	event.syscall = call.number;
+	event.tid = task->pid;
+	event.parent_pid = task->real_parent->tgid;
+	event.uid = task->real_cred->uid.val;
+	event.euid = task->real_cred->euid.val;
+	event.gid = task->real_cred->gid.val;
+	bpf_get_current_comm(event.comm, sizeof(event.comm));
+	room = bpf_ringbuf_reserve(&events, sizeof(*room), 0);
+	if (!room) {
+		__sync_fetch_and_add(&control.lost, 1);
+		return 0;
+	}
+	*room = event;
+	bpf_ringbuf_submit(room, 0);
+	return 0;
+}
+
+static __always_inline void address_space_set(__u32 pid, struct memory_protected *process, __u64 mm)
+{
+	if (process->mm && process->mm != mm)
+		bpf_map_delete_elem(&address_spaces, &process->mm);
+	process->mm = mm;
+	bpf_map_update_elem(&address_spaces, &mm, &pid, BPF_ANY);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(memory_exec, struct task_struct *task)
+{
+	__u32 pid = task->tgid;
+	struct memory_protected *process = bpf_map_lookup_elem(&processes, &pid);
+
+	if (process)
+		address_space_set(pid, process, (__u64)task->mm);
+	return 0;
+}
+
+/* A child that shares its parent's address space (vfork) needs nothing of its own until it has one. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(memory_fork, struct task_struct *parent, struct task_struct *child)
+{
+	__u32 parent_pid = parent->tgid, pid = child->tgid;
+	struct memory_protected *of_parent, process = {};
+	__u64 mm = (__u64)child->mm;
+
+	if (child->pid != child->tgid || !mm || child->mm == parent->mm)
+		return 0;
+	of_parent = bpf_map_lookup_elem(&processes, &parent_pid);
+	if (!of_parent)
+		return 0;
+	process.mm = mm;
+	process.start_ticks = start_ticks_of(child);
+	process.enforce = of_parent->enforce;
+	bpf_map_update_elem(&processes, &pid, &process, BPF_ANY);
+	bpf_map_update_elem(&address_spaces, &mm, &pid, BPF_ANY);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(memory_exit, struct task_struct *task)
+{
+	struct memory_protected *process;
+	__u32 pid = task->tgid;
+
+	/* Only the last thread takes the process with it. */
+	if (task->signal->live.counter > 0)
+		return 0;
+	process = bpf_map_lookup_elem(&processes, &pid);
+	if (!process)
+		return 0;
+	if (process->mm)
+		bpf_map_delete_elem(&address_spaces, &process->mm);
+	bpf_map_delete_elem(&processes, &pid);
+	return 0;
+}
+
+/* Finds the address spaces of those that user space has just named. */
+SEC("iter/task")
+int memory_fill(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct memory_protected *process;
+	__u32 pid;
+	__u64 mm;
+
+	if (!task || (task->flags & PF_KTHREAD))
+		return 0;
+	mm = (__u64)task->mm;
+	pid = task->tgid;
+	if (!mm)
+		return 0;
+	process = bpf_map_lookup_elem(&processes, &pid);
+	if (process && process->mm != mm && start_ticks_of(task) == process->start_ticks)
+		address_space_set(pid, process, mm);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,109 @@
+// Compiles native/bpf/*.bpf.c to the loader headers beside them, which are kept in git so that building rimon needs
+// neither clang nor bpftool:  npm run bpf    (Debian: apt-get install clang llvm bpftool libbpf-dev)
+//   npm run bpf -- --check     fails if a header is not from its source
+
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { arch, tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const folder = fileURLToPath(new URL("../native/bpf", import.meta.url));
+const INCLUDES = { x64: "/usr/include/x86_64-linux-gnu", arm64: "/usr/include/aarch64-linux-gnu" };
+const check = process.argv.includes("--check");
+
+const sources = readdirSync(folder)
+  .filter((name) => name.endsWith(".bpf.c"))
+  .sort();
+const outdated = sources.filter((name) => (check ? !isCurrent(name) : (generate(name), false)));
+if (outdated.length > 0) fail(`${outdated.join(", ")}: changed after its loader was generated; run: npm run bpf`);
+
+function generate(source) {
+  const name = basename(source, ".bpf.c");
+  const scratch = mkdtempSync(join(tmpdir(), "rimon-bpf-"));
+  try {
+    const object = join(scratch, `${name}.o`);
+    const flags = [
+      "-O2",
+      "-g",
+      "-target",
+      "bpf",
+      "-mcpu=v3",
+      "-Wall",
+      "-Werror",
+      "-I",
+      INCLUDES[arch()] ?? "/usr/include",
+    ];
+    run("clang", [...flags, `-ffile-prefix-map=${folder}=.`, "-c", join(folder, source), "-o", object]);
+    writeFileSync(object, withoutLines(readFileSync(object)));
+    const header = run("bpftool", ["gen", "skeleton", "-L", object, "name", `${name}_bpf`]);
+    writeFileSync(loaderOf(source), `/* Of source ${hashOf(source)}. */\n${header}`);
+    console.log(`${source}: ${(header.length / 1024).toFixed(0)} KiB of loader`);
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+}
+
+/** Source lines are for the verifier's log, and would be half of every loader. linux: tools/lib/bpf/libbpf_internal.h */
+function withoutLines(object) {
+  const MAGIC = 0xeb9f;
+  const LINE_INFO_LENGTH = 20;
+  for (const { name, offset } of sectionsOf(object)) {
+    if (name !== ".BTF.ext") continue;
+    if (object.readUInt16LE(offset) !== MAGIC) fail("the compiler wrote a .BTF.ext of another format");
+    object.writeUInt32LE(0, offset + LINE_INFO_LENGTH);
+  }
+  return object;
+}
+
+/** Of a 64-bit little-endian ELF file (elf(5)). */
+function sectionsOf(object) {
+  const table = Number(object.readBigUInt64LE(0x28));
+  const [entry, count, names] = [0x3a, 0x3c, 0x3e].map((at) => object.readUInt16LE(at));
+  const heads = Array.from({ length: count }, (_, index) => table + index * entry);
+  const offsetOf = (head) => Number(object.readBigUInt64LE(head + 0x18));
+  const strings = offsetOf(heads[names]);
+  return heads.map((head) => {
+    const start = strings + object.readUInt32LE(head);
+    return { name: object.toString("latin1", start, object.indexOf(0, start)), offset: offsetOf(head) };
+  });
+}
+
+function isCurrent(source) {
+  try {
+    return readFileSync(loaderOf(source), "latin1").startsWith(`/* Of source ${hashOf(source)}. */`);
+  } catch {
+    return false;
+  }
+}
+
+/** Of the program and of every header beside it that it includes. */
+function hashOf(source) {
+  const hash = createHash("sha256");
+  const texts = [source, ...includesOf(source)].map((name) => readFileSync(join(folder, name)));
+  for (const text of texts) hash.update(text);
+  return hash.digest("hex");
+}
+
+function includesOf(source) {
+  const text = readFileSync(join(folder, source), "utf8");
+  return [...text.matchAll(/^#include "(.+)"$/gm)].map(([, name]) => name);
+}
+
+function loaderOf(source) {
+  return join(folder, source.replace(/\.bpf\.c$/, ".lskel.h"));
+}
+
+function run(command, args) {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: "latin1", maxBuffer: 64 << 20 });
+  if (error !== undefined)
+    fail(`${command} could not be started (${error.message}); apt-get install clang llvm bpftool libbpf-dev`);
+  if (status !== 0) fail(`${command} ended with ${status}\n${stderr}`);
+  return stdout;
+}
+
+function fail(message) {
+  console.error(`bpf: ${message}`);
+  process.exit(1);
+}

@@ -1,0 +1,159 @@
+// What the records of native/record.h say, once they are read. Types, and the one table of numbers that goes both ways.
+
+import type { CodePage, Mapping, MemoryOperation, MemoryTouched, Posture, ProcFile, Process } from "./observation.ts";
+
+export type ProcessEventName = "fork" | "exec" | "exit" | "traced" | "dumping" | "comm";
+
+export interface ProcessRecord {
+  readonly kind: "process";
+  readonly process: Process;
+  /** As far as it was asked for. */
+  readonly posture?: Posture;
+}
+
+export interface ThreadRecord {
+  readonly kind: "thread";
+  readonly pid: number;
+  readonly tid: number;
+  readonly tracerPid: number;
+}
+
+/** From the process connector; which process `otherPid` is, and what `code` says, stands in record.h. */
+export interface ProcessEventRecord {
+  readonly kind: "process-event";
+  readonly event: ProcessEventName;
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly pid: number;
+  readonly tid: number;
+  readonly otherPid: number;
+  readonly otherTid: number;
+  readonly code: number;
+}
+
+export interface ProcFileRecord {
+  readonly kind: "proc-file";
+  readonly file: ProcFile | "sysctl";
+  readonly opened: boolean;
+  readonly read: boolean;
+  readonly written: boolean;
+  /** The procfs it is on. */
+  readonly dev: number;
+  /** Who; 0 if it is of a pid namespace that ours does not see. */
+  readonly pid: number;
+  /** As that procfs numbers it; 0 for a sysctl. */
+  readonly targetPid: number;
+  readonly targetTid?: number;
+  readonly targetStartTime?: number;
+  readonly path: string;
+}
+
+export interface FileRecord {
+  readonly kind: "file";
+  readonly dev: number;
+  readonly inode: number;
+  readonly written: boolean;
+  readonly pid: number;
+  readonly path: string;
+}
+
+export interface MountsRecord {
+  readonly kind: "mounts";
+  readonly id: number;
+}
+
+export interface LostRecord {
+  readonly kind: "lost";
+  readonly source: "connector" | "files" | "queue" | "memory" | "exec";
+  /** Undefined if the kernel only says that some were lost. */
+  readonly count?: number;
+}
+
+/** A protected address space was touched from outside. */
+export interface MemoryRecord {
+  readonly kind: "memory";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly operation: MemoryOperation;
+  readonly action: MemoryTouched["action"];
+  readonly pid: number;
+  readonly tid: number;
+  readonly targetPid: number;
+  readonly targetStartTime: number;
+  readonly suppressed: number;
+  /** The number of the system call it happened in. */
+  readonly syscall: number;
+}
+
+/** A process runs a program that has no name on any filesystem. */
+export interface UnlinkedExecRecord {
+  readonly kind: "unlinked-exec";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly pid: number;
+  readonly startTime: number;
+  readonly name: string;
+}
+
+export interface MapsRecord {
+  readonly kind: "maps";
+  readonly pid: number;
+  readonly digest: bigint;
+  /** Undefined if the digest is the one the caller knew. */
+  readonly mappings?: readonly Mapping[];
+}
+
+export interface OpenFileRecord {
+  readonly kind: "open-file";
+  readonly pid: number;
+  readonly startTime: number;
+  readonly fd: number;
+  readonly path: string;
+}
+
+export interface CodePagesRecord {
+  readonly kind: "code-pages";
+  readonly pid: number;
+  readonly startTime: number;
+  readonly byPagemap: boolean;
+  /** How many more there are, which were not compared. */
+  readonly unread: number;
+  /** False if the memory of the process may not be read: then nothing was compared. */
+  readonly readable: boolean;
+  /** `mapping` is "start-end", as in map_files. */
+  readonly pages: readonly (CodePage & { readonly mapping: string })[];
+}
+
+export type NativeRecord =
+  | ProcessRecord
+  | ThreadRecord
+  | ProcessEventRecord
+  | ProcFileRecord
+  | FileRecord
+  | MountsRecord
+  | LostRecord
+  | MemoryRecord
+  | UnlinkedExecRecord
+  | MapsRecord
+  | OpenFileRecord
+  | CodePagesRecord;
+
+/** The number of each operation in native/bpf/memory.h: what a `memory` record says, and the bit that refuses it. */
+export const MEMORY_OPERATION = {
+  unknown: 0,
+  "vm-read": 1,
+  "vm-write": 2,
+  peek: 3,
+  poke: 4,
+  "mem-read": 5,
+  "mem-write": 6,
+  environ: 7,
+  cmdline: 8,
+  maps: 9,
+  pagemap: 10,
+  "map-files": 11,
+  advise: 12,
+  uprobe: 13,
+  bpf: 14,
+  move: 15,
+} as const;

@@ -1,0 +1,91 @@
+// Tells the kernel whose memory is protected and what of it is refused, and keeps it told: the programs of
+// native/bpf/memory.bpf.c follow fork, exec and exit by themselves, and this follows what the configuration means.
+
+import type { Watch } from "../native.ts";
+import type { Observation } from "../observation.ts";
+import { MEMORY_OPERATION } from "../record.ts";
+import type { SensorContext } from "./sensor.ts";
+
+/** Reading and writing, and nothing that ps, top or systemd do all day. */
+const OPERATIONS: Readonly<Record<string, readonly (keyof typeof MEMORY_OPERATION)[]>> = {
+  "memory-read": ["vm-read", "vm-write", "peek", "poke", "mem-read", "mem-write", "bpf"],
+};
+
+/** Of a child that was forked and not read yet. */
+const UNREAD = -1;
+
+interface Told {
+  readonly startTime: number;
+  readonly refused: bigint;
+}
+
+export interface ProtectedMemory {
+  notice(observation: Observation): void;
+  /** Compares everything, and switches what is refused on or off. */
+  pass(): void;
+}
+
+export function createProtectedMemory(context: SensorContext, watch: Watch): ProtectedMemory {
+  const told = new Map<number, Told>();
+  let enforcing = false;
+
+  function refusedOn(pid: number): bigint {
+    const operations = context.refusals(pid).flatMap((rule) => OPERATIONS[rule] ?? []);
+    return operations.reduce((bits, operation) => bits | (1n << BigInt(MEMORY_OPERATION[operation])), 0n);
+  }
+
+  function protect(targets: ReadonlyMap<number, Told>): void {
+    if (targets.size === 0) return;
+    const numbers = [...targets].flatMap(([pid, { startTime, refused }]) => [BigInt(pid), BigInt(startTime), refused]);
+    watch.protect(BigUint64Array.from(numbers));
+    for (const [pid, target] of targets) told.set(pid, target);
+  }
+
+  function unprotect(pid: number): void {
+    if (told.delete(pid)) watch.unprotect(pid);
+  }
+
+  function follow(pid: number, startTime: number): void {
+    if (!context.isProtected(pid)) return unprotect(pid);
+    const known = told.get(pid);
+    const refused = refusedOn(pid);
+    if (known?.startTime === startTime && known.refused === refused) return;
+    protect(new Map([[pid, { startTime, refused }]]));
+  }
+
+  return {
+    notice(observation) {
+      switch (observation.kind) {
+        case "process.seen":
+          return follow(observation.process.pid, observation.process.startTime);
+        case "process.forked":
+          // The kernel side has it from its parent already; what it is will be seen.
+          if (told.has(observation.parentPid) && !told.has(observation.pid))
+            told.set(observation.pid, { startTime: UNREAD, refused: 0n });
+          return;
+        case "process.exited":
+          told.delete(observation.pid);
+          return;
+      }
+    },
+    pass() {
+      const all = context
+        .protectedProcesses()
+        .map(({ pid, startTime }) => [pid, { startTime, refused: refusedOn(pid) }] as const);
+      protect(
+        new Map(
+          all.filter(([pid, { startTime, refused }]) => {
+            const known = told.get(pid);
+            return known?.startTime !== startTime || known.refused !== refused;
+          }),
+        ),
+      );
+      const present = new Set(all.map(([pid]) => pid));
+      for (const [pid, { startTime }] of told) if (!present.has(pid) && startTime !== UNREAD) unprotect(pid);
+      const wanted = all.some(([, { refused }]) => refused !== 0n);
+      if (wanted !== enforcing) watch.enforce(wanted);
+      enforcing = wanted;
+      watch.beat();
+    },
+  };
+}

@@ -1,0 +1,65 @@
+// One addon for every Node from 20 on, and one for arm64: each loads what ships and scans a process with it.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { prebuiltPath } from "../../scripts/native-source.mjs";
+import { RECORD_VERSION } from "../../src/native.ts";
+import { decodeRecords } from "../../src/records.ts";
+import { installedNode } from "./nodes.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const script = fileURLToPath(new URL("load-addon.mjs", import.meta.url));
+const DEADLINE_MS = 60_000;
+
+/** Where Debian's cross compiler has the libraries of arm64. */
+const ARM64_ROOT = "/usr/aarch64-linux-gnu";
+
+const LINES = ["20.20.2", "22.23.3", "24.21.0", "26.10.0"];
+
+interface Loaded {
+  readonly pid: number;
+  readonly version: string;
+  readonly arch: string;
+  readonly recordVersion: number;
+  readonly scan: string;
+  readonly workerScan: string;
+}
+
+async function loadWith(command: readonly string[], arch: string): Promise<Loaded> {
+  const [program = "", ...args] = [...command, script, prebuiltPath(root, arch)];
+  const { stdout } = await promisify(execFile)(program, args, { timeout: DEADLINE_MS, killSignal: "SIGKILL" });
+  return JSON.parse(stdout) as Loaded;
+}
+
+function assertScanned({ pid, recordVersion, scan, workerScan }: Loaded): void {
+  assert.equal(recordVersion, RECORD_VERSION);
+  for (const batch of [scan, workerScan]) {
+    const records = decodeRecords(Buffer.from(batch, "base64"));
+    const process = records.find((record) => record.kind === "process")?.process;
+    assert.equal(process?.pid, pid);
+    assert.ok(process.startTime > 0);
+    assert.ok(process.cmdline?.includes(script), JSON.stringify(process.cmdline));
+    const threads = records.filter((record) => record.kind === "thread");
+    assert.ok(threads.some(({ tid }) => tid === pid) && threads.length > 1);
+  }
+}
+
+describe(`the prebuilt addon for ${process.arch}`, () => {
+  for (const version of LINES) {
+    it(`scans under Node ${version}`, async () => {
+      const loaded = await loadWith([installedNode(process.arch, version)], process.arch);
+      assert.equal(loaded.version, `v${version}`);
+      assertScanned(loaded);
+    });
+  }
+});
+
+it("the prebuilt addon for arm64 scans on an emulated arm64", async () => {
+  const node = installedNode("arm64", "20.20.2");
+  const loaded = await loadWith(["qemu-aarch64", "-L", ARM64_ROOT, node], "arm64");
+  assert.equal(loaded.arch, "arm64");
+  assertScanned(loaded);
+});
