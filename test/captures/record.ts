@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import type { Observation, Process } from "../../src/observation.ts";
 import { startAttack } from "../fixtures/attack.ts";
 import { Child } from "../fixtures/child.ts";
+import { functionIn } from "../fixtures/code.ts";
 import { compile } from "../fixtures/compile.ts";
 import { startRimon } from "../fixtures/monitor.ts";
 import { spawnTarget, type Target, type TargetOptions } from "../fixtures/target.ts";
@@ -113,6 +114,19 @@ const SCENES: readonly Scene[] = [
   { kind: "attacks", name: "ld-preload", act: () => restarted({ LD_PRELOAD: compile("preload", { shared: true }) }) },
   { kind: "attacks", name: "ld-audit", act: () => restarted({ LD_AUDIT: compile("audit", { shared: true }) }) },
   { kind: "attacks", name: "late-library", settle: true, act: (target) => target.command(`dlopen ${compile("evil", { shared: true })}`) },
+  {
+    kind: "attacks",
+    name: "code-detour",
+    async act({ pid, exe }) {
+      const { address } = functionIn(pid, exe, "set_core");
+      const patch = startAttack("patch", [pid, address, 5, "e910203040", "ptrace", "--back"]);
+      await patch.next();
+      await sleep(AFTERMATH_MS);
+      patch.release();
+      await patch.next();
+      await patch.exited;
+    },
+  },
   { kind: "attacks", name: "writable-code", settle: true, act: (target) => target.command("mprotect") },
   {
     kind: "quiet",
