@@ -20,6 +20,7 @@
             "native/attack_uring.c",
             "native/batch.c",
             "native/bpf.c",
+            "native/exec.c",
             "native/file_events.c",
             "native/glibc_floor.c",
             "native/harden.c",
@@ -37,6 +38,7 @@
             "native/record_check.c",
             "native/watch.c",
             "native/watch_connector.c",
+            "native/watch_exec.c",
             "native/watch_files.c",
             "native/watch_memory.c"
           ],

@@ -77,7 +77,8 @@ public:
 		Napi::Object sources = info[0].As<Napi::Object>();
 		uint32_t which = (sources.Get("connector").ToBoolean() ? WATCH_CONNECTOR : 0) |
 				 (sources.Get("files").ToBoolean() ? WATCH_FILES : 0) |
-				 (sources.Get("memory").ToBoolean() ? WATCH_MEMORY : 0);
+				 (sources.Get("memory").ToBoolean() ? WATCH_MEMORY : 0) |
+				 (sources.Get("exec").ToBoolean() ? WATCH_EXEC : 0);
 		procfs_ = ProcfsOf(info[1]);
 		/* The function's finalizer deletes it. */
 		delivery_ = new Delivery;
@@ -263,6 +264,7 @@ private:
 		result.Set("connector", SourceStatus(env, status.connector));
 		result.Set("files", SourceStatus(env, status.files));
 		result.Set("memory", SourceStatus(env, status.memory));
+		result.Set("exec", SourceStatus(env, status.exec));
 		result.Set("dropped", Napi::Number::New(env, static_cast<double>(status.dropped)));
 		return result;
 	}

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bpf.h"
+#include "rimon.h"
 
 static int call(enum bpf_cmd command, union bpf_attr *attr)
 {
@@ -24,6 +25,18 @@ static int map_call(enum bpf_cmd command, int map, const void *key, uint64_t val
 	attr.key = (uintptr_t)key;
 	attr.value = value;
 	return call(command, &attr);
+}
+
+int bpf_check(const char **ret_what)
+{
+	uint64_t inode;
+
+	*ret_what = "see the pids of the node (rimon is in a pid namespace of its own)";
+	/* include/linux/proc_ns.h: that of the first is fixed. */
+	if (namespace_inode(AT_FDCWD, "/proc/self/ns/pid", &inode) < 0 || inode != 0xeffffffcu)
+		return -EOPNOTSUPP;
+	*ret_what = "read the kernel's types (CONFIG_DEBUG_INFO_BTF)";
+	return access("/sys/kernel/btf/vmlinux", R_OK) < 0 ? -errno : 0;
 }
 
 int bpf_map_set(int map, const void *key, const void *value)

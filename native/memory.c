@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <time.h>
@@ -127,14 +126,6 @@ static void settings_fill(struct memory_bpf__rodata *settings)
 		settings->functions[i] = (struct memory_function){ ranges[i].start, ranges[i].end, ranges[i].operation };
 }
 
-/* What the programs see are pids of the first pid namespace (include/linux/proc_ns.h: its inode is fixed). */
-static bool in_first_pid_namespace(void)
-{
-	struct stat st;
-
-	return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == 0xeffffffcu;
-}
-
 struct drain {
 	void (*each)(void *arg, const struct memory_event *event);
 	void *arg;
@@ -153,12 +144,9 @@ int memory_open(struct memory **ret, const char **ret_what)
 	struct memory *m;
 	int err;
 
-	*ret_what = "see the pids of the node (rimon is in a pid namespace of its own)";
-	if (!in_first_pid_namespace())
-		return -EOPNOTSUPP;
-	*ret_what = "read the kernel's types (CONFIG_DEBUG_INFO_BTF)";
-	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
-		return -errno;
+	err = bpf_check(ret_what);
+	if (err)
+		return err;
 	m = calloc(1, sizeof(*m));
 	*ret_what = "memory";
 	if (!m)

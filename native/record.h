@@ -28,6 +28,7 @@ enum record_kind {
 	RECORD_MAPPING = 9,
 	RECORD_OPEN_FILE = 10,
 	RECORD_MEMORY = 11,
+	RECORD_UNLINKED_EXEC = 12,
 };
 
 struct record_head {
@@ -103,7 +104,7 @@ enum process_event {
 	PROCESS_COMM = 6,
 };
 
-/* From the netlink process connector. Thread-level events are sent only where a thread matters: TRACED. */
+/* From the netlink process connector, execs from bpf/exec.bpf.c where it is live. Thread-level events are sent only where a thread matters: TRACED. */
 struct process_event_record {
 	struct record_head head;
 	__u64 time_ns;		/* CLOCK_MONOTONIC */
@@ -170,6 +171,7 @@ enum lost_source {
 	LOST_FILES = 2,		/* FAN_Q_OVERFLOW: likewise */
 	LOST_QUEUE = 3,		/* JavaScript did not take its batches in time */
 	LOST_MEMORY = 4,	/* the ring of bpf/memory.bpf.c had no room */
+	LOST_EXEC = 5,		/* that of bpf/exec.bpf.c */
 };
 
 struct lost_record {
@@ -191,6 +193,16 @@ struct memory_record {
 	__u32 tid;
 	__u32 target_pid;
 	__u32 syscall;		/* the call it happened in */
+};
+
+/* A process runs a program that has no name on any filesystem; its process record and its exec came before. String: name. */
+struct unlinked_exec_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 start_ticks;
+	__u32 pid;
+	__u16 name_len;		/* the file's own: "memfd:x", or what it was called before it was unlinked */
+	__u16 reserved;
 };
 
 #define MAPS_UNCHANGED	(~0u)

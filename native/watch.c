@@ -25,6 +25,7 @@ enum tag {
 	TAG_FILES,
 	TAG_MOUNTS,
 	TAG_MEMORY,
+	TAG_EXEC,
 };
 
 static uint64_t now_ns(void)
@@ -186,6 +187,9 @@ static void *watch_run(void *arg)
 			case TAG_MEMORY:
 				watch_memory_drain(w);
 				break;
+			case TAG_EXEC:
+				watch_exec_drain(w);
+				break;
 			case TAG_MOUNTS:
 				mounts_changed(w, (uint32_t)ready[i].data.u64);
 				break;
@@ -240,8 +244,8 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	w->notify = notify;
 	w->notify_arg = arg;
 	w->self = (uint32_t)getpid();
-	w->connector.fd = w->files.fd = w->memory.fd = w->wake = -1;
-	w->connector.what = w->files.what = w->memory.what = "not asked for";
+	w->connector.fd = w->files.fd = w->memory.fd = w->exec.fd = w->wake = -1;
+	w->connector.what = w->files.what = w->memory.what = w->exec.what = "not asked for";
 	for (i = 0; i < DATAGRAMS; i++) {
 		w->pieces[i] = (struct iovec){ w->datagrams[i], sizeof(w->datagrams[i]) };
 		w->headers[i].msg_hdr = (struct msghdr){
@@ -265,6 +269,8 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	if (err)
 		goto fail;
 	/* A source that cannot be had is told by the status; the others work on. */
+	if (sources & WATCH_EXEC)
+		source_open(w, &w->exec, TAG_EXEC, watch_exec_open);
 	if (sources & WATCH_CONNECTOR)
 		source_open(w, &w->connector, TAG_CONNECTOR, open_connector);
 	if (sources & WATCH_FILES)
@@ -312,6 +318,7 @@ void watch_close(struct watch *w)
 	close_fd(w->connector.fd);
 	close_fd(w->files.fd);
 	memory_close(w->memory_programs);
+	exec_close(w->exec_program);
 	close_fd(w->wake);
 	close_fd(w->epoll);
 	proc_scan_free(w->scan);
@@ -343,6 +350,7 @@ void watch_get_status(struct watch *w, struct watch_status *ret)
 	ret->connector = source_status(&w->connector);
 	ret->files = source_status(&w->files);
 	ret->memory = source_status(&w->memory);
+	ret->exec = source_status(&w->exec);
 	pthread_mutex_lock(&w->lock);
 	ret->dropped = w->dropped;
 	pthread_mutex_unlock(&w->lock);

@@ -40,6 +40,8 @@ export interface WatchSources {
   readonly files: boolean;
   /** Load the eBPF programs that see who touches protected memory. */
   readonly memory?: boolean;
+  /** Load the eBPF program that sees every program that is started. */
+  readonly exec?: boolean;
 }
 
 export interface Watch {
@@ -63,7 +65,7 @@ export interface Watch {
   /** The executables that are never refused anything, in place of those named before: st_dev and inode of each. */
   exempt(files: BigUint64Array): void;
   /** What each source lost so far, and the state it is in; `dropped` counts records JavaScript did not take in time. */
-  status(): { connector: SourceStatus; files: SourceStatus; memory: SourceStatus; dropped: number };
+  status(): { connector: SourceStatus; files: SourceStatus; memory: SourceStatus; exec: SourceStatus; dropped: number };
   close(): void;
 }
 

@@ -64,7 +64,7 @@ export interface MountsRecord {
 
 export interface LostRecord {
   readonly kind: "lost";
-  readonly source: "connector" | "files" | "queue" | "memory";
+  readonly source: "connector" | "files" | "queue" | "memory" | "exec";
   /** Undefined if the kernel only says that some were lost. */
   readonly count?: number;
 }
@@ -83,6 +83,16 @@ export interface MemoryRecord {
   readonly suppressed: number;
   /** The number of the system call it happened in. */
   readonly syscall: number;
+}
+
+/** A process runs a program that has no name on any filesystem. */
+export interface UnlinkedExecRecord {
+  readonly kind: "unlinked-exec";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly pid: number;
+  readonly startTime: number;
+  readonly name: string;
 }
 
 export interface MapsRecord {
@@ -110,6 +120,7 @@ export type NativeRecord =
   | MountsRecord
   | LostRecord
   | MemoryRecord
+  | UnlinkedExecRecord
   | MapsRecord
   | OpenFileRecord;
 

@@ -29,10 +29,11 @@ const KIND = {
   mapping: 9,
   openFile: 10,
   memory: 11,
+  unlinkedExec: 12,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56];
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56, 32];
 
 const HAVE = {
   status: 1 << 0,
@@ -81,6 +82,7 @@ const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [
   "files",
   "queue",
   "memory",
+  "exec",
 ];
 
 const OPERATIONS: readonly (MemoryOperation | undefined)[] = Object.keys(MEMORY_OPERATION) as MemoryOperation[];
@@ -155,6 +157,15 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           tid: reader.u32(44),
           targetPid: reader.u32(48),
           syscall: reader.u32(52),
+        });
+        break;
+      case KIND.unlinkedExec:
+        records.push({
+          kind: "unlinked-exec",
+          timeNs: reader.bigint(8),
+          startTime: reader.u64(16),
+          pid: reader.u32(24),
+          name: reader.text(reader.u16(28)),
         });
         break;
       case KIND.openFile:

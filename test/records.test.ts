@@ -272,6 +272,11 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
     ],
   },
   {
+    what: "a program from memory",
+    bytes: record(12, [u64(1_000), u64(123_456), u32(42), u16(8), u16(0)], ["memfd:xy"]),
+    records: [{ kind: "unlinked-exec", timeNs: 1_000n, startTime: 123_456, pid: 42, name: "memfd:xy" }],
+  },
+  {
     what: "a loss of the eBPF ring",
     bytes: record(7, [u64(9), u32(4), u32(0)]),
     records: [{ kind: "lost", source: "memory", count: 9 }],
@@ -293,7 +298,7 @@ test("decodes a batch at any place of a larger buffer", () => {
 for (const [what, bytes, message] of [
   ["a head that is cut", Buffer.alloc(7), /7 bytes where a record's head/],
   ["zeros", Buffer.alloc(64), /unknown kind 0/],
-  ["a kind of the future", record(12, [u64(0)]), /unknown kind 12/],
+  ["a kind of the future", record(13, [u64(0)]), /unknown kind 13/],
   ["a record that is cut", processRecord(0).subarray(0, 136), /144 bytes, expected 144 to 136/],
   ["a record too short for its kind", record(1, [u64(0)]), /expected 144/],
   [

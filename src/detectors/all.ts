@@ -4,6 +4,7 @@ import { coreDump } from "./core-dump.ts";
 import { debuggerPresent } from "./debugger-present.ts";
 import type { Detector } from "./detector.ts";
 import { environRead } from "./environ-read.ts";
+import { filelessExec } from "./fileless-exec.ts";
 import { libraryPreloaded } from "./library-preloaded.ts";
 import { mapsChanged } from "./maps-changed.ts";
 import { mapsRead } from "./maps-read.ts";
@@ -22,6 +23,7 @@ export const DETECTORS: readonly Detector[] = [
   environRead,
   mapsRead,
   debuggerPresent,
+  filelessExec,
   coreDump,
   libraryPreloaded,
   mapsChanged,

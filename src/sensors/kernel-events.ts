@@ -1,5 +1,5 @@
-// The sources that speak of themselves: the netlink process connector, fanotify, and the eBPF programs that see who
-// touches protected memory. They share one thread and one queue, so that what happened first is told first.
+// The sources that speak of themselves: the netlink process connector, fanotify, and the eBPF programs that see what is
+// started and who touches protected memory. They share one thread and one queue, so that what happened first is told first.
 
 import { reasonOf } from "../errors.ts";
 import { WANT, type Watch, type WatchSources } from "../native.ts";
@@ -21,11 +21,13 @@ const DETAILS = WANT.status | WANT.exe | WANT.cmdline | WANT.cgroup | WANT.names
 const CONNECTOR = "proc-connector";
 const FANOTIFY = "fanotify";
 const MMAP_LOCK = "mmap-lock";
+const EXEC = "exec";
 
 export interface KernelEvents {
   readonly connector: Sensor;
   readonly fanotify: Sensor;
   readonly mmapLock: Sensor;
+  readonly exec: Sensor;
 }
 
 /** Opens the event sources that `sources` asks for; what cannot be opened is reported and the other goes on. */
@@ -37,6 +39,7 @@ export function createKernelEvents(
   const reportConnector = createStateReporter(context, CONNECTOR);
   const reportFanotify = createStateReporter(context, FANOTIFY);
   const reportMmapLock = createStateReporter(context, MMAP_LOCK);
+  const reportExec = createStateReporter(context, EXEC);
   let watch: Watch | undefined;
   let marks: ProcfsMarks | undefined;
   let memory: ProtectedMemory | undefined;
@@ -61,7 +64,7 @@ export function createKernelEvents(
           context.emit({
             kind: "process.seen",
             at,
-            sensor: CONNECTOR,
+            sensor: exec && context.isLive(EXEC) ? EXEC : CONNECTOR,
             by: exec ? "exec" : "act",
             process: record.process,
           });
@@ -78,6 +81,16 @@ export function createKernelEvents(
           break;
         case "file":
           takeFile(record, wall);
+          break;
+        case "unlinked-exec":
+          context.emit({
+            kind: "unlinked.executed",
+            at: wall - Number(monotonic - record.timeNs) / 1e6,
+            sensor: EXEC,
+            pid: record.pid,
+            startTime: record.startTime,
+            name: record.name,
+          });
           break;
         case "memory":
           context.emit({
@@ -170,6 +183,7 @@ export function createKernelEvents(
       files: [FANOTIFY, "the kernel's fanotify queue overflowed (fs.fanotify.max_queued_events)"],
       queue: ["kernel-events", "rimon could not keep up with the kernel"],
       memory: [MMAP_LOCK, "the ring of the eBPF programs was full"],
+      exec: [EXEC, "the ring of the eBPF program was full"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
     context.requestSweep();
@@ -257,6 +271,24 @@ export function createKernelEvents(
     },
   };
 
+  const exec: Sensor = {
+    name: EXEC,
+    sees: "every program as it is started, with its file, name and arguments, however short it lives",
+    needs: ["sys_admin"],
+    async start() {
+      if (sources.exec !== true) return reportExec("off", "not asked for");
+      open();
+      await exec.pass?.(false);
+    },
+    async pass() {
+      const status = watch?.status().exec;
+      if (status === undefined) return;
+      if (status.live) reportExec("live");
+      else reportExec(status.events > 0 ? "down" : "unavailable", status.reason);
+    },
+    async stop() {},
+  };
+
   function markOwn(watch: Watch, path: string): void {
     try {
       // Marking the same inode again changes nothing; after a rotation or a replacement it is another one.
@@ -276,7 +308,7 @@ export function createKernelEvents(
     else reportFanotify("live");
   }
 
-  return { connector, fanotify, mmapLock };
+  return { connector, fanotify, mmapLock, exec };
 }
 
 function fromConnector(
