@@ -12,6 +12,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const TOOLS = {
   gdb: "gdb",
   strace: "strace",
+  ltrace: "ltrace",
+  perf: "linux-perf",
   lsof: "lsof",
   ps: "procps",
   script: "bsdutils",

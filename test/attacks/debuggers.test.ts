@@ -1,7 +1,7 @@
 // Debuggers by name, by their own bytes under any name, and programs that could be one.
 
 import assert from "node:assert/strict";
-import { copyFileSync, mkdirSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Finding, Severity } from "../../src/finding.ts";
@@ -72,6 +72,32 @@ for (const tool of ["gdb", "strace"]) {
       target: about,
     });
     await child.stop("SIGTERM");
+  });
+}
+
+for (const [what, args] of [
+  // The clock of the kernel: a virtual machine may have no counters.
+  ["perf record", ["record", "--event", "cpu-clock", "--call-graph", "dwarf", "--output", "OUTPUT"]],
+  ["perf trace", ["trace", "--output", "OUTPUT"]],
+] as const) {
+  test(`${what} on a protected process: before the first sample`, async () => {
+    const output = join(temporaryDirectory("perf"), "output");
+    const perf = new Child("perf", [
+      ...args.map((arg) => (arg === "OUTPUT" ? output : arg)),
+      "--pid",
+      String(target.pid),
+      "--",
+      "sleep",
+      "0.5",
+    ]);
+    const { message } = await present(
+      { comm: "perf", exe: "/usr/bin/perf", pid: perf.pid },
+      "high",
+      identityOf(target.pid),
+    );
+    assert.match(message, /is perf, started with the pid of/);
+    assert.equal((await perf.exited).code, 0, perf.stderr);
+    assert.ok(existsSync(output), "the attack was a real one");
   });
 }
 

@@ -70,6 +70,15 @@ test("strace -p", async () => {
   await strace.stop("SIGTERM");
 });
 
+test("ltrace -p", async () => {
+  const target = await victim();
+  const ltrace = new Child("ltrace", ["-p", String(target.pid)]);
+  await attachedBy({ pid: ltrace.pid, comm: "ltrace", exe: "/usr/bin/ltrace" }, target);
+  const present = await rimon.waitForFinding("debugger-present", DEADLINE_MS, (f) => f.suspect?.pid === ltrace.pid);
+  assert.equal(present.target?.pid, target.pid);
+  await ltrace.stop("SIGTERM");
+});
+
 for (const name of ["seize", "attach"]) {
   test(`${name}: a program of nobody's`, async () => {
     const target = await victim();

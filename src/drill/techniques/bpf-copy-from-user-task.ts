@@ -6,9 +6,8 @@ export const bpfCopyFromUserTask: Technique = {
   name: "bpf-copy-from-user-task",
   summary: "an eBPF task iterator that copies memory of the process (bpf_copy_from_user_task)",
   rules: ["memory-read"],
-  expected: [],
+  expected: ["mmap-lock"],
   needs: "eBPF",
-  blind: "no sensor sees what eBPF programs of others read without eBPF of its own",
   async stage(range) {
     needs("/sys/kernel/btf/vmlinux", "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)");
     return attackDecoy(range, async ({ pid, address, length, secret }, attacker) => {

@@ -4,9 +4,9 @@ import { by, type Technique } from "../technique.ts";
 export const deletedExec: Technique = {
   name: "deleted-exec",
   summary: "a program whose file is removed once it runs",
-  rules: ["debugger-present"],
+  rules: ["fileless-exec"],
   expected: [],
-  blind: "it is seen, but no rule judges where a program that touches nothing protected came from",
+  blind: "the file still has its name when it is started, and nobody looks again",
   async stage(range) {
     const attacker = await range.attacker();
     const path = realpathSync(range.find("cat"));

@@ -8,7 +8,7 @@ export const gcore: Technique = {
   name: "gcore",
   summary: "gcore: gdb attaches and writes a core file",
   rules: ["debugger-present", "ptrace-attach"],
-  expected: ["proc-connector", "process-table"],
+  expected: ["proc-connector", "exec", "process-table"],
   async stage(range) {
     const program = findGcore(range.find);
     // A core file of node has hundreds of megabytes; this decoy's has one.

@@ -9,7 +9,7 @@ export const pagemapRead: Technique = {
   name: "pagemap-read",
   summary: "read /proc/PID/pagemap: which physical page holds the secret",
   rules: ["maps-read"],
-  expected: ["fanotify"],
+  expected: ["fanotify", "mmap-lock"],
   async stage(range) {
     needs("/proc/self/pagemap", "this kernel has no /proc/PID/pagemap (CONFIG_PROC_PAGE_MONITOR)");
     return attackDecoy(range, ({ pid, address }, attacker) =>

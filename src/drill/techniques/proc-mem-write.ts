@@ -7,7 +7,7 @@ export const procMemWrite: Technique = {
   name: "proc-mem-write",
   summary: "write to data of the process through /proc/PID/mem",
   rules: ["memory-read"],
-  expected: ["fanotify"],
+  expected: ["fanotify", "mmap-lock"],
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, address } = decoy;

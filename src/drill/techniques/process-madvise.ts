@@ -4,9 +4,8 @@ export const processMadvise: Technique = {
   name: "process-madvise",
   summary: "process_madvise(2): where the kernel keeps the pages of the process (MADV_COLD)",
   rules: ["memory-read"],
-  expected: [],
+  expected: ["mmap-lock"],
   needs: "eBPF",
-  blind: "no sensor sees process_madvise on this kernel without eBPF",
   async stage(range) {
     return attackDecoy(range, ({ pid, address, length }, attacker) =>
       attacker.act("process-madvise", { pid, address, length }),

@@ -7,10 +7,9 @@ export const processVmWritev: Technique = {
   name: "process-vm-writev",
   summary: "process_vm_writev(2) to data of the process",
   rules: ["memory-read"],
-  expected: [],
+  expected: ["mmap-lock"],
   needs: "eBPF",
   yama: true,
-  blind: "no sensor sees process_vm_writev on this kernel without eBPF",
   async stage(range) {
     return attackDecoy(range, ({ pid, address }, attacker) =>
       attacker.act("process-vm-writev", { pid, address: String(BigInt(address) + BESIDE_SECRET) }),
