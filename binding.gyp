@@ -12,6 +12,7 @@
             "native/attack.c",
             "native/batch.c",
             "native/bpf.c",
+            "native/calls.c",
             "native/file_events.c",
             "native/glibc_floor.c",
             "native/harden.c",
@@ -27,10 +28,14 @@
             "native/proc_scan.c",
             "native/procfs.c",
             "native/record_check.c",
+            "native/signals.c",
             "native/watch.c",
+            "native/watch_calls.c",
             "native/watch_connector.c",
             "native/watch_files.c",
-            "native/watch_memory.c"
+            "native/watch_memory.c",
+            "native/watch_protected.c",
+            "native/watch_signals.c"
           ],
           "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "_GNU_SOURCE"],
           "cflags": ["-Wall", "-Wextra", "-Werror", "-Os", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],

@@ -28,6 +28,8 @@ enum record_kind {
 	RECORD_MAPPING = 9,
 	RECORD_OPEN_FILE = 10,
 	RECORD_MEMORY = 11,
+	RECORD_CALL = 12,
+	RECORD_SIGNAL = 13,
 };
 
 struct record_head {
@@ -170,6 +172,8 @@ enum lost_source {
 	LOST_FILES = 2,		/* FAN_Q_OVERFLOW: likewise */
 	LOST_QUEUE = 3,		/* JavaScript did not take its batches in time */
 	LOST_MEMORY = 4,	/* the ring of bpf/memory.bpf.c had no room */
+	LOST_CALLS = 5,		/* of bpf/calls.bpf.c, or its table of threads */
+	LOST_SIGNALS = 6,	/* of bpf/signals.bpf.c */
 };
 
 struct lost_record {
@@ -191,6 +195,33 @@ struct memory_record {
 	__u32 tid;
 	__u32 target_pid;
 	__u32 syscall;		/* the call it happened in */
+};
+
+/* The kernel was asked for something of a protected process, or of itself (target_pid 0); a process record of pid came before. */
+struct call_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 target_start_ticks;
+	__u64 argument;		/* what it says of each call stands at enum call */
+	__u64 suppressed;	/* how many like it were not told since the one before */
+	__u32 call;		/* enum call of bpf/calls.h */
+	__u32 pid;		/* who */
+	__u32 tid;
+	__u32 target_pid;
+	__u32 target_tid;
+	__u32 has_argument;
+};
+
+/* A protected process was sent a signal by another; a process record of pid came before. */
+struct signal_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 target_start_ticks;
+	__u64 suppressed;	/* how many like it were not told since the one before */
+	__u32 signal;
+	__u32 pid;		/* who */
+	__u32 tid;
+	__u32 target_pid;
 };
 
 #define MAPS_UNCHANGED	(~0u)

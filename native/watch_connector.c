@@ -53,6 +53,8 @@ void watch_connector_drain(struct watch *w)
 			watch_source_dead(w, source, LOST_CONNECTOR, errno, "read from the process connector");
 			break;
 		}
+		/* Who sent a signal is told before what came of it. */
+		watch_signals_drain(w);
 		for (i = 0; i < n; i++) {
 			struct process_event_record event;
 			enum connector_verdict verdict;

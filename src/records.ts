@@ -2,7 +2,7 @@
 
 import { endianness } from "node:os";
 import { RimonError } from "./errors.ts";
-import type { Mapping, MemoryOperation, Posture, ProcFile, Process } from "./observation.ts";
+import type { Call, Mapping, MemoryOperation, Posture, ProcFile, Process } from "./observation.ts";
 import {
   MEMORY_OPERATION,
   type LostRecord,
@@ -29,10 +29,12 @@ const KIND = {
   mapping: 9,
   openFile: 10,
   memory: 11,
+  call: 12,
+  signal: 13,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56];
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56, 64, 48];
 
 const HAVE = {
   status: 1 << 0,
@@ -81,9 +83,30 @@ const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [
   "files",
   "queue",
   "memory",
+  "calls",
+  "signals",
 ];
 
 const OPERATIONS: readonly (MemoryOperation | undefined)[] = Object.keys(MEMORY_OPERATION) as MemoryOperation[];
+
+const CALLS: readonly (Call | undefined)[] = [
+  undefined,
+  "attach",
+  "peek",
+  "poke",
+  "registers-read",
+  "registers-write",
+  "vm-read",
+  "vm-write",
+  "getfd",
+  "compare",
+  "perf",
+  "core-limit",
+  "advise",
+  "dumpable",
+  "tracer",
+  "bpf-load",
+];
 
 const ACTIONS: readonly (MemoryRecord["action"] | undefined)[] = ["seen", "killed", "not-killed", "asleep"];
 
@@ -155,6 +178,32 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           tid: reader.u32(44),
           targetPid: reader.u32(48),
           syscall: reader.u32(52),
+        });
+        break;
+      case KIND.call:
+        records.push({
+          kind: "call",
+          timeNs: reader.bigint(8),
+          targetStartTime: reader.u64(16),
+          ...(reader.u32(60) === 0 ? {} : { argument: reader.bigint(24) }),
+          suppressed: reader.u64(32),
+          call: named(CALLS, reader.u32(40), "call"),
+          pid: reader.u32(44),
+          tid: reader.u32(48),
+          targetPid: reader.u32(52),
+          targetTid: reader.u32(56),
+        });
+        break;
+      case KIND.signal:
+        records.push({
+          kind: "signal",
+          timeNs: reader.bigint(8),
+          targetStartTime: reader.u64(16),
+          suppressed: reader.u64(24),
+          signal: reader.u32(32),
+          pid: reader.u32(36),
+          tid: reader.u32(40),
+          targetPid: reader.u32(44),
         });
         break;
       case KIND.openFile:

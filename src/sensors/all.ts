@@ -26,7 +26,7 @@ export function createSensors(
   return [
     events.connector,
     events.fanotify,
-    events.mmapLock,
+    ...events.programs,
     createSettings(context),
     createExecutables(context, hashed),
     createProcessTable(context),
