@@ -80,7 +80,7 @@ static int attach_quiet(struct calls_bpf *skel)
 int calls_open(struct calls **ret, const char **ret_what)
 {
 	struct calls *c;
-	int err = bpf_ready(ret_what);
+	int err = bpf_check(ret_what);
 
 	if (err)
 		return err;

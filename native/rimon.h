@@ -255,12 +255,23 @@ uint64_t signals_lost(struct signals *s);
 size_t signals_drain(struct signals *s, size_t limit, void (*each)(void *arg, const struct signal_event *event),
 		     void *arg);
 
+/* exec.c: every program that is started, by eBPF (bpf/exec.bpf.c). */
+struct exec;
+struct exec_event;
+
+int exec_open(struct exec **ret, const char **ret_what);
+void exec_close(struct exec *e);
+int exec_fd(const struct exec *e);
+uint64_t exec_lost(struct exec *e);
+size_t exec_drain(struct exec *e, size_t limit, void (*each)(void *arg, const struct exec_event *event), void *arg);
+
 /* watch.c and its neighbours: one thread that drains every event source. */
 #define WATCH_CONNECTOR	1
 #define WATCH_FILES	2
 #define WATCH_MEMORY	4
-#define WATCH_CALLS	8
-#define WATCH_SIGNALS	16
+#define WATCH_EXEC	8
+#define WATCH_CALLS	16
+#define WATCH_SIGNALS	32
 
 struct watch_source {
 	bool live;
@@ -275,6 +286,7 @@ struct watch_status {
 	struct watch_source connector;
 	struct watch_source files;
 	struct watch_source memory;
+	struct watch_source exec;
 	struct watch_source calls;
 	struct watch_source signals;
 	uint64_t dropped;

@@ -42,7 +42,7 @@ static void settings_fill(struct signals_bpf__rodata *settings)
 int signals_open(struct signals **ret, const char **ret_what)
 {
 	struct signals *s;
-	int err = bpf_ready(ret_what);
+	int err = bpf_check(ret_what);
 
 	if (err)
 		return err;

@@ -25,6 +25,7 @@ enum tag {
 	TAG_FILES,
 	TAG_MOUNTS,
 	TAG_MEMORY,
+	TAG_EXEC,
 	TAG_CALLS,
 	TAG_SIGNALS,
 };
@@ -210,6 +211,9 @@ static void *watch_run(void *arg)
 			case TAG_MEMORY:
 				watch_memory_drain(w);
 				break;
+			case TAG_EXEC:
+				watch_exec_drain(w);
+				break;
 			case TAG_CALLS:
 				watch_calls_drain(w);
 				break;
@@ -270,8 +274,9 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	w->notify = notify;
 	w->notify_arg = arg;
 	w->self = (uint32_t)getpid();
-	w->connector.fd = w->files.fd = w->memory.fd = w->calls.fd = w->signals.fd = w->wake = -1;
-	w->connector.what = w->files.what = w->memory.what = w->calls.what = w->signals.what = "not asked for";
+	w->connector.fd = w->files.fd = w->memory.fd = w->calls.fd = w->signals.fd = w->exec.fd = w->wake = -1;
+	w->connector.what = w->files.what = w->memory.what = w->calls.what = w->signals.what =
+		w->exec.what = "not asked for";
 	for (i = 0; i < DATAGRAMS; i++) {
 		w->pieces[i] = (struct iovec){ w->datagrams[i], sizeof(w->datagrams[i]) };
 		w->headers[i].msg_hdr = (struct msghdr){
@@ -295,6 +300,8 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	if (err)
 		goto fail;
 	/* A source that cannot be had is told by the status; the others work on. */
+	if (sources & WATCH_EXEC)
+		source_open(w, &w->exec, TAG_EXEC, watch_exec_open);
 	if (sources & WATCH_CONNECTOR)
 		source_open(w, &w->connector, TAG_CONNECTOR, open_connector);
 	if (sources & WATCH_FILES)
@@ -346,6 +353,7 @@ void watch_close(struct watch *w)
 	close_fd(w->connector.fd);
 	close_fd(w->files.fd);
 	memory_close(w->memory_programs);
+	exec_close(w->exec_program);
 	calls_close(w->calls_programs);
 	signals_close(w->signals_programs);
 	close_fd(w->wake);
@@ -379,6 +387,7 @@ void watch_get_status(struct watch *w, struct watch_status *ret)
 	ret->connector = source_status(&w->connector);
 	ret->files = source_status(&w->files);
 	ret->memory = source_status(&w->memory);
+	ret->exec = source_status(&w->exec);
 	ret->calls = source_status(&w->calls);
 	ret->signals = source_status(&w->signals);
 	pthread_mutex_lock(&w->lock);

@@ -44,6 +44,8 @@ export interface WatchSources {
   readonly calls?: boolean;
   /** Load those that see signals to protected processes. */
   readonly signals?: boolean;
+  /** Load the eBPF program that sees every program that is started. */
+  readonly exec?: boolean;
 }
 
 export interface Watch {

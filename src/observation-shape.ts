@@ -158,6 +158,7 @@ const ID = { pid: must(PID), startTime: must(COUNT) };
 
 const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind>> } = {
   "process.seen": { ...HEAD, process: must(object(PROCESS)), by: must(oneOf({ scan: true, exec: true, act: true })) },
+  "unlinked.executed": { ...HEAD, ...ID, name: must(TEXT) },
   "process.forked": { ...HEAD, pid: must(PID), parentPid: must(PID) },
   "process.exited": {
     ...HEAD,

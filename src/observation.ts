@@ -157,6 +157,12 @@ export interface ProcessSeen extends Head<"process.seen"> {
   readonly by: "scan" | "exec" | "act";
 }
 
+/** A process runs a program that has no name on any filesystem: a memfd, or a file that was unlinked first. */
+export interface UnlinkedExecuted extends Head<"unlinked.executed">, ProcessId {
+  /** The file's own name: "memfd:x", or what it was called while it had one. */
+  readonly name: string;
+}
+
 export interface ProcessForked extends Head<"process.forked"> {
   readonly pid: number;
   readonly parentPid: number;
@@ -324,6 +330,7 @@ export interface SelfTroubled extends Head<"self.troubled"> {
 
 export type Observation =
   | ProcessSeen
+  | UnlinkedExecuted
   | ProcessForked
   | ProcessExited
   | PtraceAttached

@@ -64,7 +64,7 @@ export interface MountsRecord {
 
 export interface LostRecord {
   readonly kind: "lost";
-  readonly source: "connector" | "files" | "queue" | "memory" | "calls" | "signals";
+  readonly source: "connector" | "files" | "queue" | "memory" | "exec" | "calls" | "signals";
   /** Undefined if the kernel only says that some were lost. */
   readonly count?: number;
 }
@@ -113,6 +113,16 @@ export interface SignalRecord {
   readonly suppressed: number;
 }
 
+/** A process runs a program that has no name on any filesystem. */
+export interface UnlinkedExecRecord {
+  readonly kind: "unlinked-exec";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly pid: number;
+  readonly startTime: number;
+  readonly name: string;
+}
+
 export interface MapsRecord {
   readonly kind: "maps";
   readonly pid: number;
@@ -138,6 +148,7 @@ export type NativeRecord =
   | MountsRecord
   | LostRecord
   | MemoryRecord
+  | UnlinkedExecRecord
   | CallRecord
   | SignalRecord
   | MapsRecord

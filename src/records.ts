@@ -29,12 +29,13 @@ const KIND = {
   mapping: 9,
   openFile: 10,
   memory: 11,
-  call: 12,
-  signal: 13,
+  unlinkedExec: 12,
+  call: 13,
+  signal: 14,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56, 64, 48];
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56, 32, 64, 48];
 
 const HAVE = {
   status: 1 << 0,
@@ -83,6 +84,7 @@ const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [
   "files",
   "queue",
   "memory",
+  "exec",
   "calls",
   "signals",
 ];
@@ -178,6 +180,15 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           tid: reader.u32(44),
           targetPid: reader.u32(48),
           syscall: reader.u32(52),
+        });
+        break;
+      case KIND.unlinkedExec:
+        records.push({
+          kind: "unlinked-exec",
+          timeNs: reader.bigint(8),
+          startTime: reader.u64(16),
+          pid: reader.u32(24),
+          name: reader.text(reader.u16(28)),
         });
         break;
       case KIND.call:

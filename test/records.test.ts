@@ -272,13 +272,18 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
     ],
   },
   {
+    what: "a program from memory",
+    bytes: record(12, [u64(1_000), u64(123_456), u32(42), u16(8), u16(0)], ["memfd:xy"]),
+    records: [{ kind: "unlinked-exec", timeNs: 1_000n, startTime: 123_456, pid: 42, name: "memfd:xy" }],
+  },
+  {
     what: "a loss of the eBPF ring",
     bytes: record(7, [u64(9), u32(4), u32(0)]),
     records: [{ kind: "lost", source: "memory", count: 9 }],
   },
   {
     what: "a call about a thread of a protected process, with its argument",
-    bytes: record(12, [u64(1_000), u64(123_456), u64(7), u64(3), ...[8, 93, 94, 42, 43, 1].map(u32)]),
+    bytes: record(13, [u64(1_000), u64(123_456), u64(7), u64(3), ...[8, 93, 94, 42, 43, 1].map(u32)]),
     records: [
       {
         kind: "call",
@@ -296,7 +301,7 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
   },
   {
     what: "a call about nobody, whose argument could not be read",
-    bytes: record(12, [u64(1_000), u64(0), u64(0), u64(0), ...[15, 93, 93, 0, 0, 0].map(u32)]),
+    bytes: record(13, [u64(1_000), u64(0), u64(0), u64(0), ...[15, 93, 93, 0, 0, 0].map(u32)]),
     records: [
       {
         kind: "call",
@@ -313,7 +318,7 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
   },
   {
     what: "a signal from another",
-    bytes: record(13, [u64(1_000), u64(123_456), u64(0), ...[6, 93, 93, 42].map(u32)]),
+    bytes: record(14, [u64(1_000), u64(123_456), u64(0), ...[6, 93, 93, 42].map(u32)]),
     records: [
       {
         kind: "signal",

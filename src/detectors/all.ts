@@ -6,6 +6,7 @@ import { debuggerPresent } from "./debugger-present.ts";
 import { descriptorTaken } from "./descriptor-taken.ts";
 import type { Detector } from "./detector.ts";
 import { environRead } from "./environ-read.ts";
+import { filelessExec } from "./fileless-exec.ts";
 import { inspectorOpened } from "./inspector-opened.ts";
 import { libraryPreloaded } from "./library-preloaded.ts";
 import { mapsChanged } from "./maps-changed.ts";
@@ -30,6 +31,7 @@ export const DETECTORS: readonly Detector[] = [
   environRead,
   mapsRead,
   debuggerPresent,
+  filelessExec,
   coreDump,
   libraryPreloaded,
   mapsChanged,

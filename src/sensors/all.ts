@@ -26,6 +26,7 @@ export function createSensors(
   return [
     events.connector,
     events.fanotify,
+    events.exec,
     ...events.programs,
     createSettings(context),
     createExecutables(context, hashed),

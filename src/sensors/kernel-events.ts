@@ -20,12 +20,14 @@ export interface OwnFile {
 const DETAILS = WANT.status | WANT.exe | WANT.cmdline | WANT.cgroup | WANT.namespaces;
 const CONNECTOR = "proc-connector";
 const FANOTIFY = "fanotify";
+const EXEC = "exec";
 
 export interface KernelEvents {
   readonly connector: Sensor;
   readonly fanotify: Sensor;
   /** Of the eBPF programs, each object one. */
   readonly programs: readonly Sensor[];
+  readonly exec: Sensor;
 }
 
 /** Opens the event sources that `sources` asks for; what cannot be opened is reported and the other goes on. */
@@ -36,6 +38,7 @@ export function createKernelEvents(
 ): KernelEvents {
   const reportConnector = createStateReporter(context, CONNECTOR);
   const reportFanotify = createStateReporter(context, FANOTIFY);
+  const reportExec = createStateReporter(context, EXEC);
   let watch: Watch | undefined;
   let marks: ProcfsMarks | undefined;
   let reading = Promise.resolve();
@@ -58,7 +61,7 @@ export function createKernelEvents(
           context.emit({
             kind: "process.seen",
             at,
-            sensor: CONNECTOR,
+            sensor: exec && context.isLive(EXEC) ? EXEC : CONNECTOR,
             by: exec ? "exec" : "act",
             process: record.process,
           });
@@ -75,6 +78,16 @@ export function createKernelEvents(
           break;
         case "file":
           takeFile(record, wall);
+          break;
+        case "unlinked-exec":
+          context.emit({
+            kind: "unlinked.executed",
+            at: wall - Number(monotonic - record.timeNs) / 1e6,
+            sensor: EXEC,
+            pid: record.pid,
+            startTime: record.startTime,
+            name: record.name,
+          });
           break;
         case "memory":
         case "call":
@@ -160,6 +173,7 @@ export function createKernelEvents(
       memory: [PROGRAMS.memory.sensor, "the ring of the eBPF programs was full"],
       calls: [PROGRAMS.calls.sensor, "the ring of the eBPF programs was full, or their table of threads"],
       signals: [PROGRAMS.signals.sensor, "the ring of the eBPF programs was full"],
+      exec: [EXEC, "the ring of the eBPF program was full"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
     context.requestSweep();
@@ -215,6 +229,24 @@ export function createKernelEvents(
     },
   };
 
+  const exec: Sensor = {
+    name: EXEC,
+    sees: "every program as it is started, with its file, name and arguments, however short it lives",
+    needs: ["sys_admin"],
+    async start() {
+      if (sources.exec !== true) return reportExec("off", "not asked for");
+      open();
+      await exec.pass?.(false);
+    },
+    async pass() {
+      const status = watch?.status().exec;
+      if (status === undefined) return;
+      if (status.live) reportExec("live");
+      else reportExec(status.events > 0 ? "down" : "unavailable", status.reason);
+    },
+    async stop() {},
+  };
+
   function markOwn(watch: Watch, path: string): void {
     try {
       // Marking the same inode again changes nothing; after a rotation or a replacement it is another one.
@@ -234,7 +266,7 @@ export function createKernelEvents(
     else reportFanotify("live");
   }
 
-  return { connector, fanotify, programs: createPrograms(context, sources, open) };
+  return { connector, fanotify, exec, programs: createPrograms(context, sources, open) };
 }
 
 function fromConnector(

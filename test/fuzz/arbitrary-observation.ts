@@ -89,6 +89,11 @@ const traits = fc.record({
 
 export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
   kind("process.seen", { process: process as fc.Arbitrary<ObservationOf<"process.seen">["process"]>, by: fc.constantFrom("scan", "exec", "act") }), // prettier-ignore
+  kind("unlinked.executed", {
+    pid,
+    startTime,
+    name: fc.constantFrom("memfd:x", "implant", "memfd:runc_cloned:/proc/self/exe"),
+  }),
   kind("process.forked", { pid, parentPid: pid }),
   kind("process.exited", { pid, startTime, exitCode: count, signal: fc.constantFrom(0, 9, 11), dumped: flag }, ["startTime", "exitCode", "signal", "dumped"]), // prettier-ignore
   kind("ptrace.attached", { pid, tid: pid, tracerPid: pid, startTime }, ["startTime"]),
