@@ -18,6 +18,7 @@ import {
   dumping,
   executable,
   exited,
+  posture,
   seen,
   signalled,
   touched,
@@ -347,7 +348,18 @@ check(coreDump, [
     says: undefined,
   },
   {
-    when: "it makes itself dumpable",
+    when: "it was not dumpable and makes itself so",
+    observed: [seen(aProcess(41, { uid: 7, euid: 7 })), posture(41, { procOwner: 0 }), called("dumpable", 41, 41)],
+    says: "critical: vault (41, uid 7) made itself dumpable (PR_SET_DUMPABLE)",
+    target: 41,
+  },
+  {
+    when: "it is dumpable and says so again",
+    observed: [seen(aProcess(41, { uid: 7, euid: 7 })), posture(41, { procOwner: 7 }), called("dumpable", 41, 41)],
+    says: undefined,
+  },
+  {
+    when: "it makes itself dumpable, and whether it was is not known",
     observed: [VAULT, called("dumpable", 41, 41)],
     says: "medium: vault (41, root) made itself dumpable (PR_SET_DUMPABLE)",
     technique: "dumpable",
