@@ -315,6 +315,12 @@ check(coreDump, [
     target: 41,
   },
   {
+    when: "the signal was sent to an earlier owner of the pid",
+    observed: [VAULT, GDB, signalled(6, 93, 41, { startTime: 1 }), dumping(41)],
+    says: "critical: vault (41, root) got a signal that dumps core; where the dump goes is not known",
+    target: 41,
+  },
+  {
     when: "the dump took its time",
     observed: [VAULT, GDB, signalled(6, 93, 41, { at: AT - 9_000 }), exited(41, { signal: 6, dumped: true })],
     says: "critical: vault (41, root) was ended by SIGABRT from gdb (93, uid 1000) and its memory was dumped",
