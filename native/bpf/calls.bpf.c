@@ -110,14 +110,14 @@ static __always_inline void number_of_caller(struct task_struct *task, __u64 num
 /* What the caller means by a pidfd; a descriptor of anything else is nobody. */
 static __always_inline void number_of_pidfd(struct task_struct *task, __u32 fd, struct thread_key *ret)
 {
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-	struct file **slots = BPF_CORE_READ(table, fd);
+	struct fdtable *table = task->files->fdt;
+	struct file **slots = table->fd;
 	struct file *file = NULL;
 	struct pid *pid;
 	char name[8] = {};
 
 	ret->namespace = ret->number = 0;
-	if (fd >= BPF_CORE_READ(table, max_fds))
+	if (fd >= table->max_fds)
 		return;
 	bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
 	if (!file)
@@ -200,7 +200,7 @@ int calls_enter(__u64 *ctx)
 	void *regs = (void *)ctx[0];
 	struct thread *thread;
 	struct thread_key key;
-	__u64 *start_ticks;
+	__u64 *start_ticks, argument[5];
 	__u32 kinds;
 	bool compat;
 
@@ -214,49 +214,52 @@ int calls_enter(__u64 *ctx)
 		return 0;
 	compat = syscall_is_compat(task);
 	event.call = compat ? kinds >> 8 : kinds & 0xff;
+	argument[0] = syscall_argument(regs, compat, 0);
+	argument[1] = syscall_argument(regs, compat, 1);
+	argument[2] = syscall_argument(regs, compat, 2);
+	argument[4] = syscall_argument(regs, compat, 4);
 
 	switch (event.call) {
 	case CALL_ATTACH:
-		event.call = ptrace_call(syscall_argument(regs, compat, 0));
+		event.call = ptrace_call(argument[0]);
 		if (!event.call)
 			return 0;
-		number_of_caller(task, syscall_argument(regs, compat, 1), &key);
+		number_of_caller(task, argument[1], &key);
 		break;
 	case CALL_PERF:
-		if (syscall_argument(regs, compat, 4) & PERF_FLAG_PID_CGROUP)
+		if (argument[4] & PERF_FLAG_PID_CGROUP)
 			return 0;
-		number_of_caller(task, syscall_argument(regs, compat, 1), &key);
+		number_of_caller(task, argument[1], &key);
 		break;
 	case CALL_CORE_LIMIT:
-		new_limit = syscall_argument(regs, compat, 2);
-		if (!new_limit || (__u32)syscall_argument(regs, compat, 1) != RLIMIT_CORE)
+		new_limit = argument[2];
+		if (!new_limit || (__u32)argument[1] != RLIMIT_CORE)
 			return 0;
-		number_of_caller(task, syscall_argument(regs, compat, 0), &key);
+		number_of_caller(task, argument[0], &key);
 		break;
 	case CALL_GETFD:
-		event.argument = (__u32)syscall_argument(regs, compat, 1);
+		event.argument = (__u32)argument[1];
 		event.has_argument = 1;
-		number_of_pidfd(task, syscall_argument(regs, compat, 0), &key);
+		number_of_pidfd(task, argument[0], &key);
 		break;
 	case CALL_ADVISE:
-		number_of_pidfd(task, syscall_argument(regs, compat, 0), &key);
+		number_of_pidfd(task, argument[0], &key);
 		break;
 	case CALL_DUMPABLE:
-		event.argument = syscall_argument(regs, compat, 1);
-		event.call = prctl_call(syscall_argument(regs, compat, 0), event.argument);
+		event.argument = argument[1];
+		event.call = prctl_call(argument[0], event.argument);
 		event.has_argument = event.call == CALL_TRACER;
 		return opened_itself(&event, task);
 	case CALL_BPF_LOAD:
-		if ((__u32)syscall_argument(regs, compat, 0) != BPF_PROG_LOAD)
+		if ((__u32)argument[0] != BPF_PROG_LOAD)
 			return 0;
-		event.has_argument = !bpf_probe_read_user(&event.argument, sizeof(__u32),
-							  (void *)syscall_argument(regs, compat, 1));
+		event.has_argument = !bpf_probe_read_user(&event.argument, sizeof(__u32), (void *)argument[1]);
 		tell(&event, task);
 		return 0;
 	case CALL_VM_READ:
 	case CALL_VM_WRITE:
 	case CALL_COMPARE:
-		number_of_caller(task, syscall_argument(regs, compat, 0), &key);
+		number_of_caller(task, argument[0], &key);
 		break;
 	default:
 		return 0;
@@ -264,7 +267,7 @@ int calls_enter(__u64 *ctx)
 
 	thread = bpf_map_lookup_elem(&threads, &key);
 	if (event.call == CALL_COMPARE && (!thread || thread->pid == (__u32)task->tgid)) {
-		key.number = (__u32)syscall_argument(regs, compat, 1);
+		key.number = (__u32)argument[1];
 		thread = bpf_map_lookup_elem(&threads, &key);
 	}
 	if (!thread || thread->pid == (__u32)task->tgid)

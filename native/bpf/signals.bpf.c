@@ -61,7 +61,7 @@ int signals_generate(__u64 *ctx)
 
 	if (ctx[0] > 63 || !(told_signals >> ctx[0] & 1) || (int)ctx[4] != TRACE_SIGNAL_DELIVERED)
 		return 0;
-	event.target_pid = BPF_CORE_READ(target, tgid);
+	event.target_pid = target->tgid;
 	start_ticks = process_find(event.target_pid);
 	if (!start_ticks)
 		return 0;

@@ -25,7 +25,7 @@ static __always_inline bool syscall_is_compat(struct task_struct *task)
 	if (!bpf_core_field_exists(((struct pt_regs___x86 *)0)->orig_ax) ||
 	    !bpf_core_field_exists(task->thread_info.status))
 		return false;
-	return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
+	return task->thread_info.status & TS_COMPAT;
 }
 
 static __always_inline __u32 syscall_number(void *regs)
@@ -36,7 +36,7 @@ static __always_inline __u32 syscall_number(void *regs)
 	if (is_arm64())
 		return BPF_CORE_READ(arm, syscallno);
 	if (bpf_core_field_exists(((struct pt_regs___x86 *)0)->orig_ax))
-		return (__u32)BPF_CORE_READ(x86, orig_ax) & ~X32_SYSCALL_BIT;
+		return (__u32)x86->orig_ax & ~X32_SYSCALL_BIT;
 	return SYSCALLS;
 }
 
@@ -53,10 +53,10 @@ static __always_inline __u64 syscall_argument(void *regs, bool compat, int n)
 	if (!bpf_core_field_exists(((struct pt_regs___x86 *)0)->orig_ax))
 		return 0;
 	if (compat)
-		return (__u32)(n == 0 ? BPF_CORE_READ(x86, bx) : n == 1 ? BPF_CORE_READ(x86, cx) :
-			       n == 2 ? BPF_CORE_READ(x86, dx) : BPF_CORE_READ(x86, di));
-	return n == 0 ? BPF_CORE_READ(x86, di) : n == 1 ? BPF_CORE_READ(x86, si) :
-	       n == 2 ? BPF_CORE_READ(x86, dx) : BPF_CORE_READ(x86, r8);
+		return (__u32)(n == 0 ? x86->bx : n == 1 ? x86->cx :
+			       n == 2 ? x86->dx : x86->di);
+	return n == 0 ? x86->di : n == 1 ? x86->si :
+	       n == 2 ? x86->dx : x86->r8;
 }
 
 #endif
