@@ -60,6 +60,7 @@ public:
 			InstanceMethod<&Watch::UnwatchMounts>("unwatchMounts"),
 			InstanceMethod<&Watch::Protect>("protect"),
 			InstanceMethod<&Watch::Unprotect>("unprotect"),
+			InstanceMethod<&Watch::Listen>("listen"),
 			InstanceMethod<&Watch::Enforce>("enforce"),
 			InstanceMethod<&Watch::Beat>("beat"),
 			InstanceMethod<&Watch::Exempt>("exempt"),
@@ -78,7 +79,9 @@ public:
 		uint32_t which = (sources.Get("connector").ToBoolean() ? WATCH_CONNECTOR : 0) |
 				 (sources.Get("files").ToBoolean() ? WATCH_FILES : 0) |
 				 (sources.Get("memory").ToBoolean() ? WATCH_MEMORY : 0) |
-				 (sources.Get("exec").ToBoolean() ? WATCH_EXEC : 0);
+				 (sources.Get("exec").ToBoolean() ? WATCH_EXEC : 0) |
+				 (sources.Get("calls").ToBoolean() ? WATCH_CALLS : 0) |
+				 (sources.Get("signals").ToBoolean() ? WATCH_SIGNALS : 0);
 		procfs_ = ProcfsOf(info[1]);
 		/* The function's finalizer deletes it. */
 		delivery_ = new Delivery;
@@ -203,16 +206,21 @@ private:
 	{
 		Napi::Env env = info.Env();
 		std::vector<uint64_t> numbers = Uint64sOf(info[0], "targets");
-		std::vector<struct memory_target> targets;
+		std::vector<struct process_target> targets;
 
 		for (size_t at = 0; at + 3 <= numbers.size(); at += 3)
 			targets.push_back({ numbers[at + 1], numbers[at + 2], static_cast<uint32_t>(numbers[at]) });
-		Check(env, watch_protect(Open(env), targets.data(), targets.size()), "protect the memory of processes");
+		Check(env, watch_protect(Open(env), targets.data(), targets.size()), "protect processes");
 	}
 
 	void Unprotect(const Napi::CallbackInfo &info)
 	{
-		Check(info.Env(), watch_unprotect(Open(info.Env()), Uint32Of(info[0], "pid")), "unprotect the memory of a process");
+		Check(info.Env(), watch_unprotect(Open(info.Env()), Uint32Of(info[0], "pid")), "unprotect a process");
+	}
+
+	void Listen(const Napi::CallbackInfo &info)
+	{
+		Check(info.Env(), watch_listen(Open(info.Env()), info[0].ToBoolean()), "look at system calls");
 	}
 
 	void Enforce(const Napi::CallbackInfo &info)
@@ -265,6 +273,8 @@ private:
 		result.Set("files", SourceStatus(env, status.files));
 		result.Set("memory", SourceStatus(env, status.memory));
 		result.Set("exec", SourceStatus(env, status.exec));
+		result.Set("calls", SourceStatus(env, status.calls));
+		result.Set("signals", SourceStatus(env, status.signals));
 		result.Set("dropped", Napi::Number::New(env, static_cast<double>(status.dropped)));
 		return result;
 	}

@@ -61,6 +61,15 @@ int bpf_map_next(int map, const void *key, void *ret_next)
 	return map_call(BPF_MAP_GET_NEXT_KEY, map, key, (uintptr_t)ret_next);
 }
 
+uint64_t bpf_untold(uint64_t *counter, uint64_t *told)
+{
+	uint64_t now = __atomic_load_n(counter, __ATOMIC_ACQUIRE);
+	uint64_t untold = now - *told;
+
+	*told = now;
+	return untold;
+}
+
 int bpf_iterate(int link)
 {
 	union bpf_attr attr;

@@ -19,6 +19,9 @@ int bpf_map_get(int map, const void *key, void *ret_value);
 int bpf_map_remove(int map, const void *key);
 int bpf_map_next(int map, const void *key, void *ret_next);
 
+/* The difference between a counter that only grows and what was told of it. */
+uint64_t bpf_untold(uint64_t *counter, uint64_t *told);
+
 /* Runs a task iterator over every task, for what its program does on the way. */
 int bpf_iterate(int link);
 

@@ -189,7 +189,7 @@ int memory_fd(const struct memory *m)
 	return m->skel->maps.events.map_fd;
 }
 
-int memory_protect(struct memory *m, const struct memory_target *targets, size_t n)
+int memory_protect(struct memory *m, const struct process_target *targets, size_t n)
 {
 	int map = m->skel->maps.processes.map_fd, err;
 	size_t i;
@@ -252,11 +252,7 @@ int memory_exempt_nobody(struct memory *m)
 
 uint64_t memory_lost(struct memory *m)
 {
-	uint64_t lost = __atomic_load_n(&m->skel->bss->control.lost, __ATOMIC_ACQUIRE);
-	uint64_t untold = lost - m->lost_told;
-
-	m->lost_told = lost;
-	return untold;
+	return bpf_untold((uint64_t *)&m->skel->bss->control.lost, &m->lost_told);
 }
 
 size_t memory_drain(struct memory *m, size_t limit, void (*each)(void *arg, const struct memory_event *event), void *arg)

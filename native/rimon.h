@@ -218,7 +218,8 @@ void priority_adjust(struct priority *p);
 struct memory;
 struct memory_event;
 
-struct memory_target {
+/* A protected process, as every eBPF object is told of it. */
+struct process_target {
 	uint64_t start_ticks;
 	uint64_t enforce;	/* 1 << enum memory_operation, of those that are refused in enforce mode */
 	uint32_t pid;
@@ -228,7 +229,7 @@ int memory_open(struct memory **ret, const char **ret_what);
 void memory_close(struct memory *m);
 /* Readable when there is something to drain. */
 int memory_fd(const struct memory *m);
-int memory_protect(struct memory *m, const struct memory_target *targets, size_t n);
+int memory_protect(struct memory *m, const struct process_target *targets, size_t n);
 int memory_unprotect(struct memory *m, uint32_t pid);
 void memory_enforce(struct memory *m, bool enforce);
 /* Once in ten seconds at least, or enforcing falls back to watching. */
@@ -238,6 +239,33 @@ int memory_exempt_nobody(struct memory *m);
 /* How many events the ring had no room for since it was last asked. */
 uint64_t memory_lost(struct memory *m);
 size_t memory_drain(struct memory *m, size_t limit, void (*each)(void *arg, const struct memory_event *event), void *arg);
+
+/* calls.c: who asks the kernel for something of a protected process, by eBPF (bpf/calls.bpf.c). */
+struct calls;
+struct call_event;
+
+int calls_open(struct calls **ret, const char **ret_what);
+void calls_close(struct calls *c);
+int calls_fd(const struct calls *c);
+int calls_protect(struct calls *c, const struct process_target *targets, size_t n);
+int calls_unprotect(struct calls *c, uint32_t pid);
+/* Whether system calls are looked at: off until it is asked for. */
+int calls_listen(struct calls *c, bool on);
+uint64_t calls_lost(struct calls *c);
+size_t calls_drain(struct calls *c, size_t limit, void (*each)(void *arg, const struct call_event *event), void *arg);
+
+/* signals.c: who sends a protected process a signal that matters, by eBPF (bpf/signals.bpf.c). */
+struct signals;
+struct signal_event;
+
+int signals_open(struct signals **ret, const char **ret_what);
+void signals_close(struct signals *s);
+int signals_fd(const struct signals *s);
+int signals_protect(struct signals *s, const struct process_target *targets, size_t n);
+int signals_unprotect(struct signals *s, uint32_t pid);
+uint64_t signals_lost(struct signals *s);
+size_t signals_drain(struct signals *s, size_t limit, void (*each)(void *arg, const struct signal_event *event),
+		     void *arg);
 
 /* exec.c: every program that is started, by eBPF (bpf/exec.bpf.c). */
 struct exec;
@@ -254,6 +282,8 @@ size_t exec_drain(struct exec *e, size_t limit, void (*each)(void *arg, const st
 #define WATCH_FILES	2
 #define WATCH_MEMORY	4
 #define WATCH_EXEC	8
+#define WATCH_CALLS	16
+#define WATCH_SIGNALS	32
 
 struct watch_source {
 	bool live;
@@ -269,6 +299,8 @@ struct watch_status {
 	struct watch_source files;
 	struct watch_source memory;
 	struct watch_source exec;
+	struct watch_source calls;
+	struct watch_source signals;
 	uint64_t dropped;
 };
 
@@ -292,14 +324,18 @@ int watch_unmark_file(struct watch *w, const char *path);
 int watch_add_mounts(struct watch *w, const char *path, uint32_t id);
 void watch_remove_mounts(struct watch *w, uint32_t id);
 
+/* watch_protected.c; -EBADF where none of the eBPF programs that need it are live. */
+int watch_protect(struct watch *w, const struct process_target *targets, size_t n);
+int watch_unprotect(struct watch *w, uint32_t pid);
+/* Whether system calls are looked at. */
+int watch_listen(struct watch *w, bool on);
+
 /* watch_memory.c; -EBADF where the memory programs are not live. */
 struct watch_file {
 	uint64_t dev;
 	uint64_t inode;
 };
 
-int watch_protect(struct watch *w, const struct memory_target *targets, size_t n);
-int watch_unprotect(struct watch *w, uint32_t pid);
 int watch_enforce(struct watch *w, bool enforce);
 /* User space lives: without it for ten seconds the kernel only watches. */
 int watch_beat(struct watch *w);

@@ -58,6 +58,8 @@ void watch_connector_drain(struct watch *w)
 		}
 		/* Who exits in these has its exec there by now: that must be told first. */
 		watch_exec_drain(w);
+		/* Who sent a signal is told before what came of it. */
+		watch_signals_drain(w);
 		for (i = 0; i < n; i++) {
 			struct process_event_record event;
 			enum connector_verdict verdict;

@@ -45,6 +45,10 @@ export interface WatchSources {
   readonly files: boolean;
   /** Load the eBPF programs that see who touches protected memory. */
   readonly memory?: boolean;
+  /** Load those that see system calls about protected processes. */
+  readonly calls?: boolean;
+  /** Load those that see signals to protected processes. */
+  readonly signals?: boolean;
   /** Load the eBPF program that sees every program that is started. */
   readonly exec?: boolean;
 }
@@ -60,9 +64,11 @@ export interface Watch {
   /** Watches a mountinfo file for changes; the id comes back in mounts records. */
   watchMounts(path: string, id: number): void;
   unwatchMounts(id: number): void;
-  /** Watches the memory of processes: pid, start time and the bits (1 << MEMORY_OPERATION) of what is to be refused, three numbers each. */
+  /** Protects processes: pid, start time and the bits (1 << MEMORY_OPERATION) of what is to be refused, three numbers each. */
   protect(targets: BigUint64Array): void;
   unprotect(pid: number): void;
+  /** Whether system calls are looked at: off until asked for, since then each of the node costs a little more. */
+  listen(on: boolean): void;
   /** Whether what is to be refused is refused, or only told. */
   enforce(on: boolean): void;
   /** A sign of life: ten seconds without one, and the kernel only watches. */
@@ -70,8 +76,12 @@ export interface Watch {
   /** The executables that are never refused anything, in place of those named before: st_dev and inode of each. */
   exempt(files: BigUint64Array): void;
   /** What each source lost so far, and the state it is in; `dropped` counts records JavaScript did not take in time. */
-  status(): { connector: SourceStatus; files: SourceStatus; memory: SourceStatus; exec: SourceStatus; dropped: number };
+  status(): WatchStatus;
   close(): void;
+}
+
+export interface WatchStatus extends Readonly<Record<keyof WatchSources, SourceStatus>> {
+  readonly dropped: number;
 }
 
 export interface FileMark {

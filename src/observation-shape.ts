@@ -2,7 +2,7 @@
 // run time; the tables here say the same, and do not compile if they say less.
 
 import type {
-  CodeChange, ExecutableTraits, FileId, FileVersion, Machine, Mapping, MemoryOperation, Observation, ObservationOf,
+  Call, CodeChange, ExecutableTraits, FileId, FileVersion, Machine, Mapping, MemoryOperation, Observation, ObservationOf,
   Posture, ProcFile, Process,
 } from "./observation.ts"; // prettier-ignore
 
@@ -159,6 +159,12 @@ const CODE_CHANGE: Shape<CodeChange> = {
   place: may(object({ name: must(TEXT), offset: must(COUNT) })),
 };
 
+const CALL = oneOf<Call>({
+  attach: true, peek: true, poke: true, "registers-read": true, "registers-write": true, "vm-read": true,
+  "vm-write": true, getfd: true, compare: true, perf: true, "core-limit": true, advise: true, dumpable: true,
+  tracer: true, "bpf-load": true,
+}); // prettier-ignore
+
 const HEAD = { kind: must(TEXT), at: must(TIME), sensor: must(TEXT) };
 const ID = { pid: must(PID), startTime: must(COUNT) };
 
@@ -196,6 +202,18 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     action: must(oneOf({ seen: true, killed: true, "not-killed": true, asleep: true })),
     suppressed: must(COUNT),
   },
+  "call.made": {
+    ...HEAD,
+    call: must(CALL),
+    pid: may(PID),
+    tid: may(PID),
+    startTime: may(COUNT),
+    byPid: must(PID),
+    byTid: must(PID),
+    argument: may(TEXT),
+    suppressed: must(COUNT),
+  },
+  "signal.sent": { ...HEAD, ...ID, signal: must(COUNT), byPid: must(PID), byTid: must(PID), suppressed: must(COUNT) },
   "sysctl.written": { ...HEAD, name: must(TEXT), pid: must(PID) },
   "setting.seen": {
     ...HEAD,

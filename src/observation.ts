@@ -148,6 +148,33 @@ export type MemoryOperation =
   /** The kernel took its lock for another, and it is not known what for. */
   | "unknown";
 
+/** What the kernel was asked for (enum call of native/bpf/calls.h). */
+export type Call =
+  /** ptrace(2) PTRACE_ATTACH, PTRACE_SEIZE */
+  | "attach"
+  | "peek"
+  | "poke"
+  | "registers-read"
+  | "registers-write"
+  /** process_vm_readv(2), process_vm_writev(2) */
+  | "vm-read"
+  | "vm-write"
+  /** pidfd_getfd(2) */
+  | "getfd"
+  /** kcmp(2) */
+  | "compare"
+  /** perf_event_open(2) */
+  | "perf"
+  /** prlimit(2), of RLIMIT_CORE */
+  | "core-limit"
+  /** process_madvise(2) */
+  | "advise"
+  /** prctl(2) PR_SET_DUMPABLE 1 and PR_SET_PTRACER, by the process itself */
+  | "dumpable"
+  | "tracer"
+  /** bpf(2) BPF_PROG_LOAD */
+  | "bpf-load";
+
 export type SensorState = "live" | "degraded" | "down" | "unavailable" | "off";
 
 interface Head<Kind extends string> {
@@ -225,6 +252,32 @@ export interface MemoryTouched extends Head<"memory.touched">, ProcessId {
    */
   readonly action: "seen" | "killed" | "not-killed" | "asleep";
   /** How many like it were counted and not told since the one before. */
+  readonly suppressed: number;
+}
+
+/** The kernel was asked for something of a protected process, or of the node; whether it said yes is not known here. */
+export interface CallMade extends Head<"call.made"> {
+  readonly call: Call;
+  /** Whom it is about: the process and its thread; undefined if it is about the node. */
+  readonly pid?: number;
+  readonly tid?: number;
+  readonly startTime?: number;
+  readonly byPid: number;
+  readonly byTid: number;
+  /**
+   * getfd: the descriptor. core-limit: the soft limit in bytes. tracer: the pid that may trace. bpf-load: the kind of
+   * program (enum bpf_prog_type). A decimal number, since it may have 64 bits.
+   */
+  readonly argument?: string;
+  /** How many like it were counted and not told since the one before. */
+  readonly suppressed: number;
+}
+
+/** A protected process was sent a signal by another: one that dumps core, SIGSTOP or SIGUSR1. */
+export interface SignalSent extends Head<"signal.sent">, ProcessId {
+  readonly signal: number;
+  readonly byPid: number;
+  readonly byTid: number;
   readonly suppressed: number;
 }
 
@@ -322,6 +375,8 @@ export type Observation =
   | PtraceDetached
   | ProcfsAccessed
   | MemoryTouched
+  | CallMade
+  | SignalSent
   | SysctlWritten
   | SettingSeen
   | ProcessDumping

@@ -1,6 +1,15 @@
 // What the records of native/record.h say, once they are read. Types, and the one table of numbers that goes both ways.
 
-import type { CodePage, Mapping, MemoryOperation, MemoryTouched, Posture, ProcFile, Process } from "./observation.ts";
+import type {
+  Call,
+  CodePage,
+  Mapping,
+  MemoryOperation,
+  MemoryTouched,
+  Posture,
+  ProcFile,
+  Process,
+} from "./observation.ts";
 
 export type ProcessEventName = "fork" | "exec" | "exit" | "traced" | "dumping" | "comm";
 
@@ -64,7 +73,7 @@ export interface MountsRecord {
 
 export interface LostRecord {
   readonly kind: "lost";
-  readonly source: "connector" | "files" | "queue" | "memory" | "exec";
+  readonly source: "connector" | "files" | "queue" | "memory" | "exec" | "calls" | "signals";
   /** Undefined if the kernel only says that some were lost. */
   readonly count?: number;
 }
@@ -83,6 +92,34 @@ export interface MemoryRecord {
   readonly suppressed: number;
   /** The number of the system call it happened in. */
   readonly syscall: number;
+}
+
+/** The kernel was asked for something of a protected process, or of the node: `targetPid` 0. */
+export interface CallRecord {
+  readonly kind: "call";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly call: Call;
+  readonly pid: number;
+  readonly tid: number;
+  readonly targetPid: number;
+  readonly targetTid: number;
+  readonly targetStartTime: number;
+  /** What it says of each call stands in native/bpf/calls.h; not every call has one, nor could each be read. */
+  readonly argument?: bigint;
+  readonly suppressed: number;
+}
+
+export interface SignalRecord {
+  readonly kind: "signal";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly signal: number;
+  readonly pid: number;
+  readonly tid: number;
+  readonly targetPid: number;
+  readonly targetStartTime: number;
+  readonly suppressed: number;
 }
 
 /** A process runs a program that has no name on any filesystem. */
@@ -134,6 +171,8 @@ export type NativeRecord =
   | LostRecord
   | MemoryRecord
   | UnlinkedExecRecord
+  | CallRecord
+  | SignalRecord
   | MapsRecord
   | OpenFileRecord
   | CodePagesRecord;

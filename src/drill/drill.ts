@@ -264,7 +264,7 @@ function isLive({ state }: SensorStatus): boolean {
   return state === "live" || state === "degraded";
 }
 
-function liveAmong({ expected }: Technique, sensors: readonly SensorStatus[]): boolean {
+function liveAmong({ expected }: Pick<Technique, "expected">, sensors: readonly SensorStatus[]): boolean {
   return sensors.some((sensor) => expected.includes(sensor.name) && isLive(sensor));
 }
 
@@ -274,7 +274,7 @@ function judge(
   arrival: Arrival | undefined,
   sensors: readonly SensorStatus[],
 ): DrillResult {
-  const { name, anonymous, expected, needs } = technique;
+  const { name, anonymous, namedBy, expected, needs } = technique;
   const { attacker, leakedBytes } = deed;
   if (arrival === undefined) {
     const missed = liveAmong(technique, sensors);
@@ -286,11 +286,12 @@ function judge(
   }
   const { finding, at } = arrival;
   const { suspect, sensor, rule, severity } = finding;
+  const nameless = anonymous === true || (namedBy !== undefined && !liveAmong({ expected: [namedBy] }, sensors));
   return {
     technique: name,
     outcome: "seen",
     detected: true,
-    attributed: anonymous === true || attacker === undefined ? null : by(attacker)(finding),
+    attributed: nameless || attacker === undefined ? null : by(attacker)(finding),
     sensor,
     rule,
     severity,

@@ -19,6 +19,8 @@ export interface Technique {
   readonly yama?: true;
   /** Whoever sees it cannot tell by whom it was done. */
   readonly anonymous?: true;
+  /** The sensor without which it cannot be told by whom it was done. */
+  readonly namedBy?: string;
   /** It has begun when the monitor starts. */
   readonly early?: true;
   /** The decoy has to have been watched for a while. */

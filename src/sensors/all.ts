@@ -28,7 +28,7 @@ export function createSensors(
     events.connector,
     events.fanotify,
     events.exec,
-    events.mmapLock,
+    ...events.programs,
     createSettings(context),
     createExecutables(context, hashed),
     createProcessTable(context),

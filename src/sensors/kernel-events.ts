@@ -1,5 +1,5 @@
-// The sources that speak of themselves: the netlink process connector, fanotify, and the eBPF programs that see what is
-// started and who touches protected memory. They share one thread and one queue, so that what happened first is told first.
+// The sources that speak of themselves: the netlink process connector, fanotify, and the eBPF programs. They share one
+// thread and one queue, so that what happened first is told first.
 
 import { reasonOf } from "../errors.ts";
 import { WANT, type Watch, type WatchSources } from "../native.ts";
@@ -7,7 +7,7 @@ import type { Observation } from "../observation.ts";
 import type { NativeRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
 import { createProcfsMarks, type ProcfsMarks } from "./procfs-marks.ts";
-import { createProtectedMemory, type ProtectedMemory } from "./protected-memory.ts";
+import { createPrograms, fromProgram, PROGRAMS } from "./programs.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 type RecordOf<Kind extends NativeRecord["kind"]> = Extract<NativeRecord, { kind: Kind }>;
@@ -20,13 +20,13 @@ export interface OwnFile {
 const DETAILS = WANT.status | WANT.exe | WANT.cmdline | WANT.cgroup | WANT.namespaces;
 const CONNECTOR = "proc-connector";
 const FANOTIFY = "fanotify";
-const MMAP_LOCK = "mmap-lock";
 const EXEC = "exec";
 
 export interface KernelEvents {
   readonly connector: Sensor;
   readonly fanotify: Sensor;
-  readonly mmapLock: Sensor;
+  /** Of the eBPF programs, each object one. */
+  readonly programs: readonly Sensor[];
   readonly exec: Sensor;
 }
 
@@ -38,16 +38,13 @@ export function createKernelEvents(
 ): KernelEvents {
   const reportConnector = createStateReporter(context, CONNECTOR);
   const reportFanotify = createStateReporter(context, FANOTIFY);
-  const reportMmapLock = createStateReporter(context, MMAP_LOCK);
   const reportExec = createStateReporter(context, EXEC);
   let watch: Watch | undefined;
   let marks: ProcfsMarks | undefined;
-  let memory: ProtectedMemory | undefined;
   let reading = Promise.resolve();
 
-  function open(): void {
-    if (watch !== undefined) return;
-    watch = context.addon.openWatch(sources, context.procfs, take);
+  function open(): Watch {
+    return (watch ??= context.addon.openWatch(sources, context.procfs, take));
   }
 
   function take(batch: Buffer): void {
@@ -93,18 +90,9 @@ export function createKernelEvents(
           });
           break;
         case "memory":
-          context.emit({
-            kind: "memory.touched",
-            at: wall - Number(monotonic - record.timeNs) / 1e6,
-            sensor: MMAP_LOCK,
-            operation: record.operation,
-            pid: record.targetPid,
-            startTime: record.targetStartTime,
-            byPid: record.pid,
-            byTid: record.tid,
-            action: record.action,
-            suppressed: record.suppressed,
-          });
+        case "call":
+        case "signal":
+          context.emit(fromProgram(record, wall - Number(monotonic - record.timeNs) / 1e6));
           break;
         case "mounts":
           marks?.changed(record.id);
@@ -182,7 +170,9 @@ export function createKernelEvents(
       connector: [CONNECTOR, "the kernel's netlink queue overflowed"],
       files: [FANOTIFY, "the kernel's fanotify queue overflowed (fs.fanotify.max_queued_events)"],
       queue: ["kernel-events", "rimon could not keep up with the kernel"],
-      memory: [MMAP_LOCK, "the ring of the eBPF programs was full"],
+      memory: [PROGRAMS.memory.sensor, "the ring of the eBPF programs was full"],
+      calls: [PROGRAMS.calls.sensor, "the ring of the eBPF programs was full, or their table of threads"],
+      signals: [PROGRAMS.signals.sensor, "the ring of the eBPF programs was full"],
       exec: [EXEC, "the ring of the eBPF program was full"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
@@ -217,9 +207,9 @@ export function createKernelEvents(
     needs: ["sys_admin"],
     async start() {
       if (!sources.files) return reportFanotify("off", "not asked for");
-      open();
-      const status = watch?.status().files;
-      if (watch === undefined || status?.live !== true) return reportFanotify("unavailable", status?.reason);
+      const watch = open();
+      const status = watch.status().files;
+      if (!status.live) return reportFanotify("unavailable", status.reason);
       marks = createProcfsMarks(context, watch, FANOTIFY);
       await marks.start();
       for (const { path } of ownFiles()) markOwn(watch, path);
@@ -236,38 +226,6 @@ export function createKernelEvents(
     },
     async stop() {
       await marks?.stop();
-    },
-  };
-
-  const mmapLock: Sensor = {
-    name: MMAP_LOCK,
-    sees: "every touch of protected memory from another process, whatever the call, path, mount or descriptor",
-    needs: ["sys_admin"],
-    async start() {
-      if (sources.memory !== true) return reportMmapLock("off", "not asked for");
-      open();
-      const status = watch?.status().memory;
-      if (watch === undefined || status?.live !== true) return reportMmapLock("unavailable", status?.reason);
-      memory = createProtectedMemory(context, watch);
-      memory.pass();
-      reportMmapLock("live");
-    },
-    async pass() {
-      if (memory === undefined) return;
-      memory.pass();
-      const status = watch?.status().memory;
-      if (status?.live === true) reportMmapLock("live");
-      else reportMmapLock("down", status?.reason);
-    },
-    notice(observation) {
-      try {
-        memory?.notice(observation);
-      } catch (thrown) {
-        reportMmapLock("degraded", `a process could not be protected: ${reasonOf(thrown)}`);
-      }
-    },
-    async stop() {
-      memory = undefined;
     },
   };
 
@@ -308,7 +266,7 @@ export function createKernelEvents(
     else reportFanotify("live");
   }
 
-  return { connector, fanotify, mmapLock, exec };
+  return { connector, fanotify, exec, programs: createPrograms(context, sources, open) };
 }
 
 function fromConnector(

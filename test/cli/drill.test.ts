@@ -37,12 +37,12 @@ const SEEN: Readonly<Record<string, readonly [sensors: readonly string[], leaked
   "ptrace-held": [["process-table"], 0],
   "proc-mem-held": [["descriptors", "fanotify"], 32],
   "ptrace-peek-after-seize": [["process-table", "mmap-lock"], 32],
-  "ptrace-attach": [["proc-connector", "process-table"], 32],
-  "ptrace-seize": [["proc-connector", "process-table"], 32],
-  "ptrace-thread": [["proc-connector", "process-table"], 32],
-  "ptrace-getregs": [["proc-connector", "process-table"], 0],
-  "criu-like-seize": [["proc-connector", "process-table"], 0],
-  "text-patch-ptrace": [["proc-connector", "process-table"], 0],
+  "ptrace-attach": [["proc-connector", "process-table", "calls"], 32],
+  "ptrace-seize": [["proc-connector", "process-table", "calls"], 32],
+  "ptrace-thread": [["proc-connector", "process-table", "calls"], 32],
+  "ptrace-getregs": [["proc-connector", "process-table", "calls"], 0],
+  "criu-like-seize": [["proc-connector", "process-table", "calls"], 0],
+  "text-patch-ptrace": [["proc-connector", "process-table", "calls"], 0],
   "proc-mem": [["fanotify", "mmap-lock"], 32],
   "proc-task-mem": [["fanotify", "mmap-lock"], 32],
   "proc-mem-relative": [["fanotify", "mmap-lock"], 32],
@@ -53,14 +53,14 @@ const SEEN: Readonly<Record<string, readonly [sensors: readonly string[], leaked
   "proc-mem-write": [["fanotify", "mmap-lock"], 0],
   "text-patch": [["fanotify", "mmap-lock"], 0],
   "code-breakpoint": [["code-pages"], 0],
-  "process-vm-readv": [["mmap-lock"], 32],
-  "process-vm-readv-int80": [["mmap-lock"], 32],
-  "process-vm-writev": [["mmap-lock"], 0],
-  "process-madvise": [["mmap-lock"], 0],
-  "pidfd-getfd": [[], 32],
-  "pidfd-getfd-socket": [[], 32],
-  kcmp: [[], 0],
-  "perf-sample-stack": [[], 32],
+  "process-vm-readv": [["mmap-lock", "calls"], 32],
+  "process-vm-readv-int80": [["mmap-lock", "calls"], 32],
+  "process-vm-writev": [["mmap-lock", "calls"], 0],
+  "process-madvise": [["mmap-lock", "calls"], 0],
+  "pidfd-getfd": [["calls"], 32],
+  "pidfd-getfd-socket": [["calls"], 32],
+  kcmp: [["calls"], 0],
+  "perf-sample-stack": [["calls"], 32],
   "uprobe-crypto": [["mmap-lock"], 0],
   "bpf-copy-from-user-task": [["mmap-lock"], 32],
   "proc-kcore-open": [[], 0],
@@ -72,8 +72,8 @@ const SEEN: Readonly<Record<string, readonly [sensors: readonly string[], leaked
   "pagemap-read": [["fanotify", "mmap-lock"], 0],
   "auxv-read": [["fanotify"], 0],
   "debugger-renamed": [["executables", "exec", "proc-connector", "process-table"], 0],
-  gcore: [["proc-connector", "exec", "process-table", "executables"], 32],
-  "node-sigusr1": [[], 32],
+  gcore: [["exec", "proc-connector", "process-table", "executables"], 32],
+  "node-sigusr1": [["signals"], 32],
   "node-inspect": [[], 32],
   "memfd-exec": [["exec"], 0],
   "deleted-exec": [[], 0],
@@ -87,11 +87,14 @@ const SEEN: Readonly<Record<string, readonly [sensors: readonly string[], leaked
   "ld-so-preload": [["address-space"], 0],
   "dlopen-dev-shm": [["address-space"], 0],
   "own-file-mode": [["own-files"], 0],
-  "prlimit-core": [["posture"], 0],
-  "prctl-dumpable": [["posture"], 0],
+  "prlimit-core": [["calls", "posture"], 0],
+  "prctl-dumpable": [["calls", "posture"], 0],
   "late-library": [["address-space"], 0],
   "writable-code": [["address-space"], 0],
 };
+
+/** The sensors that are eBPF programs. */
+const PROGRAMS: readonly string[] = ["exec", "mmap-lock", "calls", "signals"];
 
 /** What a kernel may lack, and how it is then told. */
 const LACKING: Readonly<Record<string, RegExp>> = {
@@ -131,7 +134,8 @@ describe("rimon drill", { concurrency: 3 }, () => {
         continue;
       }
       assert.equal(result.leakedBytes, leaked, shown);
-      const { anonymous, blind, rules } = TECHNIQUES.find(({ name }) => name === technique) ?? assert.fail(technique);
+      const { anonymous, namedBy, blind, rules } =
+        TECHNIQUES.find(({ name }) => name === technique) ?? assert.fail(technique);
       if (sensors.length === 0) {
         assert.equal(result.outcome, "blind", shown);
         assert.equal(result.reason, blind, shown);
@@ -140,11 +144,16 @@ describe("rimon drill", { concurrency: 3 }, () => {
       }
       // eBPF is not to be had everywhere; that is told, too.
       if (result.outcome === "blind" && sensors.every((name) => result.reason?.includes(`${name} is unavailable`))) {
-        assert.ok(["mmap-lock", "exec"].includes(sensors.join()), shown);
+        assert.deepEqual(
+          sensors.filter((name) => !PROGRAMS.includes(name)),
+          [],
+          shown,
+        );
         continue;
       }
       assert.ok(sensors.includes(result.sensor ?? ""), shown);
-      assert.equal(result.attributed, anonymous === true ? null : true, shown);
+      const named = anonymous === true || (namedBy !== undefined && result.attributed === null) ? null : true;
+      assert.equal(result.attributed, named, shown);
       assert.ok(rules.includes(result.rule ?? ""), shown);
       assert.ok(result.latencyMs !== null && result.latencyMs >= 0, shown);
       assert.ok(result.severity !== null, shown);
@@ -165,13 +174,16 @@ describe("rimon drill", { concurrency: 3 }, () => {
 
   it("the table names what was not seen and why", async () => {
     const folder = temporaryDirectory("drill");
-    const drill = startDrill(folder, ["--only", "ptrace-thread,pidfd-getfd"]);
+    const drill = startDrill(folder, ["--only", "ptrace-thread,node-inspect"]);
     assert.deepEqual(await drill.exited, { code: 0, signal: null });
     const text = drill.lines.items.join("\n");
     assert.match(text, /^technique .*sensor .*leaked$/m);
     assert.match(text, /^ptrace-thread +✔ +\S+ +[\d.]+ ms +rimon-attacker \(\d+\) +32 bytes$/m);
-    assert.match(text, /^pidfd-getfd +✘ +32 bytes$/m);
-    assert.match(text, /^1 of 2 techniques seen\nnot seen: pidfd-getfd \(no sensor sees them without eBPF\)$/m);
+    assert.match(text, /^node-inspect +✘ +32 bytes$/m);
+    assert.match(
+      text,
+      /^1 of 2 techniques seen\nnot seen: node-inspect \(its arguments are seen, but no rule judges them\)$/m,
+    );
   });
 
   it("an unknown technique is a usage error", async () => {

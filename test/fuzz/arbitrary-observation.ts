@@ -123,6 +123,12 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     operation: fc.constantFrom("vm-read", "mem-write", "environ", "pagemap", "uprobe", "unknown"),
     action: fc.constantFrom("seen", "killed", "not-killed", "asleep"),
   }), // prettier-ignore
+  kind("call.made", {
+    pid, tid: pid, startTime, byPid: pid, byTid: pid, suppressed: count,
+    call: fc.constantFrom("attach", "vm-read", "getfd", "compare", "core-limit", "tracer", "bpf-load"),
+    argument: fc.constantFrom("0", "7", "18446744073709551615"),
+  }, ["pid", "tid", "startTime", "argument"]), // prettier-ignore
+  kind("signal.sent", { pid, startTime, byPid: pid, byTid: pid, suppressed: count, signal: fc.constantFrom(3, 10, 19) }), // prettier-ignore
   kind("sysctl.written", { name: fc.constantFrom("kernel.core_pattern", "vm.swappiness"), pid }),
   kind("setting.seen", { setting: fc.constantFrom("kernel.core_pattern", "/etc/ld.so.preload"), value: text }, ["value"]), // prettier-ignore
   kind("process.dumping", { pid, tid: pid }),

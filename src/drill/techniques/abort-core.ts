@@ -5,7 +5,7 @@ export const abortCore: Technique = {
   summary: "kill -ABRT, the signal that dumps core",
   rules: ["core-dump"],
   expected: ["proc-connector"],
-  anonymous: true,
+  namedBy: "signals",
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid } = decoy;

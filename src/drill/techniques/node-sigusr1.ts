@@ -4,10 +4,9 @@ import { on, type Technique } from "../technique.ts";
 export const nodeSigusr1: Technique = {
   name: "node-sigusr1",
   summary: "SIGUSR1 opens node's inspector, which then evaluates what it is told",
-  rules: ["debugger-present"],
-  expected: [],
+  rules: ["inspector-opened"],
+  expected: ["signals"],
   needs: "eBPF",
-  blind: "no sensor sees who sends a signal on this kernel without eBPF",
   async stage(range) {
     // Any port that is free, not the one at which a person may be debugging.
     const nodeOptions = ["--inspect-port=127.0.0.1:0"];

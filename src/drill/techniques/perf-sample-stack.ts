@@ -5,10 +5,9 @@ import { on, type Technique } from "../technique.ts";
 export const perfSampleStack: Technique = {
   name: "perf-sample-stack",
   summary: "perf_event_open: samples of the stack of a thread that works with the secret",
-  rules: ["memory-read"],
-  expected: [],
+  rules: ["perf-attached"],
+  expected: ["calls"],
   needs: "eBPF",
-  blind: "no sensor sees perf_event_open on this kernel without eBPF",
   async stage(range) {
     needs("/sys/bus/event_source/devices/software", "this kernel has no perf events (CONFIG_PERF_EVENTS)");
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);

@@ -4,7 +4,7 @@ export const prctlDumpable: Technique = {
   name: "prctl-dumpable",
   summary: "the process makes itself dumpable again (PR_SET_DUMPABLE), as injected code would",
   rules: ["core-dump"],
-  expected: ["posture"],
+  expected: ["calls", "posture"],
   anonymous: true,
   settled: true,
   async stage(range) {

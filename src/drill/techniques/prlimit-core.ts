@@ -4,8 +4,8 @@ export const prlimitCore: Technique = {
   name: "prlimit-core",
   summary: "prlimit(2): RLIMIT_CORE of the process raised from 0 as far as it goes",
   rules: ["core-dump"],
-  expected: ["posture"],
-  anonymous: true,
+  expected: ["calls", "posture"],
+  namedBy: "calls",
   settled: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);

@@ -6,7 +6,7 @@ export const processVmReadvInt80: Technique = {
   name: "process-vm-readv-int80",
   summary: "process_vm_readv by the table of 32-bit calls (int $0x80)",
   rules: ["memory-read"],
-  expected: ["mmap-lock"],
+  expected: ["mmap-lock", "calls"],
   needs: "eBPF",
   yama: true,
   async stage(range) {

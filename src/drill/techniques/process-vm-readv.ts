@@ -5,7 +5,7 @@ export const processVmReadv: Technique = {
   name: "process-vm-readv",
   summary: "process_vm_readv(2)",
   rules: ["memory-read"],
-  expected: ["mmap-lock"],
+  expected: ["mmap-lock", "calls"],
   needs: "eBPF",
   yama: true,
   async stage(range) {

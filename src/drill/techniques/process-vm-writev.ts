@@ -7,7 +7,7 @@ export const processVmWritev: Technique = {
   name: "process-vm-writev",
   summary: "process_vm_writev(2) to data of the process",
   rules: ["memory-read"],
-  expected: ["mmap-lock"],
+  expected: ["mmap-lock", "calls"],
   needs: "eBPF",
   yama: true,
   async stage(range) {

@@ -5,7 +5,7 @@ export const sigquitCore: Technique = {
   summary: "kill -QUIT, which dumps core as well",
   rules: ["core-dump"],
   expected: ["proc-connector"],
-  anonymous: true,
+  namedBy: "signals",
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid } = decoy;

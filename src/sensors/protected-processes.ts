@@ -1,5 +1,5 @@
-// Tells the kernel whose memory is protected and what of it is refused, and keeps it told: the programs of
-// native/bpf/memory.bpf.c follow fork, exec and exit by themselves, and this follows what the configuration means.
+// Tells the kernel who is protected and what of it is refused, and keeps it told: the programs of native/bpf/ follow
+// fork, exec and exit by themselves, and this follows what the configuration means. One place tells all of them.
 
 import type { Watch } from "../native.ts";
 import type { Observation } from "../observation.ts";
@@ -19,15 +19,17 @@ interface Told {
   readonly refused: bigint;
 }
 
-export interface ProtectedMemory {
+export interface ProtectedProcesses {
   notice(observation: Observation): void;
-  /** Compares everything, and switches what is refused on or off. */
+  /** Compares everything, and switches on or off what is refused and whether system calls are looked at. */
   pass(): void;
 }
 
-export function createProtectedMemory(context: SensorContext, watch: Watch): ProtectedMemory {
+export function createProtectedProcesses(context: SensorContext, watch: Watch): ProtectedProcesses {
   const told = new Map<number, Told>();
+  const { memory, calls } = watch.status();
   let enforcing = false;
+  let listening = false;
 
   function refusedOn(pid: number): bigint {
     const operations = context.refusals(pid).flatMap((rule) => OPERATIONS[rule] ?? []);
@@ -39,10 +41,26 @@ export function createProtectedMemory(context: SensorContext, watch: Watch): Pro
     const numbers = [...targets].flatMap(([pid, { startTime, refused }]) => [BigInt(pid), BigInt(startTime), refused]);
     watch.protect(BigUint64Array.from(numbers));
     for (const [pid, target] of targets) told.set(pid, target);
+    if (!listening) listen();
   }
 
   function unprotect(pid: number): void {
     if (told.delete(pid)) watch.unprotect(pid);
+  }
+
+  /** For rimon alone the node is not made to pay: that it is traced is seen without. */
+  function listen(): void {
+    const wanted = told.size > (told.has(process.pid) ? 1 : 0);
+    if (wanted === listening || !calls.live) return;
+    watch.listen(wanted);
+    listening = wanted;
+  }
+
+  function enforce(wanted: boolean): void {
+    if (!memory.live) return;
+    if (wanted !== enforcing) watch.enforce(wanted);
+    enforcing = wanted;
+    watch.beat();
   }
 
   function follow(pid: number, startTime: number): void {
@@ -82,10 +100,8 @@ export function createProtectedMemory(context: SensorContext, watch: Watch): Pro
       );
       const present = new Set(all.map(([pid]) => pid));
       for (const [pid, { startTime }] of told) if (!present.has(pid) && startTime !== UNREAD) unprotect(pid);
-      const wanted = all.some(([, { refused }]) => refused !== 0n);
-      if (wanted !== enforcing) watch.enforce(wanted);
-      enforcing = wanted;
-      watch.beat();
+      enforce(all.some(([, { refused }]) => refused !== 0n));
+      listen();
     },
   };
 }
