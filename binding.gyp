@@ -5,6 +5,7 @@
         {
           "target_name": "rimon",
           "sources": [
+            "native/access.c",
             "native/addon.cc",
             "native/addon_procfs.cc",
             "native/addon_values.cc",
@@ -28,9 +29,11 @@
             "native/procfs.c",
             "native/record_check.c",
             "native/watch.c",
+            "native/watch_access.c",
             "native/watch_connector.c",
             "native/watch_files.c",
-            "native/watch_memory.c"
+            "native/watch_memory.c",
+            "native/watch_protected.c"
           ],
           "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "_GNU_SOURCE"],
           "cflags": ["-Wall", "-Wextra", "-Werror", "-Os", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],

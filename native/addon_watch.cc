@@ -77,7 +77,8 @@ public:
 		Napi::Object sources = info[0].As<Napi::Object>();
 		uint32_t which = (sources.Get("connector").ToBoolean() ? WATCH_CONNECTOR : 0) |
 				 (sources.Get("files").ToBoolean() ? WATCH_FILES : 0) |
-				 (sources.Get("memory").ToBoolean() ? WATCH_MEMORY : 0);
+				 (sources.Get("memory").ToBoolean() ? WATCH_MEMORY : 0) |
+				 (sources.Get("access").ToBoolean() ? WATCH_ACCESS : 0);
 		procfs_ = ProcfsOf(info[1]);
 		/* The function's finalizer deletes it. */
 		delivery_ = new Delivery;
@@ -202,16 +203,16 @@ private:
 	{
 		Napi::Env env = info.Env();
 		std::vector<uint64_t> numbers = Uint64sOf(info[0], "targets");
-		std::vector<struct memory_target> targets;
+		std::vector<struct process_target> targets;
 
 		for (size_t at = 0; at + 3 <= numbers.size(); at += 3)
 			targets.push_back({ numbers[at + 1], numbers[at + 2], static_cast<uint32_t>(numbers[at]) });
-		Check(env, watch_protect(Open(env), targets.data(), targets.size()), "protect the memory of processes");
+		Check(env, watch_protect(Open(env), targets.data(), targets.size()), "protect processes");
 	}
 
 	void Unprotect(const Napi::CallbackInfo &info)
 	{
-		Check(info.Env(), watch_unprotect(Open(info.Env()), Uint32Of(info[0], "pid")), "unprotect the memory of a process");
+		Check(info.Env(), watch_unprotect(Open(info.Env()), Uint32Of(info[0], "pid")), "unprotect a process");
 	}
 
 	void Enforce(const Napi::CallbackInfo &info)
@@ -263,6 +264,7 @@ private:
 		result.Set("connector", SourceStatus(env, status.connector));
 		result.Set("files", SourceStatus(env, status.files));
 		result.Set("memory", SourceStatus(env, status.memory));
+		result.Set("access", SourceStatus(env, status.access));
 		result.Set("dropped", Napi::Number::New(env, static_cast<double>(status.dropped)));
 		return result;
 	}

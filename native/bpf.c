@@ -3,10 +3,37 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bpf.h"
+
+/* What the programs see are pids of the first pid namespace (include/linux/proc_ns.h: its inode is fixed). */
+static bool in_first_pid_namespace(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == 0xeffffffcu;
+}
+
+int bpf_ready(const char **ret_what)
+{
+	*ret_what = "see the pids of the node (rimon is in a pid namespace of its own)";
+	if (!in_first_pid_namespace())
+		return -EOPNOTSUPP;
+	*ret_what = "read the kernel's types (CONFIG_DEBUG_INFO_BTF)";
+	return access("/sys/kernel/btf/vmlinux", R_OK) < 0 ? -errno : 0;
+}
+
+uint64_t bpf_untold(uint64_t *counter, uint64_t *told)
+{
+	uint64_t now = __atomic_load_n(counter, __ATOMIC_ACQUIRE);
+	uint64_t untold = now - *told;
+
+	*told = now;
+	return untold;
+}
 
 static int call(enum bpf_cmd command, union bpf_attr *attr)
 {

@@ -10,11 +10,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Whether eBPF programs can be of use here at all; `ret_what` is what could not be done. */
+int bpf_ready(const char **ret_what);
+
 int bpf_map_set(int map, const void *key, const void *value);
 int bpf_map_get(int map, const void *key, void *ret_value);
 /* What is not there is deleted already. */
 int bpf_map_remove(int map, const void *key);
 int bpf_map_next(int map, const void *key, void *ret_next);
+
+/* The difference between a counter that only grows and what was told of it. */
+uint64_t bpf_untold(uint64_t *counter, uint64_t *told);
 
 /* Runs a task iterator over every task, for what its program does on the way. */
 int bpf_iterate(int link);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <time.h>
@@ -127,14 +126,6 @@ static void settings_fill(struct memory_bpf__rodata *settings)
 		settings->functions[i] = (struct memory_function){ ranges[i].start, ranges[i].end, ranges[i].operation };
 }
 
-/* What the programs see are pids of the first pid namespace (include/linux/proc_ns.h: its inode is fixed). */
-static bool in_first_pid_namespace(void)
-{
-	struct stat st;
-
-	return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == 0xeffffffcu;
-}
-
 struct drain {
 	void (*each)(void *arg, const struct memory_event *event);
 	void *arg;
@@ -153,12 +144,9 @@ int memory_open(struct memory **ret, const char **ret_what)
 	struct memory *m;
 	int err;
 
-	*ret_what = "see the pids of the node (rimon is in a pid namespace of its own)";
-	if (!in_first_pid_namespace())
-		return -EOPNOTSUPP;
-	*ret_what = "read the kernel's types (CONFIG_DEBUG_INFO_BTF)";
-	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
-		return -errno;
+	err = bpf_ready(ret_what);
+	if (err)
+		return err;
 	m = calloc(1, sizeof(*m));
 	*ret_what = "memory";
 	if (!m)
@@ -201,7 +189,7 @@ int memory_fd(const struct memory *m)
 	return m->skel->maps.events.map_fd;
 }
 
-int memory_protect(struct memory *m, const struct memory_target *targets, size_t n)
+int memory_protect(struct memory *m, const struct process_target *targets, size_t n)
 {
 	int map = m->skel->maps.processes.map_fd, err;
 	size_t i;
@@ -264,11 +252,7 @@ int memory_exempt_nobody(struct memory *m)
 
 uint64_t memory_lost(struct memory *m)
 {
-	uint64_t lost = __atomic_load_n(&m->skel->bss->control.lost, __ATOMIC_ACQUIRE);
-	uint64_t untold = lost - m->lost_told;
-
-	m->lost_told = lost;
-	return untold;
+	return bpf_untold((uint64_t *)&m->skel->bss->control.lost, &m->lost_told);
 }
 
 size_t memory_drain(struct memory *m, size_t limit, void (*each)(void *arg, const struct memory_event *event), void *arg)

@@ -28,6 +28,7 @@ enum record_kind {
 	RECORD_MAPPING = 9,
 	RECORD_OPEN_FILE = 10,
 	RECORD_MEMORY = 11,
+	RECORD_ACCESS = 20,
 };
 
 struct record_head {
@@ -170,6 +171,7 @@ enum lost_source {
 	LOST_FILES = 2,		/* FAN_Q_OVERFLOW: likewise */
 	LOST_QUEUE = 3,		/* JavaScript did not take its batches in time */
 	LOST_MEMORY = 4,	/* the ring of bpf/memory.bpf.c had no room */
+	LOST_ACCESS = 7,	/* of bpf/access.bpf.c */
 };
 
 struct lost_record {
@@ -191,6 +193,22 @@ struct memory_record {
 	__u32 tid;
 	__u32 target_pid;
 	__u32 syscall;		/* the call it happened in */
+};
+
+/* Another process asked to reach into a protected one; a process record of pid came before. */
+struct access_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 target_start_ticks;
+	__u64 suppressed;	/* how many like it were not told since the one before */
+	__u32 call;		/* enum access_call of bpf/access.h */
+	__u32 action;		/* enum access_action */
+	__u32 mode;		/* PTRACE_MODE_*, include/linux/ptrace.h */
+	__u32 pid;		/* who */
+	__u32 tid;
+	__u32 target_pid;
+	__u32 target_tid;
+	__u32 reserved;
 };
 
 #define MAPS_UNCHANGED	(~0u)

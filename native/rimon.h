@@ -206,9 +206,13 @@ void priority_adjust(struct priority *p);
 struct memory;
 struct memory_event;
 
-struct memory_target {
+/* From this bit on, what the access check refuses; below it, 1 << enum memory_operation. */
+#define TARGET_ACCESS_SHIFT	32
+
+/* A protected process, as every eBPF object is told of it. */
+struct process_target {
 	uint64_t start_ticks;
-	uint64_t enforce;	/* 1 << enum memory_operation, of those that are refused in enforce mode */
+	uint64_t enforce;	/* what is refused in enforce mode */
 	uint32_t pid;
 };
 
@@ -216,7 +220,7 @@ int memory_open(struct memory **ret, const char **ret_what);
 void memory_close(struct memory *m);
 /* Readable when there is something to drain. */
 int memory_fd(const struct memory *m);
-int memory_protect(struct memory *m, const struct memory_target *targets, size_t n);
+int memory_protect(struct memory *m, const struct process_target *targets, size_t n);
 int memory_unprotect(struct memory *m, uint32_t pid);
 void memory_enforce(struct memory *m, bool enforce);
 /* Once in ten seconds at least, or enforcing falls back to watching. */
@@ -227,10 +231,32 @@ int memory_exempt_nobody(struct memory *m);
 uint64_t memory_lost(struct memory *m);
 size_t memory_drain(struct memory *m, size_t limit, void (*each)(void *arg, const struct memory_event *event), void *arg);
 
+/*
+ * access.c: who asks to reach into a protected process, told and, where asked
+ * for, refused by eBPF (bpf/access.bpf.c). Opening it forks a decoy and proves
+ * that the kernel calls the check.
+ */
+struct access;
+struct access_event;
+
+int access_open(struct access **ret, const char **ret_what);
+void access_close(struct access *a);
+int access_fd(const struct access *a);
+int access_protect(struct access *a, const struct process_target *targets, size_t n);
+int access_unprotect(struct access *a, uint32_t pid);
+void access_enforce(struct access *a, bool enforce);
+/* Once in ten seconds at least, or enforcing falls back to watching. */
+void access_beat(struct access *a);
+int access_exempt(struct access *a, uint64_t dev, uint64_t inode);
+int access_exempt_nobody(struct access *a);
+uint64_t access_lost(struct access *a);
+size_t access_drain(struct access *a, size_t limit, void (*each)(void *arg, const struct access_event *event), void *arg);
+
 /* watch.c and its neighbours: one thread that drains every event source. */
 #define WATCH_CONNECTOR	1
 #define WATCH_FILES	2
 #define WATCH_MEMORY	4
+#define WATCH_ACCESS	32
 
 struct watch_source {
 	bool live;
@@ -245,6 +271,7 @@ struct watch_status {
 	struct watch_source connector;
 	struct watch_source files;
 	struct watch_source memory;
+	struct watch_source access;
 	uint64_t dropped;
 };
 
@@ -268,13 +295,13 @@ int watch_unmark_file(struct watch *w, const char *path);
 int watch_add_mounts(struct watch *w, const char *path, uint32_t id);
 void watch_remove_mounts(struct watch *w, uint32_t id);
 
-/* watch_memory.c; -EBADF where the memory programs are not live. */
+/* watch_protected.c; -EBADF where none of the eBPF programs that need it are live. */
 struct watch_file {
 	uint64_t dev;
 	uint64_t inode;
 };
 
-int watch_protect(struct watch *w, const struct memory_target *targets, size_t n);
+int watch_protect(struct watch *w, const struct process_target *targets, size_t n);
 int watch_unprotect(struct watch *w, uint32_t pid);
 int watch_enforce(struct watch *w, bool enforce);
 /* User space lives: without it for ten seconds the kernel only watches. */

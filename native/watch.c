@@ -25,6 +25,7 @@ enum tag {
 	TAG_FILES,
 	TAG_MOUNTS,
 	TAG_MEMORY,
+	TAG_ACCESS,
 };
 
 static uint64_t now_ns(void)
@@ -143,6 +144,28 @@ bool watch_enrich(struct watch *w, uint32_t pid)
 	return true;
 }
 
+void watch_actor_add(struct watch *w, const struct actor *actor)
+{
+	size_t comm_len = strnlen(actor->comm, sizeof(actor->comm));
+	struct process_record *r;
+
+	if (watch_enrich(w, actor->pid))
+		return;
+	r = batch_begin(&w->scratch, RECORD_PROCESS, sizeof(*r));
+	if (r) {
+		r->start_ticks = actor->start_ticks;
+		r->have = HAVE_IDS;
+		r->pid = actor->pid;
+		r->parent_pid = actor->parent_pid;
+		r->uid = actor->uid;
+		r->euid = actor->euid;
+		r->gid = actor->gid;
+		r->comm_len = (uint16_t)comm_len;
+	}
+	batch_bytes(&w->scratch, actor->comm, comm_len);
+	batch_end(&w->scratch);
+}
+
 static void mounts_changed(struct watch *w, uint32_t id)
 {
 	struct mounts_record *r;
@@ -185,6 +208,9 @@ static void *watch_run(void *arg)
 				break;
 			case TAG_MEMORY:
 				watch_memory_drain(w);
+				break;
+			case TAG_ACCESS:
+				watch_access_drain(w);
 				break;
 			case TAG_MOUNTS:
 				mounts_changed(w, (uint32_t)ready[i].data.u64);
@@ -240,8 +266,8 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	w->notify = notify;
 	w->notify_arg = arg;
 	w->self = (uint32_t)getpid();
-	w->connector.fd = w->files.fd = w->memory.fd = w->wake = -1;
-	w->connector.what = w->files.what = w->memory.what = "not asked for";
+	w->connector.fd = w->files.fd = w->memory.fd = w->access.fd = w->wake = -1;
+	w->connector.what = w->files.what = w->memory.what = w->access.what = "not asked for";
 	for (i = 0; i < DATAGRAMS; i++) {
 		w->pieces[i] = (struct iovec){ w->datagrams[i], sizeof(w->datagrams[i]) };
 		w->headers[i].msg_hdr = (struct msghdr){
@@ -271,6 +297,8 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 		source_open(w, &w->files, TAG_FILES, open_files);
 	if (sources & WATCH_MEMORY)
 		source_open(w, &w->memory, TAG_MEMORY, watch_memory_open);
+	if (sources & WATCH_ACCESS)
+		source_open(w, &w->access, TAG_ACCESS, watch_access_open);
 	/* Signals are JavaScript's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -312,6 +340,7 @@ void watch_close(struct watch *w)
 	close_fd(w->connector.fd);
 	close_fd(w->files.fd);
 	memory_close(w->memory_programs);
+	access_close(w->access_programs);
 	close_fd(w->wake);
 	close_fd(w->epoll);
 	proc_scan_free(w->scan);
@@ -343,6 +372,7 @@ void watch_get_status(struct watch *w, struct watch_status *ret)
 	ret->connector = source_status(&w->connector);
 	ret->files = source_status(&w->files);
 	ret->memory = source_status(&w->memory);
+	ret->access = source_status(&w->access);
 	pthread_mutex_lock(&w->lock);
 	ret->dropped = w->dropped;
 	pthread_mutex_unlock(&w->lock);

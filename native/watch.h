@@ -1,7 +1,7 @@
 /*
  * What the files of the watch share: watch.c has the thread and delivers,
- * watch_connector.c, watch_files.c and watch_memory.c drain a source each on
- * that thread.
+ * watch_connector.c, watch_files.c, watch_memory.c and watch_access.c drain a
+ * source each on that thread.
  *
  * Shared with the callers, under the lock: pending, roots, mounts.
  * Everything else belongs to the thread or never changes.
@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "bpf/actor.h"
 #include "rimon.h"
 
 #define DATAGRAMS	64
@@ -60,6 +61,8 @@ struct watch {
 	struct source files;
 	struct source memory;
 	struct memory *memory_programs;
+	struct source access;
+	struct access *access_programs;
 
 	pthread_mutex_t lock;
 	struct batch pending;
@@ -86,6 +89,8 @@ struct watch {
 void watch_commit(struct watch *w);
 /* The process goes up before its act does: soon it may be gone. False if it is, and was not read lately either. */
 bool watch_enrich(struct watch *w, uint32_t pid);
+/* The same, with what the kernel said of one that is gone: less than /proc would have, and never nobody. */
+void watch_actor_add(struct watch *w, const struct actor *actor);
 /* Whoever has that pid next is to be read again. */
 void watch_forget(struct watch *w, uint32_t pid);
 /* count 0: unknown */
@@ -102,5 +107,9 @@ void watch_roots_free(struct watch *w);
 /* watch_memory.c */
 int watch_memory_open(struct watch *w, int *ret_fd, const char **ret_what);
 void watch_memory_drain(struct watch *w);
+
+/* watch_access.c */
+int watch_access_open(struct watch *w, int *ret_fd, const char **ret_what);
+void watch_access_drain(struct watch *w);
 
 #endif

@@ -1,6 +1,5 @@
 /* The events of bpf/memory.bpf.c into records. */
 #include <errno.h>
-#include <string.h>
 
 #include "bpf/memory.h"
 #include "watch.h"
@@ -17,34 +16,13 @@ int watch_memory_open(struct watch *w, int *ret_fd, const char **ret_what)
 	return err;
 }
 
-/* What the kernel said of a reader that is gone: less than /proc would have, and never nobody. */
-static void reader_add(struct watch *w, const struct memory_event *event)
-{
-	struct process_record *r = batch_begin(&w->scratch, RECORD_PROCESS, sizeof(*r));
-	size_t comm_len = strnlen(event->comm, sizeof(event->comm));
-
-	if (r) {
-		r->start_ticks = event->start_ticks;
-		r->have = HAVE_IDS;
-		r->pid = event->pid;
-		r->parent_pid = event->parent_pid;
-		r->uid = event->uid;
-		r->euid = event->euid;
-		r->gid = event->gid;
-		r->comm_len = (uint16_t)comm_len;
-	}
-	batch_bytes(&w->scratch, event->comm, comm_len);
-	batch_end(&w->scratch);
-}
-
 static void memory_add(void *arg, const struct memory_event *event)
 {
 	struct memory_record *r;
 	struct watch *w = arg;
 
 	w->memory.events++;
-	if (!watch_enrich(w, event->pid))
-		reader_add(w, event);
+	watch_actor_add(w, &event->actor);
 	r = batch_begin(&w->scratch, RECORD_MEMORY, sizeof(*r));
 	if (r) {
 		r->time_ns = event->time_ns;
@@ -52,8 +30,8 @@ static void memory_add(void *arg, const struct memory_event *event)
 		r->suppressed = event->suppressed;
 		r->operation = event->operation;
 		r->action = event->action;
-		r->pid = event->pid;
-		r->tid = event->tid;
+		r->pid = event->actor.pid;
+		r->tid = event->actor.tid;
 		r->target_pid = event->target_pid;
 		r->syscall = event->syscall;
 	}
@@ -73,45 +51,4 @@ void watch_memory_drain(struct watch *w)
 	if (lost)
 		watch_source_lost(w, &w->memory, LOST_MEMORY, lost);
 	watch_commit(w);
-}
-
-static struct memory *programs(struct watch *w)
-{
-	return w->memory.live ? w->memory_programs : NULL;
-}
-
-int watch_protect(struct watch *w, const struct memory_target *targets, size_t n)
-{
-	return programs(w) ? memory_protect(w->memory_programs, targets, n) : -EBADF;
-}
-
-int watch_unprotect(struct watch *w, uint32_t pid)
-{
-	return programs(w) ? memory_unprotect(w->memory_programs, pid) : -EBADF;
-}
-
-int watch_enforce(struct watch *w, bool enforce)
-{
-	if (!programs(w))
-		return -EBADF;
-	memory_enforce(w->memory_programs, enforce);
-	return 0;
-}
-
-int watch_beat(struct watch *w)
-{
-	if (!programs(w))
-		return -EBADF;
-	memory_beat(w->memory_programs);
-	return 0;
-}
-
-int watch_exempt(struct watch *w, const struct watch_file *files, size_t n)
-{
-	int err = programs(w) ? memory_exempt_nobody(w->memory_programs) : -EBADF;
-	size_t i;
-
-	for (i = 0; i < n && !err; i++)
-		err = memory_exempt(w->memory_programs, files[i].dev, files[i].inode);
-	return err;
 }

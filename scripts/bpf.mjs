@@ -78,17 +78,16 @@ function isCurrent(source) {
   }
 }
 
-/** Of the program and of every header beside it that it includes. */
+/** Of the program and of every header beside it that it includes, or that those do. */
 function hashOf(source) {
   const hash = createHash("sha256");
-  const texts = [source, ...includesOf(source)].map((name) => readFileSync(join(folder, name)));
-  for (const text of texts) hash.update(text);
+  const names = new Set([source]);
+  for (const name of names) {
+    const text = readFileSync(join(folder, name), "utf8");
+    for (const [, included] of text.matchAll(/^#include "(.+)"$/gm)) names.add(included);
+    hash.update(text);
+  }
   return hash.digest("hex");
-}
-
-function includesOf(source) {
-  const text = readFileSync(join(folder, source), "utf8");
-  return [...text.matchAll(/^#include "(.+)"$/gm)].map(([, name]) => name);
 }
 
 function loaderOf(source) {

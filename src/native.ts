@@ -40,6 +40,8 @@ export interface WatchSources {
   readonly files: boolean;
   /** Load the eBPF programs that see who touches protected memory. */
   readonly memory?: boolean;
+  /** Load the eBPF program that is asked before anybody reaches into a protected process. */
+  readonly access?: boolean;
 }
 
 export interface Watch {
@@ -53,7 +55,7 @@ export interface Watch {
   /** Watches a mountinfo file for changes; the id comes back in mounts records. */
   watchMounts(path: string, id: number): void;
   unwatchMounts(id: number): void;
-  /** Watches the memory of processes: pid, start time and the bits (1 << MEMORY_OPERATION) of what is to be refused, three numbers each. */
+  /** Watches processes: pid, start time and the bits of what is to be refused (1 << MEMORY_OPERATION, ACCESS_REFUSED), three numbers each. */
   protect(targets: BigUint64Array): void;
   unprotect(pid: number): void;
   /** Whether what is to be refused is refused, or only told. */
@@ -63,7 +65,13 @@ export interface Watch {
   /** The executables that are never refused anything, in place of those named before: st_dev and inode of each. */
   exempt(files: BigUint64Array): void;
   /** What each source lost so far, and the state it is in; `dropped` counts records JavaScript did not take in time. */
-  status(): { connector: SourceStatus; files: SourceStatus; memory: SourceStatus; dropped: number };
+  status(): {
+    connector: SourceStatus;
+    files: SourceStatus;
+    memory: SourceStatus;
+    access: SourceStatus;
+    dropped: number;
+  };
   close(): void;
 }
 

@@ -114,6 +114,27 @@ export type MemoryOperation =
   /** The kernel took its lock for another, and it is not known what for. */
   | "unknown";
 
+/** The system call in which a process asked to reach into another. */
+export type AccessCall =
+  | "ptrace"
+  /** process_vm_readv(2), process_vm_writev(2) */
+  | "vm-read"
+  | "vm-write"
+  /** /proc/PID/mem was opened. */
+  | "open"
+  /** /proc/PID/stack, syscall or personality was read. */
+  | "read"
+  | "pidfd-getfd"
+  | "kcmp"
+  /** process_madvise(2) */
+  | "advise"
+  /** perf_event_open(2) */
+  | "perf"
+  /** move_pages(2), migrate_pages(2) */
+  | "move"
+  | "setns"
+  | "other";
+
 export type SensorState = "live" | "degraded" | "down" | "unavailable" | "off";
 
 interface Head<Kind extends string> {
@@ -184,6 +205,21 @@ export interface MemoryTouched extends Head<"memory.touched">, ProcessId {
    * nothing because rimon gave no sign of life (the dead-man's switch).
    */
   readonly action: "seen" | "killed" | "not-killed" | "asleep";
+  /** How many like it were counted and not told since the one before. */
+  readonly suppressed: number;
+}
+
+/** A process asked the kernel to let it reach into a protected one (ptrace(2), "Ptrace access mode checking"). */
+export interface AccessChecked extends Head<"access.checked">, ProcessId {
+  /** The thread that was meant. */
+  readonly tid: number;
+  readonly byPid: number;
+  readonly byTid: number;
+  readonly call: AccessCall;
+  /** PTRACE_MODE_ATTACH; false for what gives less than an attach would (kcmp, perf_event_open). */
+  readonly attach: boolean;
+  /** What rimon's check in the kernel did: nothing, refused it, or nothing because rimon gave no sign of life. */
+  readonly action: "seen" | "refused" | "asleep";
   /** How many like it were counted and not told since the one before. */
   readonly suppressed: number;
 }
@@ -277,6 +313,7 @@ export type Observation =
   | PtraceDetached
   | ProcfsAccessed
   | MemoryTouched
+  | AccessChecked
   | SysctlWritten
   | SettingSeen
   | ProcessDumping

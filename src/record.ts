@@ -1,6 +1,15 @@
 // What the records of native/record.h say, once they are read. Types, and the one table of numbers that goes both ways.
 
-import type { Mapping, MemoryOperation, MemoryTouched, Posture, ProcFile, Process } from "./observation.ts";
+import type {
+  AccessCall,
+  AccessChecked,
+  Mapping,
+  MemoryOperation,
+  MemoryTouched,
+  Posture,
+  ProcFile,
+  Process,
+} from "./observation.ts";
 
 export type ProcessEventName = "fork" | "exec" | "exit" | "traced" | "dumping" | "comm";
 
@@ -64,7 +73,7 @@ export interface MountsRecord {
 
 export interface LostRecord {
   readonly kind: "lost";
-  readonly source: "connector" | "files" | "queue" | "memory";
+  readonly source: "connector" | "files" | "queue" | "memory" | "access";
   /** Undefined if the kernel only says that some were lost. */
   readonly count?: number;
 }
@@ -83,6 +92,22 @@ export interface MemoryRecord {
   readonly suppressed: number;
   /** The number of the system call it happened in. */
   readonly syscall: number;
+}
+
+/** Another process asked to reach into a protected one. */
+export interface AccessRecord {
+  readonly kind: "access";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly call: AccessCall;
+  readonly action: AccessChecked["action"];
+  readonly attach: boolean;
+  readonly pid: number;
+  readonly tid: number;
+  readonly targetPid: number;
+  readonly targetTid: number;
+  readonly targetStartTime: number;
+  readonly suppressed: number;
 }
 
 export interface MapsRecord {
@@ -110,6 +135,7 @@ export type NativeRecord =
   | MountsRecord
   | LostRecord
   | MemoryRecord
+  | AccessRecord
   | MapsRecord
   | OpenFileRecord;
 
@@ -131,4 +157,10 @@ export const MEMORY_OPERATION = {
   uprobe: 13,
   bpf: 14,
   move: 15,
+} as const;
+
+/** The bit of each rule whose acts the access check refuses (ACCESS_REFUSE_* of native/bpf/access.h, from bit 32 on). */
+export const ACCESS_REFUSED = {
+  "memory-read": 1n << 32n,
+  "ptrace-attach": 1n << 33n,
 } as const;

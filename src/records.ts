@@ -2,9 +2,10 @@
 
 import { endianness } from "node:os";
 import { RimonError } from "./errors.ts";
-import type { Mapping, MemoryOperation, Posture, ProcFile, Process } from "./observation.ts";
+import type { AccessCall, Mapping, MemoryOperation, Posture, ProcFile, Process } from "./observation.ts";
 import {
   MEMORY_OPERATION,
+  type AccessRecord,
   type LostRecord,
   type MapsRecord,
   type MemoryRecord,
@@ -29,10 +30,11 @@ const KIND = {
   mapping: 9,
   openFile: 10,
   memory: 11,
+  access: 20,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56];
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56, 0, 0, 0, 0, 0, 0, 0, 0, 64];
 
 const HAVE = {
   status: 1 << 0,
@@ -81,11 +83,34 @@ const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [
   "files",
   "queue",
   "memory",
+  undefined,
+  undefined,
+  "access",
 ];
 
 const OPERATIONS: readonly (MemoryOperation | undefined)[] = Object.keys(MEMORY_OPERATION) as MemoryOperation[];
 
 const ACTIONS: readonly (MemoryRecord["action"] | undefined)[] = ["seen", "killed", "not-killed", "asleep"];
+
+const ACCESS_CALLS: readonly (AccessCall | undefined)[] = [
+  "other",
+  "ptrace",
+  "vm-read",
+  "vm-write",
+  "open",
+  "read",
+  "pidfd-getfd",
+  "kcmp",
+  "advise",
+  "perf",
+  "move",
+  "setns",
+];
+
+const ACCESS_ACTIONS: readonly (AccessRecord["action"] | undefined)[] = ["seen", "refused", "asleep"];
+
+/** linux: include/linux/ptrace.h */
+const PTRACE_MODE_ATTACH = 0x02;
 
 const ACCESS_OPEN = 1;
 const ACCESS_READ = 2;
@@ -155,6 +180,21 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           tid: reader.u32(44),
           targetPid: reader.u32(48),
           syscall: reader.u32(52),
+        });
+        break;
+      case KIND.access:
+        records.push({
+          kind: "access",
+          timeNs: reader.bigint(8),
+          targetStartTime: reader.u64(16),
+          suppressed: reader.u64(24),
+          call: named(ACCESS_CALLS, reader.u32(32), "call that asks for access"),
+          action: named(ACCESS_ACTIONS, reader.u32(36), "answer to an access"),
+          attach: (reader.u32(40) & PTRACE_MODE_ATTACH) !== 0,
+          pid: reader.u32(44),
+          tid: reader.u32(48),
+          targetPid: reader.u32(52),
+          targetTid: reader.u32(56),
         });
         break;
       case KIND.openFile:

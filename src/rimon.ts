@@ -282,7 +282,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
       context,
       () => configuration,
       () => ownFiles,
-      { connector: true, files: true, memory: true },
+      { connector: true, files: true, memory: true, access: true },
     );
     for (const sensor of sensors) {
       try {

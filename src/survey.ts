@@ -77,7 +77,7 @@ export async function survey(
     () => [],
     { connector: false, files: false },
   );
-  const standing = ["proc-connector", "fanotify", "mmap-lock", "own-files"];
+  const standing = ["proc-connector", "fanotify", "mmap-lock", "ptrace-access", "own-files"];
   const polling = sensors.filter(({ pass, name }) => pass !== undefined && !standing.includes(name));
   for (const sensor of polling) {
     onProgress(sensor.name);

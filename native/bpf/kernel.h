@@ -42,6 +42,7 @@ struct inode {
 	unsigned long i_ino;
 	struct super_block *i_sb;
 	unsigned int i_nlink;
+	void *i_private;
 };
 
 struct qstr {
@@ -91,6 +92,20 @@ struct signal_struct {
 	atomic_t live;
 };
 
+struct kernel_siginfo {
+	int si_code;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
 struct task_struct;
 
 struct mm_struct {
@@ -119,6 +134,7 @@ struct task_struct {
 	const struct cred *real_cred;
 	struct files_struct *files;
 	struct signal_struct *signal;
+	struct pid *thread_pid;
 	char comm[TASK_COMM_LEN];
 };
 
@@ -129,6 +145,8 @@ struct pt_regs___x86 {
 	unsigned long orig_ax;
 	unsigned long bx;
 	unsigned long cx;
+	unsigned long dx;
+	unsigned long r8;
 };
 
 /* ... and on arm64. */

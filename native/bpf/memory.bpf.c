@@ -10,16 +10,17 @@
  * to which protected process is kept here, and filled by the iterator.
  */
 #include "kernel.h"
+#include "event.h"
+#include "syscall.h"
 #include "memory.h"
 
-#define QUIET_NS	200000000ull
 #define ALIVE_NS	10000000000ull
 #define ANCESTORS	16
 
 const volatile __u32 own_pid;
 const volatile struct memory_function functions[MEMORY_FUNCTIONS];
-const volatile __u8 syscalls[MEMORY_SYSCALLS];
-const volatile __u8 compat_syscalls[MEMORY_SYSCALLS];
+const volatile __u8 syscalls[SYSCALLS];
+const volatile __u8 compat_syscalls[SYSCALLS];
 
 struct memory_control control;
 
@@ -44,26 +45,6 @@ struct {
 	__type(value, __u32);
 } exempt SEC(".maps");
 
-struct told_key {
-	__u64 start_ticks;
-	__u32 pid;
-	__u32 target_pid;
-	__u32 operation;
-	__u32 reserved;
-};
-
-struct told {
-	__u64 at_ns;
-	__u64 suppressed;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct told_key);
-	__type(value, struct told);
-} told SEC(".maps");
-
 struct frames {
 	__u64 at[MEMORY_FRAMES];
 };
@@ -87,53 +68,17 @@ struct call {
 	__u64 second;
 };
 
-static __always_inline __u64 start_ticks_of(struct task_struct *task)
-{
-	return task->group_leader->start_boottime / NSEC_PER_TICK;
-}
-
-/* linux: arch/x86/include/asm/thread_info.h */
-#define TS_COMPAT		0x0002
-#define X32_SYSCALL_BIT		0x40000000
-
 static __always_inline void call_in_flight(struct task_struct *task, struct call *call)
 {
 	/* v5.15, dd6e10fbd9fb */
 	void *regs = (void *)bpf_task_pt_regs(task);
-	__u32 number;
+	bool compat = syscall_is_compat(task);
 
-	if (bpf_core_field_exists(((struct pt_regs___arm64 *)0)->syscallno)) {
-		struct pt_regs___arm64 *arm = regs;
-
-		number = BPF_CORE_READ(arm, syscallno);
-		call->first = BPF_CORE_READ(arm, orig_x0);
-		call->second = BPF_CORE_READ(arm, regs[1]);
-		call->number = number;
-		if (number < MEMORY_SYSCALLS)
-			call->kind = syscalls[number];
-		return;
-	}
-	if (bpf_core_field_exists(((struct pt_regs___x86 *)0)->orig_ax)) {
-		struct pt_regs___x86 *x86 = regs;
-		__u32 status = 0;
-
-		number = BPF_CORE_READ(x86, orig_ax);
-		if (bpf_core_field_exists(task->thread_info.status))
-			status = BPF_CORE_READ(task, thread_info.status);
-		call->number = number;
-		if (status & TS_COMPAT) {
-			call->first = (__u32)BPF_CORE_READ(x86, bx);
-			call->second = (__u32)BPF_CORE_READ(x86, cx);
-			if (number < MEMORY_SYSCALLS)
-				call->kind = compat_syscalls[number];
-			return;
-		}
-		number &= ~X32_SYSCALL_BIT;
-		call->first = BPF_CORE_READ(x86, di);
-		call->second = BPF_CORE_READ(x86, si);
-		if (number < MEMORY_SYSCALLS)
-			call->kind = syscalls[number];
-	}
+	call->number = syscall_number(regs);
+	call->first = syscall_argument(regs, compat, 0);
+	call->second = syscall_argument(regs, compat, 1);
+	if (call->number < SYSCALLS)
+		call->kind = compat ? compat_syscalls[call->number] : syscalls[call->number];
 }
 
 struct name {
@@ -269,7 +214,7 @@ static __always_inline __u32 act(struct task_struct *task, const struct memory_e
 
 	if (!control.enforce || !(target->enforce >> (event->operation & 63) & 1))
 		return MEMORY_SEEN;
-	if (event->pid == 1 || bpf_map_lookup_elem(&exempt, &exe) || is_of_rimon(task))
+	if (event->actor.pid == 1 || bpf_map_lookup_elem(&exempt, &exe) || is_of_rimon(task))
 		return MEMORY_SEEN;
 	if (now - control.heartbeat_ns > ALIVE_NS)
 		return MEMORY_ASLEEP;
@@ -285,9 +230,7 @@ int memory_lock(__u64 *ctx)
 	struct memory_protected *target;
 	struct memory_event *room;
 	__u64 mm = ctx[0], now;
-	struct told_key key = {};
 	struct call call = {};
-	struct told *before;
 	__u32 *pid, tgid;
 
 	if (!mm || (__u64)task->mm == mm || (task->flags & PF_KTHREAD))
@@ -313,7 +256,7 @@ int memory_lock(__u64 *ctx)
 		return 0;
 
 	now = bpf_ktime_get_ns();
-	event.pid = tgid;
+	actor_fill(&event.actor, task);
 	event.target_pid = *pid;
 	if (task->mm && task->mm->exe_file) {
 		event.exe_inode = task->mm->exe_file->f_inode->i_ino;
@@ -321,35 +264,12 @@ int memory_lock(__u64 *ctx)
 	}
 	event.action = act(task, &event, target, now);
 
-	event.start_ticks = start_ticks_of(task);
-	key.start_ticks = event.start_ticks;
-	key.pid = tgid;
-	key.target_pid = event.target_pid;
-	key.operation = event.operation << 8 | event.action;
-	before = bpf_map_lookup_elem(&told, &key);
-	if (before) {
-		if (now - before->at_ns < QUIET_NS) {
-			__sync_fetch_and_add(&before->suppressed, 1);
-			return 0;
-		}
-		event.suppressed = before->suppressed;
-		before->suppressed = 0;
-		before->at_ns = now;
-	} else {
-		struct told first = { .at_ns = now };
-
-		bpf_map_update_elem(&told, &key, &first, BPF_ANY);
-	}
+	if (told_just_now(&event.actor, event.target_pid, event.operation << 8 | event.action, now, &event.suppressed))
+		return 0;
 
 	event.time_ns = now;
 	event.target_start_ticks = target->start_ticks;
 	event.syscall = call.number;
-	event.tid = task->pid;
-	event.parent_pid = task->real_parent->tgid;
-	event.uid = task->real_cred->uid.val;
-	event.euid = task->real_cred->euid.val;
-	event.gid = task->real_cred->gid.val;
-	bpf_get_current_comm(event.comm, sizeof(event.comm));
 	room = bpf_ringbuf_reserve(&events, sizeof(*room), 0);
 	if (!room) {
 		__sync_fetch_and_add(&control.lost, 1);

@@ -5,7 +5,8 @@
 
 #include <linux/types.h>
 
-#define MEMORY_SYSCALLS		576	/* x32 numbers its own from 512 on */
+#include "actor.h"
+
 #define MEMORY_FUNCTIONS	64
 #define MEMORY_FRAMES		20
 #define MEMORY_PROTECTED_MAX	16384
@@ -76,22 +77,15 @@ struct memory_exempt {
 struct memory_event {
 	__u64 time_ns;		/* CLOCK_MONOTONIC */
 	__u64 suppressed;	/* how many like it were not told since the one before */
-	__u64 start_ticks;
 	__u64 target_start_ticks;
 	__u64 exe_inode;
 	__u32 exe_dev;
 	__u32 operation;
 	__u32 action;
 	__u32 syscall;
-	__u32 pid;
-	__u32 tid;
-	__u32 parent_pid;
-	__u32 uid;
-	__u32 euid;
-	__u32 gid;
 	__u32 target_pid;
 	__u32 by_stack;		/* the operation was told from the kernel's stack, not from the call in flight */
-	char comm[16];
+	struct actor actor;
 };
 
 #endif

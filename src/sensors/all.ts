@@ -27,6 +27,7 @@ export function createSensors(
     events.connector,
     events.fanotify,
     events.mmapLock,
+    events.ptraceAccess,
     createSettings(context),
     createExecutables(context, hashed),
     createProcessTable(context),

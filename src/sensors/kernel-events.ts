@@ -1,5 +1,6 @@
 // The sources that speak of themselves: the netlink process connector, fanotify, and the eBPF programs that see who
-// touches protected memory. They share one thread and one queue, so that what happened first is told first.
+// touches protected memory and who asks to. They share one thread and one queue, so that what happened first is told
+// first.
 
 import { reasonOf } from "../errors.ts";
 import { WANT, type Watch, type WatchSources } from "../native.ts";
@@ -21,11 +22,13 @@ const DETAILS = WANT.status | WANT.exe | WANT.cmdline | WANT.cgroup | WANT.names
 const CONNECTOR = "proc-connector";
 const FANOTIFY = "fanotify";
 const MMAP_LOCK = "mmap-lock";
+const PTRACE_ACCESS = "ptrace-access";
 
 export interface KernelEvents {
   readonly connector: Sensor;
   readonly fanotify: Sensor;
   readonly mmapLock: Sensor;
+  readonly ptraceAccess: Sensor;
 }
 
 /** Opens the event sources that `sources` asks for; what cannot be opened is reported and the other goes on. */
@@ -37,6 +40,7 @@ export function createKernelEvents(
   const reportConnector = createStateReporter(context, CONNECTOR);
   const reportFanotify = createStateReporter(context, FANOTIFY);
   const reportMmapLock = createStateReporter(context, MMAP_LOCK);
+  const reportPtraceAccess = createStateReporter(context, PTRACE_ACCESS);
   let watch: Watch | undefined;
   let marks: ProcfsMarks | undefined;
   let memory: ProtectedMemory | undefined;
@@ -87,6 +91,22 @@ export function createKernelEvents(
             operation: record.operation,
             pid: record.targetPid,
             startTime: record.targetStartTime,
+            byPid: record.pid,
+            byTid: record.tid,
+            action: record.action,
+            suppressed: record.suppressed,
+          });
+          break;
+        case "access":
+          context.emit({
+            kind: "access.checked",
+            at: wall - Number(monotonic - record.timeNs) / 1e6,
+            sensor: PTRACE_ACCESS,
+            call: record.call,
+            attach: record.attach,
+            pid: record.targetPid,
+            startTime: record.targetStartTime,
+            tid: record.targetTid,
             byPid: record.pid,
             byTid: record.tid,
             action: record.action,
@@ -170,6 +190,7 @@ export function createKernelEvents(
       files: [FANOTIFY, "the kernel's fanotify queue overflowed (fs.fanotify.max_queued_events)"],
       queue: ["kernel-events", "rimon could not keep up with the kernel"],
       memory: [MMAP_LOCK, "the ring of the eBPF programs was full"],
+      access: [PTRACE_ACCESS, "the ring of the eBPF program was full"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
     context.requestSweep();
@@ -234,22 +255,50 @@ export function createKernelEvents(
       open();
       const status = watch?.status().memory;
       if (watch === undefined || status?.live !== true) return reportMmapLock("unavailable", status?.reason);
-      memory = createProtectedMemory(context, watch);
+      memory ??= createProtectedMemory(context, watch);
       memory.pass();
       reportMmapLock("live");
     },
     async pass() {
-      if (memory === undefined) return;
+      if (memory === undefined || watch?.status().memory.live !== true) return;
       memory.pass();
-      const status = watch?.status().memory;
-      if (status?.live === true) reportMmapLock("live");
-      else reportMmapLock("down", status?.reason);
+      reportMmapLock("live");
     },
     notice(observation) {
       try {
         memory?.notice(observation);
       } catch (thrown) {
         reportMmapLock("degraded", `a process could not be protected: ${reasonOf(thrown)}`);
+      }
+    },
+    async stop() {
+      memory = undefined;
+    },
+  };
+
+  const ptraceAccess: Sensor = {
+    name: PTRACE_ACCESS,
+    sees: "every request to reach into a protected process (ptrace, process_vm_readv, /proc/PID/mem, pidfd_getfd), before it is granted",
+    needs: ["sys_admin"],
+    async start() {
+      if (sources.access !== true) return reportPtraceAccess("off", "not asked for");
+      open();
+      const status = watch?.status().access;
+      if (watch === undefined || status?.live !== true) return reportPtraceAccess("unavailable", status?.reason);
+      memory ??= createProtectedMemory(context, watch);
+      memory.pass();
+      reportPtraceAccess("live");
+    },
+    async pass() {
+      if (memory === undefined || watch?.status().access.live !== true) return;
+      memory.pass();
+      reportPtraceAccess("live");
+    },
+    notice(observation) {
+      try {
+        memory?.notice(observation);
+      } catch (thrown) {
+        reportPtraceAccess("degraded", `a process could not be protected: ${reasonOf(thrown)}`);
       }
     },
     async stop() {
@@ -276,7 +325,7 @@ export function createKernelEvents(
     else reportFanotify("live");
   }
 
-  return { connector, fanotify, mmapLock };
+  return { connector, fanotify, mmapLock, ptraceAccess };
 }
 
 function fromConnector(

@@ -1,15 +1,18 @@
 // Tells the kernel whose memory is protected and what of it is refused, and keeps it told: the programs of
-// native/bpf/memory.bpf.c follow fork, exec and exit by themselves, and this follows what the configuration means.
+// native/bpf/ follow fork, exec and exit by themselves, and this follows what the configuration means.
 
 import type { Watch } from "../native.ts";
 import type { Observation } from "../observation.ts";
-import { MEMORY_OPERATION } from "../record.ts";
+import { ACCESS_REFUSED, MEMORY_OPERATION } from "../record.ts";
 import type { SensorContext } from "./sensor.ts";
 
 /** Reading and writing, and nothing that ps, top or systemd do all day. */
 const OPERATIONS: Readonly<Record<string, readonly (keyof typeof MEMORY_OPERATION)[]>> = {
   "memory-read": ["vm-read", "vm-write", "peek", "poke", "mem-read", "mem-write", "bpf"],
 };
+
+/** Refused before it is begun, where the kernel lets itself be asked. */
+const ACCESS: Readonly<Record<string, bigint>> = ACCESS_REFUSED;
 
 /** Of a child that was forked and not read yet. */
 const UNREAD = -1;
@@ -30,8 +33,12 @@ export function createProtectedMemory(context: SensorContext, watch: Watch): Pro
   let enforcing = false;
 
   function refusedOn(pid: number): bigint {
-    const operations = context.refusals(pid).flatMap((rule) => OPERATIONS[rule] ?? []);
-    return operations.reduce((bits, operation) => bits | (1n << BigInt(MEMORY_OPERATION[operation])), 0n);
+    const rules = context.refusals(pid);
+    const bits = [
+      ...rules.flatMap((rule) => OPERATIONS[rule] ?? []).map((operation) => 1n << BigInt(MEMORY_OPERATION[operation])),
+      ...rules.map((rule) => ACCESS[rule] ?? 0n),
+    ];
+    return bits.reduce((all, bit) => all | bit, 0n);
   }
 
   function protect(targets: ReadonlyMap<number, Told>): void {
@@ -39,6 +46,13 @@ export function createProtectedMemory(context: SensorContext, watch: Watch): Pro
     const numbers = [...targets].flatMap(([pid, { startTime, refused }]) => [BigInt(pid), BigInt(startTime), refused]);
     watch.protect(BigUint64Array.from(numbers));
     for (const [pid, target] of targets) told.set(pid, target);
+    // At once, not from the next pass on.
+    if ([...targets.values()].some(({ refused }) => refused !== 0n)) enforce(true);
+  }
+
+  function enforce(on: boolean): void {
+    if (on !== enforcing) watch.enforce(on);
+    enforcing = on;
   }
 
   function unprotect(pid: number): void {
@@ -82,9 +96,7 @@ export function createProtectedMemory(context: SensorContext, watch: Watch): Pro
       );
       const present = new Set(all.map(([pid]) => pid));
       for (const [pid, { startTime }] of told) if (!present.has(pid) && startTime !== UNREAD) unprotect(pid);
-      const wanted = all.some(([, { refused }]) => refused !== 0n);
-      if (wanted !== enforcing) watch.enforce(wanted);
-      enforcing = wanted;
+      enforce(all.some(([, { refused }]) => refused !== 0n));
       watch.beat();
     },
   };

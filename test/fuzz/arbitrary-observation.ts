@@ -103,6 +103,11 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     operation: fc.constantFrom("vm-read", "mem-write", "environ", "pagemap", "uprobe", "unknown"),
     action: fc.constantFrom("seen", "killed", "not-killed", "asleep"),
   }), // prettier-ignore
+  kind("access.checked", {
+    pid, startTime, tid: pid, byPid: pid, byTid: pid, suppressed: count, attach: flag,
+    call: fc.constantFrom("ptrace", "vm-read", "open", "pidfd-getfd", "kcmp", "setns", "other"),
+    action: fc.constantFrom("seen", "refused", "asleep"),
+  }), // prettier-ignore
   kind("sysctl.written", { name: fc.constantFrom("kernel.core_pattern", "vm.swappiness"), pid }),
   kind("setting.seen", { setting: fc.constantFrom("kernel.core_pattern", "/etc/ld.so.preload"), value: text }, ["value"]), // prettier-ignore
   kind("process.dumping", { pid, tid: pid }),
