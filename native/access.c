@@ -230,7 +230,7 @@ static bool bpf_is_security_module(void)
 
 int access_open(struct access **ret, const char **ret_what)
 {
-	int err = bpf_ready(ret_what);
+	int err = bpf_check(ret_what);
 
 	if (err)
 		return err;

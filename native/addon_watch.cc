@@ -60,6 +60,7 @@ public:
 			InstanceMethod<&Watch::UnwatchMounts>("unwatchMounts"),
 			InstanceMethod<&Watch::Protect>("protect"),
 			InstanceMethod<&Watch::Unprotect>("unprotect"),
+			InstanceMethod<&Watch::Listen>("listen"),
 			InstanceMethod<&Watch::Enforce>("enforce"),
 			InstanceMethod<&Watch::Beat>("beat"),
 			InstanceMethod<&Watch::Exempt>("exempt"),
@@ -78,7 +79,10 @@ public:
 		uint32_t which = (sources.Get("connector").ToBoolean() ? WATCH_CONNECTOR : 0) |
 				 (sources.Get("files").ToBoolean() ? WATCH_FILES : 0) |
 				 (sources.Get("memory").ToBoolean() ? WATCH_MEMORY : 0) |
-				 (sources.Get("access").ToBoolean() ? WATCH_ACCESS : 0);
+				 (sources.Get("access").ToBoolean() ? WATCH_ACCESS : 0) |
+				 (sources.Get("exec").ToBoolean() ? WATCH_EXEC : 0) |
+				 (sources.Get("calls").ToBoolean() ? WATCH_CALLS : 0) |
+				 (sources.Get("signals").ToBoolean() ? WATCH_SIGNALS : 0);
 		procfs_ = ProcfsOf(info[1]);
 		/* The function's finalizer deletes it. */
 		delivery_ = new Delivery;
@@ -215,6 +219,11 @@ private:
 		Check(info.Env(), watch_unprotect(Open(info.Env()), Uint32Of(info[0], "pid")), "unprotect a process");
 	}
 
+	void Listen(const Napi::CallbackInfo &info)
+	{
+		Check(info.Env(), watch_listen(Open(info.Env()), info[0].ToBoolean()), "look at system calls");
+	}
+
 	void Enforce(const Napi::CallbackInfo &info)
 	{
 		Check(info.Env(), watch_enforce(Open(info.Env()), info[0].ToBoolean()), "switch enforcing");
@@ -265,6 +274,9 @@ private:
 		result.Set("files", SourceStatus(env, status.files));
 		result.Set("memory", SourceStatus(env, status.memory));
 		result.Set("access", SourceStatus(env, status.access));
+		result.Set("exec", SourceStatus(env, status.exec));
+		result.Set("calls", SourceStatus(env, status.calls));
+		result.Set("signals", SourceStatus(env, status.signals));
 		result.Set("dropped", Napi::Number::New(env, static_cast<double>(status.dropped)));
 		return result;
 	}

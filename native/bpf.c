@@ -3,37 +3,11 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bpf.h"
-
-/* What the programs see are pids of the first pid namespace (include/linux/proc_ns.h: its inode is fixed). */
-static bool in_first_pid_namespace(void)
-{
-	struct stat st;
-
-	return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == 0xeffffffcu;
-}
-
-int bpf_ready(const char **ret_what)
-{
-	*ret_what = "see the pids of the node (rimon is in a pid namespace of its own)";
-	if (!in_first_pid_namespace())
-		return -EOPNOTSUPP;
-	*ret_what = "read the kernel's types (CONFIG_DEBUG_INFO_BTF)";
-	return access("/sys/kernel/btf/vmlinux", R_OK) < 0 ? -errno : 0;
-}
-
-uint64_t bpf_untold(uint64_t *counter, uint64_t *told)
-{
-	uint64_t now = __atomic_load_n(counter, __ATOMIC_ACQUIRE);
-	uint64_t untold = now - *told;
-
-	*told = now;
-	return untold;
-}
+#include "rimon.h"
 
 static int call(enum bpf_cmd command, union bpf_attr *attr)
 {
@@ -51,6 +25,18 @@ static int map_call(enum bpf_cmd command, int map, const void *key, uint64_t val
 	attr.key = (uintptr_t)key;
 	attr.value = value;
 	return call(command, &attr);
+}
+
+int bpf_check(const char **ret_what)
+{
+	uint64_t inode;
+
+	*ret_what = "see the pids of the node (rimon is in a pid namespace of its own)";
+	/* include/linux/proc_ns.h: that of the first is fixed. */
+	if (namespace_inode(AT_FDCWD, "/proc/self/ns/pid", &inode) < 0 || inode != 0xeffffffcu)
+		return -EOPNOTSUPP;
+	*ret_what = "read the kernel's types (CONFIG_DEBUG_INFO_BTF)";
+	return access("/sys/kernel/btf/vmlinux", R_OK) < 0 ? -errno : 0;
 }
 
 int bpf_map_set(int map, const void *key, const void *value)
@@ -73,6 +59,15 @@ int bpf_map_remove(int map, const void *key)
 int bpf_map_next(int map, const void *key, void *ret_next)
 {
 	return map_call(BPF_MAP_GET_NEXT_KEY, map, key, (uintptr_t)ret_next);
+}
+
+uint64_t bpf_untold(uint64_t *counter, uint64_t *told)
+{
+	uint64_t now = __atomic_load_n(counter, __ATOMIC_ACQUIRE);
+	uint64_t untold = now - *told;
+
+	*told = now;
+	return untold;
 }
 
 int bpf_iterate(int link)

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Whether eBPF programs can be of use here at all; `ret_what` is what could not be done. */
-int bpf_ready(const char **ret_what);
+/* Whether programs can be loaded and mean what they say here; what they see are pids of the first pid namespace. */
+int bpf_check(const char **ret_what);
 
 int bpf_map_set(int map, const void *key, const void *value);
 int bpf_map_get(int map, const void *key, void *ret_value);

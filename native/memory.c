@@ -144,7 +144,7 @@ int memory_open(struct memory **ret, const char **ret_what)
 	struct memory *m;
 	int err;
 
-	err = bpf_ready(ret_what);
+	err = bpf_check(ret_what);
 	if (err)
 		return err;
 	m = calloc(1, sizeof(*m));

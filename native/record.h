@@ -28,6 +28,9 @@ enum record_kind {
 	RECORD_MAPPING = 9,
 	RECORD_OPEN_FILE = 10,
 	RECORD_MEMORY = 11,
+	RECORD_UNLINKED_EXEC = 12,
+	RECORD_CALL = 13,
+	RECORD_SIGNAL = 14,
 	RECORD_ACCESS = 20,
 };
 
@@ -104,7 +107,7 @@ enum process_event {
 	PROCESS_COMM = 6,
 };
 
-/* From the netlink process connector. Thread-level events are sent only where a thread matters: TRACED. */
+/* From the netlink process connector, execs from bpf/exec.bpf.c where it is live. Thread-level events are sent only where a thread matters: TRACED. */
 struct process_event_record {
 	struct record_head head;
 	__u64 time_ns;		/* CLOCK_MONOTONIC */
@@ -171,7 +174,10 @@ enum lost_source {
 	LOST_FILES = 2,		/* FAN_Q_OVERFLOW: likewise */
 	LOST_QUEUE = 3,		/* JavaScript did not take its batches in time */
 	LOST_MEMORY = 4,	/* the ring of bpf/memory.bpf.c had no room */
-	LOST_ACCESS = 7,	/* of bpf/access.bpf.c */
+	LOST_EXEC = 5,		/* that of bpf/exec.bpf.c */
+	LOST_CALLS = 6,		/* of bpf/calls.bpf.c, or its table of threads */
+	LOST_SIGNALS = 7,	/* of bpf/signals.bpf.c */
+	LOST_ACCESS = 8,	/* of bpf/access.bpf.c */
 };
 
 struct lost_record {
@@ -193,6 +199,43 @@ struct memory_record {
 	__u32 tid;
 	__u32 target_pid;
 	__u32 syscall;		/* the call it happened in */
+};
+
+/* The kernel was asked for something of a protected process, or of itself (target_pid 0); a process record of pid came before. */
+struct call_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 target_start_ticks;
+	__u64 argument;		/* what it says of each call stands at enum call */
+	__u64 suppressed;	/* how many like it were not told since the one before */
+	__u32 call;		/* enum call of bpf/calls.h */
+	__u32 pid;		/* who */
+	__u32 tid;
+	__u32 target_pid;
+	__u32 target_tid;
+	__u32 has_argument;
+};
+
+/* A protected process was sent a signal by another; a process record of pid came before. */
+struct signal_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 target_start_ticks;
+	__u64 suppressed;	/* how many like it were not told since the one before */
+	__u32 signal;
+	__u32 pid;		/* who */
+	__u32 tid;
+	__u32 target_pid;
+};
+
+/* A process runs a program that has no name on any filesystem; its process record and its exec came before. String: name. */
+struct unlinked_exec_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 start_ticks;
+	__u32 pid;
+	__u16 name_len;		/* the file's own: "memfd:x", or what it was called before it was unlinked */
+	__u16 reserved;
 };
 
 /* Another process asked to reach into a protected one; a process record of pid came before. */

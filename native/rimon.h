@@ -2,7 +2,7 @@
  * The whole interface of the core, by file. Everything here is C without
  * JavaScript, callable from a test or a fuzzer. 0 or -errno; outputs are
  * ret_x, written only on success. Nothing here logs or exits; but for the
- * decoy's secret in attack.c there is no global state.
+ * decoy's secret in attack_decoy.c there is no global state.
  */
 #ifndef RIMON_H
 #define RIMON_H
@@ -252,11 +252,51 @@ int access_exempt_nobody(struct access *a);
 uint64_t access_lost(struct access *a);
 size_t access_drain(struct access *a, size_t limit, void (*each)(void *arg, const struct access_event *event), void *arg);
 
+/* calls.c: who asks the kernel for something of a protected process, by eBPF (bpf/calls.bpf.c). */
+struct calls;
+struct call_event;
+
+int calls_open(struct calls **ret, const char **ret_what);
+void calls_close(struct calls *c);
+int calls_fd(const struct calls *c);
+int calls_protect(struct calls *c, const struct process_target *targets, size_t n);
+int calls_unprotect(struct calls *c, uint32_t pid);
+/* Whether system calls are looked at: off until it is asked for. */
+int calls_listen(struct calls *c, bool on);
+uint64_t calls_lost(struct calls *c);
+size_t calls_drain(struct calls *c, size_t limit, void (*each)(void *arg, const struct call_event *event), void *arg);
+
+/* signals.c: who sends a protected process a signal that matters, by eBPF (bpf/signals.bpf.c). */
+struct signals;
+struct signal_event;
+
+int signals_open(struct signals **ret, const char **ret_what);
+void signals_close(struct signals *s);
+int signals_fd(const struct signals *s);
+int signals_protect(struct signals *s, const struct process_target *targets, size_t n);
+int signals_unprotect(struct signals *s, uint32_t pid);
+uint64_t signals_lost(struct signals *s);
+size_t signals_drain(struct signals *s, size_t limit, void (*each)(void *arg, const struct signal_event *event),
+		     void *arg);
+
+/* exec.c: every program that is started, by eBPF (bpf/exec.bpf.c). */
+struct exec;
+struct exec_event;
+
+int exec_open(struct exec **ret, const char **ret_what);
+void exec_close(struct exec *e);
+int exec_fd(const struct exec *e);
+uint64_t exec_lost(struct exec *e);
+size_t exec_drain(struct exec *e, size_t limit, void (*each)(void *arg, const struct exec_event *event), void *arg);
+
 /* watch.c and its neighbours: one thread that drains every event source. */
 #define WATCH_CONNECTOR	1
 #define WATCH_FILES	2
 #define WATCH_MEMORY	4
-#define WATCH_ACCESS	32
+#define WATCH_EXEC	8
+#define WATCH_CALLS	16
+#define WATCH_SIGNALS	32
+#define WATCH_ACCESS	64
 
 struct watch_source {
 	bool live;
@@ -272,6 +312,9 @@ struct watch_status {
 	struct watch_source files;
 	struct watch_source memory;
 	struct watch_source access;
+	struct watch_source exec;
+	struct watch_source calls;
+	struct watch_source signals;
 	uint64_t dropped;
 };
 
@@ -296,13 +339,17 @@ int watch_add_mounts(struct watch *w, const char *path, uint32_t id);
 void watch_remove_mounts(struct watch *w, uint32_t id);
 
 /* watch_protected.c; -EBADF where none of the eBPF programs that need it are live. */
+int watch_protect(struct watch *w, const struct process_target *targets, size_t n);
+int watch_unprotect(struct watch *w, uint32_t pid);
+/* Whether system calls are looked at. */
+int watch_listen(struct watch *w, bool on);
+
+/* watch_memory.c; -EBADF where the memory programs are not live. */
 struct watch_file {
 	uint64_t dev;
 	uint64_t inode;
 };
 
-int watch_protect(struct watch *w, const struct process_target *targets, size_t n);
-int watch_unprotect(struct watch *w, uint32_t pid);
 int watch_enforce(struct watch *w, bool enforce);
 /* User space lives: without it for ten seconds the kernel only watches. */
 int watch_beat(struct watch *w);
@@ -327,17 +374,68 @@ int capabilities_effective(uint64_t *ret);
 /* Returns only on failure; the bounding set may then be reduced already. */
 int exec_with_capabilities(const char *path, char *const args[], char *const env[], uint64_t keep);
 
-/* attack.c: the primitives of the drill. Each returns how many bytes it read, or -errno. */
+/* attack_decoy.c: what the drill's decoy does to itself. */
 void attack_secret(const unsigned char **ret_bytes, size_t *ret_len, uint64_t *ret_code);
 int attack_start_thread(uint32_t *ret_tid);
+/* One that has the secret on its stack and something to do. */
+int attack_start_computing(uint32_t *ret_tid);
+/* The page of the secret becomes writable and executable at once. */
+int attack_open_page(void);
+/* A copy of the secret below 4 GiB; x86-64 only. */
+int attack_low_copy(uint64_t *ret_address);
+/* A connected socket in which the secret waits to be read. */
+int attack_hold_socket(uint32_t *ret_fd);
+int attack_become_dumpable(void);
+/* No core file, until somebody raises the soft limit. */
+int attack_lower_core_limit(void);
+
+/*
+ * attack_*.c: the primitives of the drill. Those that read return how many
+ * bytes, or -errno; -ENOSYS also says that this kernel has no such thing.
+ */
+
+/* attack_ptrace.c. After hold, and until release, the caller's thread is the tracer. */
 ssize_t attack_ptrace_attach(uint32_t pid, uint64_t address, char *buf, size_t len);
 ssize_t attack_ptrace_seize(uint32_t pid, uint64_t address, char *buf, size_t len);
+int attack_ptrace_hold(uint32_t tid, bool suspend_seccomp);
+ssize_t attack_ptrace_peek(uint32_t tid, uint64_t address, char *buf, size_t len);
+ssize_t attack_ptrace_registers(uint32_t tid, char *buf, size_t len);
+int attack_ptrace_release(uint32_t tid);
+int attack_ptrace_patch_text(uint32_t pid, uint64_t address);
+
+/* attack_memory.c */
 ssize_t attack_process_vm_readv(uint32_t pid, uint64_t address, char *buf, size_t len);
-ssize_t attack_pidfd_getfd(uint32_t pid, uint32_t fd, char *buf, size_t len);
+/* By int $0x80 and the table of 32-bit calls; the address has to be below 4 GiB. */
+ssize_t attack_process_vm_readv_32(uint32_t pid, uint64_t address, char *buf, size_t len);
+ssize_t attack_process_vm_writev(uint32_t pid, uint64_t address, const char *bytes, size_t len);
+int attack_process_madvise(uint32_t pid, uint64_t address, size_t len);
 ssize_t attack_proc_mem_detached_mount(uint32_t pid, uint64_t address, char *buf, size_t len);
 int attack_patch_text(uint32_t pid, uint64_t address);
-/* Of the decoy itself: the page of its secret becomes writable and executable at once. */
-int attack_open_page(void);
+
+/* attack_descriptors.c */
+ssize_t attack_pidfd_getfd(uint32_t pid, uint32_t fd, char *buf, size_t len);
+int attack_kcmp(uint32_t pid);
+int attack_bind_socket(const char *path, uint32_t *ret_fd);
+int attack_send_descriptor(const char *path, uint32_t fd);
+int attack_receive_descriptor(uint32_t socket, uint32_t *ret_fd);
+int attack_memfd(const char *bytes, size_t len, uint32_t *ret_fd);
+
+/* attack_uring.c */
+ssize_t attack_uring_read(const char *path, uint64_t offset, char *buf, size_t len);
+
+/* attack_perf.c */
+ssize_t attack_perf_stack(uint32_t tid, char *buf, size_t len);
+/* A probe on a function that the caller has as well, for a moment. */
+int attack_uprobe(uint32_t pid, const char *function);
+
+/* attack_bpf.c: at most 32 bytes. */
+ssize_t attack_bpf_copy(uint32_t pid, uint64_t address, char *buf, size_t len);
+
+/* attack_core.c */
+/* RLIMIT_CORE of another, as far up as it goes. */
+int attack_raise_core_limit(uint32_t pid);
+/* Makes it dump to this core_pattern. The old one is put back even if the caller is killed meanwhile. */
+int attack_dump_to(uint32_t pid, const char *pattern);
 
 #ifdef __cplusplus
 }

@@ -26,6 +26,9 @@ enum tag {
 	TAG_MOUNTS,
 	TAG_MEMORY,
 	TAG_ACCESS,
+	TAG_EXEC,
+	TAG_CALLS,
+	TAG_SIGNALS,
 };
 
 static uint64_t now_ns(void)
@@ -212,6 +215,15 @@ static void *watch_run(void *arg)
 			case TAG_ACCESS:
 				watch_access_drain(w);
 				break;
+			case TAG_EXEC:
+				watch_exec_drain(w);
+				break;
+			case TAG_CALLS:
+				watch_calls_drain(w);
+				break;
+			case TAG_SIGNALS:
+				watch_signals_drain(w);
+				break;
 			case TAG_MOUNTS:
 				mounts_changed(w, (uint32_t)ready[i].data.u64);
 				break;
@@ -266,8 +278,9 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	w->notify = notify;
 	w->notify_arg = arg;
 	w->self = (uint32_t)getpid();
-	w->connector.fd = w->files.fd = w->memory.fd = w->access.fd = w->wake = -1;
-	w->connector.what = w->files.what = w->memory.what = w->access.what = "not asked for";
+	w->connector.fd = w->files.fd = w->memory.fd = w->access.fd = w->calls.fd = w->signals.fd = w->exec.fd = w->wake = -1;
+	w->connector.what = w->files.what = w->memory.what = w->access.what = w->calls.what = w->signals.what =
+		w->exec.what = "not asked for";
 	for (i = 0; i < DATAGRAMS; i++) {
 		w->pieces[i] = (struct iovec){ w->datagrams[i], sizeof(w->datagrams[i]) };
 		w->headers[i].msg_hdr = (struct msghdr){
@@ -291,6 +304,8 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	if (err)
 		goto fail;
 	/* A source that cannot be had is told by the status; the others work on. */
+	if (sources & WATCH_EXEC)
+		source_open(w, &w->exec, TAG_EXEC, watch_exec_open);
 	if (sources & WATCH_CONNECTOR)
 		source_open(w, &w->connector, TAG_CONNECTOR, open_connector);
 	if (sources & WATCH_FILES)
@@ -299,6 +314,10 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 		source_open(w, &w->memory, TAG_MEMORY, watch_memory_open);
 	if (sources & WATCH_ACCESS)
 		source_open(w, &w->access, TAG_ACCESS, watch_access_open);
+	if (sources & WATCH_CALLS)
+		source_open(w, &w->calls, TAG_CALLS, watch_calls_open);
+	if (sources & WATCH_SIGNALS)
+		source_open(w, &w->signals, TAG_SIGNALS, watch_signals_open);
 	/* Signals are JavaScript's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -341,6 +360,9 @@ void watch_close(struct watch *w)
 	close_fd(w->files.fd);
 	memory_close(w->memory_programs);
 	access_close(w->access_programs);
+	exec_close(w->exec_program);
+	calls_close(w->calls_programs);
+	signals_close(w->signals_programs);
 	close_fd(w->wake);
 	close_fd(w->epoll);
 	proc_scan_free(w->scan);
@@ -373,6 +395,9 @@ void watch_get_status(struct watch *w, struct watch_status *ret)
 	ret->files = source_status(&w->files);
 	ret->memory = source_status(&w->memory);
 	ret->access = source_status(&w->access);
+	ret->exec = source_status(&w->exec);
+	ret->calls = source_status(&w->calls);
+	ret->signals = source_status(&w->signals);
 	pthread_mutex_lock(&w->lock);
 	ret->dropped = w->dropped;
 	pthread_mutex_unlock(&w->lock);

@@ -12,6 +12,9 @@ static void process_event_add(struct watch *w, const struct process_event_record
 
 	switch (event->event) {
 	case PROCESS_EXEC:
+		/* The eBPF program has told it, with more. */
+		if (w->exec.live)
+			return;
 		watch_forget(w, event->pid);
 		watch_enrich(w, event->pid);
 		break;
@@ -53,6 +56,10 @@ void watch_connector_drain(struct watch *w)
 			watch_source_dead(w, source, LOST_CONNECTOR, errno, "read from the process connector");
 			break;
 		}
+		/* Who exits in these has its exec there by now: that must be told first. */
+		watch_exec_drain(w);
+		/* Who sent a signal is told before what came of it. */
+		watch_signals_drain(w);
 		for (i = 0; i < n; i++) {
 			struct process_event_record event;
 			enum connector_verdict verdict;

@@ -1,11 +1,11 @@
-/* Who is protected, and what of them is refused, told to every eBPF object that is live; each follows fork, exec and exit by itself. */
+/* Who is protected and what of them is refused, told to every eBPF object that is live; each follows fork, exec and exit by itself. */
 #include <errno.h>
 
 #include "watch.h"
 
-static int any_live(const struct watch *w)
+static bool any_live(const struct watch *w)
 {
-	return w->memory.live || w->access.live ? 0 : -EBADF;
+	return w->memory.live || w->access.live || w->calls.live || w->signals.live;
 }
 
 /* All are told, whatever becomes of one; the first failure is the answer. */
@@ -16,24 +16,37 @@ static int first_of(int a, int b)
 
 int watch_protect(struct watch *w, const struct process_target *targets, size_t n)
 {
-	int err = any_live(w);
+	int err = any_live(w) ? 0 : -EBADF;
 
 	if (w->memory.live)
 		err = first_of(err, memory_protect(w->memory_programs, targets, n));
 	if (w->access.live)
 		err = first_of(err, access_protect(w->access_programs, targets, n));
+	if (w->calls.live)
+		err = first_of(err, calls_protect(w->calls_programs, targets, n));
+	if (w->signals.live)
+		err = first_of(err, signals_protect(w->signals_programs, targets, n));
 	return err;
 }
 
 int watch_unprotect(struct watch *w, uint32_t pid)
 {
-	int err = any_live(w);
+	int err = any_live(w) ? 0 : -EBADF;
 
 	if (w->memory.live)
 		err = first_of(err, memory_unprotect(w->memory_programs, pid));
 	if (w->access.live)
 		err = first_of(err, access_unprotect(w->access_programs, pid));
+	if (w->calls.live)
+		err = first_of(err, calls_unprotect(w->calls_programs, pid));
+	if (w->signals.live)
+		err = first_of(err, signals_unprotect(w->signals_programs, pid));
 	return err;
+}
+
+int watch_listen(struct watch *w, bool on)
+{
+	return w->calls.live ? calls_listen(w->calls_programs, on) : -EBADF;
 }
 
 int watch_enforce(struct watch *w, bool enforce)
@@ -42,7 +55,7 @@ int watch_enforce(struct watch *w, bool enforce)
 		memory_enforce(w->memory_programs, enforce);
 	if (w->access.live)
 		access_enforce(w->access_programs, enforce);
-	return any_live(w);
+	return w->memory.live || w->access.live ? 0 : -EBADF;
 }
 
 int watch_beat(struct watch *w)
@@ -51,7 +64,7 @@ int watch_beat(struct watch *w)
 		memory_beat(w->memory_programs);
 	if (w->access.live)
 		access_beat(w->access_programs);
-	return any_live(w);
+	return w->memory.live || w->access.live ? 0 : -EBADF;
 }
 
 static int memory_exempt_only(struct memory *m, const struct watch_file *files, size_t n)
@@ -76,7 +89,7 @@ static int access_exempt_only(struct access *a, const struct watch_file *files, 
 
 int watch_exempt(struct watch *w, const struct watch_file *files, size_t n)
 {
-	int err = any_live(w);
+	int err = w->memory.live || w->access.live ? 0 : -EBADF;
 
 	if (w->memory.live)
 		err = first_of(err, memory_exempt_only(w->memory_programs, files, n));

@@ -2,7 +2,7 @@
 // run time; the tables here say the same, and do not compile if they say less.
 
 import type {
-  AccessCall, ExecutableTraits, FileId, FileVersion, Mapping, MemoryOperation, Observation, ObservationOf, Posture, ProcFile, Process,
+  AccessCall, Call, ExecutableTraits, FileId, FileVersion, Mapping, MemoryOperation, Observation, ObservationOf, Posture, ProcFile, Process,
 } from "./observation.ts"; // prettier-ignore
 
 /** What is wrong with a value, as "expected path to be ..., got ..."; undefined if nothing is. */
@@ -147,6 +147,12 @@ const MEMORY_OPERATION = oneOf<MemoryOperation>({
   unknown: true,
 }); // prettier-ignore
 
+const CALL = oneOf<Call>({
+  attach: true, peek: true, poke: true, "registers-read": true, "registers-write": true, "vm-read": true,
+  "vm-write": true, getfd: true, compare: true, perf: true, "core-limit": true, advise: true, dumpable: true,
+  tracer: true, "bpf-load": true,
+}); // prettier-ignore
+
 const ACCESS_CALL = oneOf<AccessCall>({
   ptrace: true, "vm-read": true, "vm-write": true, open: true, read: true, "pidfd-getfd": true, kcmp: true,
   advise: true, perf: true, move: true, setns: true, other: true,
@@ -157,6 +163,7 @@ const ID = { pid: must(PID), startTime: must(COUNT) };
 
 const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind>> } = {
   "process.seen": { ...HEAD, process: must(object(PROCESS)), by: must(oneOf({ scan: true, exec: true, act: true })) },
+  "unlinked.executed": { ...HEAD, ...ID, name: must(TEXT) },
   "process.forked": { ...HEAD, pid: must(PID), parentPid: must(PID) },
   "process.exited": {
     ...HEAD,
@@ -188,6 +195,18 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     action: must(oneOf({ seen: true, killed: true, "not-killed": true, asleep: true })),
     suppressed: must(COUNT),
   },
+  "call.made": {
+    ...HEAD,
+    call: must(CALL),
+    pid: may(PID),
+    tid: may(PID),
+    startTime: may(COUNT),
+    byPid: must(PID),
+    byTid: must(PID),
+    argument: may(TEXT),
+    suppressed: must(COUNT),
+  },
+  "signal.sent": { ...HEAD, ...ID, signal: must(COUNT), byPid: must(PID), byTid: must(PID), suppressed: must(COUNT) },
   "access.checked": {
     ...HEAD,
     ...ID,

@@ -114,6 +114,33 @@ export type MemoryOperation =
   /** The kernel took its lock for another, and it is not known what for. */
   | "unknown";
 
+/** What the kernel was asked for (enum call of native/bpf/calls.h). */
+export type Call =
+  /** ptrace(2) PTRACE_ATTACH, PTRACE_SEIZE */
+  | "attach"
+  | "peek"
+  | "poke"
+  | "registers-read"
+  | "registers-write"
+  /** process_vm_readv(2), process_vm_writev(2) */
+  | "vm-read"
+  | "vm-write"
+  /** pidfd_getfd(2) */
+  | "getfd"
+  /** kcmp(2) */
+  | "compare"
+  /** perf_event_open(2) */
+  | "perf"
+  /** prlimit(2), of RLIMIT_CORE */
+  | "core-limit"
+  /** process_madvise(2) */
+  | "advise"
+  /** prctl(2) PR_SET_DUMPABLE 1 and PR_SET_PTRACER, by the process itself */
+  | "dumpable"
+  | "tracer"
+  /** bpf(2) BPF_PROG_LOAD */
+  | "bpf-load";
+
 /** The system call in which a process asked to reach into another. */
 export type AccessCall =
   | "ptrace"
@@ -149,6 +176,12 @@ export interface ProcessSeen extends Head<"process.seen"> {
   readonly process: Process;
   /** What led to the reading: a pass over /proc, an exec, or an act this process is named in. */
   readonly by: "scan" | "exec" | "act";
+}
+
+/** A process runs a program that has no name on any filesystem: a memfd, or a file that was unlinked first. */
+export interface UnlinkedExecuted extends Head<"unlinked.executed">, ProcessId {
+  /** The file's own name: "memfd:x", or what it was called while it had one. */
+  readonly name: string;
 }
 
 export interface ProcessForked extends Head<"process.forked"> {
@@ -206,6 +239,32 @@ export interface MemoryTouched extends Head<"memory.touched">, ProcessId {
    */
   readonly action: "seen" | "killed" | "not-killed" | "asleep";
   /** How many like it were counted and not told since the one before. */
+  readonly suppressed: number;
+}
+
+/** The kernel was asked for something of a protected process, or of the node; whether it said yes is not known here. */
+export interface CallMade extends Head<"call.made"> {
+  readonly call: Call;
+  /** Whom it is about: the process and its thread; undefined if it is about the node. */
+  readonly pid?: number;
+  readonly tid?: number;
+  readonly startTime?: number;
+  readonly byPid: number;
+  readonly byTid: number;
+  /**
+   * getfd: the descriptor. core-limit: the soft limit in bytes. tracer: the pid that may trace. bpf-load: the kind of
+   * program (enum bpf_prog_type). A decimal number, since it may have 64 bits.
+   */
+  readonly argument?: string;
+  /** How many like it were counted and not told since the one before. */
+  readonly suppressed: number;
+}
+
+/** A protected process was sent a signal by another: one that dumps core, SIGSTOP or SIGUSR1. */
+export interface SignalSent extends Head<"signal.sent">, ProcessId {
+  readonly signal: number;
+  readonly byPid: number;
+  readonly byTid: number;
   readonly suppressed: number;
 }
 
@@ -307,6 +366,7 @@ export interface SelfTroubled extends Head<"self.troubled"> {
 
 export type Observation =
   | ProcessSeen
+  | UnlinkedExecuted
   | ProcessForked
   | ProcessExited
   | PtraceAttached
@@ -314,6 +374,8 @@ export type Observation =
   | ProcfsAccessed
   | MemoryTouched
   | AccessChecked
+  | CallMade
+  | SignalSent
   | SysctlWritten
   | SettingSeen
   | ProcessDumping

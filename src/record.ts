@@ -3,6 +3,7 @@
 import type {
   AccessCall,
   AccessChecked,
+  Call,
   Mapping,
   MemoryOperation,
   MemoryTouched,
@@ -73,7 +74,7 @@ export interface MountsRecord {
 
 export interface LostRecord {
   readonly kind: "lost";
-  readonly source: "connector" | "files" | "queue" | "memory" | "access";
+  readonly source: "connector" | "files" | "queue" | "memory" | "exec" | "calls" | "signals" | "access";
   /** Undefined if the kernel only says that some were lost. */
   readonly count?: number;
 }
@@ -92,6 +93,44 @@ export interface MemoryRecord {
   readonly suppressed: number;
   /** The number of the system call it happened in. */
   readonly syscall: number;
+}
+
+/** The kernel was asked for something of a protected process, or of the node: `targetPid` 0. */
+export interface CallRecord {
+  readonly kind: "call";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly call: Call;
+  readonly pid: number;
+  readonly tid: number;
+  readonly targetPid: number;
+  readonly targetTid: number;
+  readonly targetStartTime: number;
+  /** What it says of each call stands in native/bpf/calls.h; not every call has one, nor could each be read. */
+  readonly argument?: bigint;
+  readonly suppressed: number;
+}
+
+export interface SignalRecord {
+  readonly kind: "signal";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly signal: number;
+  readonly pid: number;
+  readonly tid: number;
+  readonly targetPid: number;
+  readonly targetStartTime: number;
+  readonly suppressed: number;
+}
+
+/** A process runs a program that has no name on any filesystem. */
+export interface UnlinkedExecRecord {
+  readonly kind: "unlinked-exec";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly pid: number;
+  readonly startTime: number;
+  readonly name: string;
 }
 
 /** Another process asked to reach into a protected one. */
@@ -136,6 +175,9 @@ export type NativeRecord =
   | LostRecord
   | MemoryRecord
   | AccessRecord
+  | UnlinkedExecRecord
+  | CallRecord
+  | SignalRecord
   | MapsRecord
   | OpenFileRecord;
 

@@ -2,7 +2,7 @@
 
 import { endianness } from "node:os";
 import { RimonError } from "./errors.ts";
-import type { AccessCall, Mapping, MemoryOperation, Posture, ProcFile, Process } from "./observation.ts";
+import type { AccessCall, Call, Mapping, MemoryOperation, Posture, ProcFile, Process } from "./observation.ts";
 import {
   MEMORY_OPERATION,
   type AccessRecord,
@@ -30,11 +30,14 @@ const KIND = {
   mapping: 9,
   openFile: 10,
   memory: 11,
+  unlinkedExec: 12,
+  call: 13,
+  signal: 14,
   access: 20,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56, 0, 0, 0, 0, 0, 0, 0, 0, 64];
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56, 32, 64, 48, 0, 0, 0, 0, 0, 64];
 
 const HAVE = {
   status: 1 << 0,
@@ -83,12 +86,32 @@ const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [
   "files",
   "queue",
   "memory",
-  undefined,
-  undefined,
+  "exec",
+  "calls",
+  "signals",
   "access",
 ];
 
 const OPERATIONS: readonly (MemoryOperation | undefined)[] = Object.keys(MEMORY_OPERATION) as MemoryOperation[];
+
+const CALLS: readonly (Call | undefined)[] = [
+  undefined,
+  "attach",
+  "peek",
+  "poke",
+  "registers-read",
+  "registers-write",
+  "vm-read",
+  "vm-write",
+  "getfd",
+  "compare",
+  "perf",
+  "core-limit",
+  "advise",
+  "dumpable",
+  "tracer",
+  "bpf-load",
+];
 
 const ACTIONS: readonly (MemoryRecord["action"] | undefined)[] = ["seen", "killed", "not-killed", "asleep"];
 
@@ -180,6 +203,41 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           tid: reader.u32(44),
           targetPid: reader.u32(48),
           syscall: reader.u32(52),
+        });
+        break;
+      case KIND.unlinkedExec:
+        records.push({
+          kind: "unlinked-exec",
+          timeNs: reader.bigint(8),
+          startTime: reader.u64(16),
+          pid: reader.u32(24),
+          name: reader.text(reader.u16(28)),
+        });
+        break;
+      case KIND.call:
+        records.push({
+          kind: "call",
+          timeNs: reader.bigint(8),
+          targetStartTime: reader.u64(16),
+          ...(reader.u32(60) === 0 ? {} : { argument: reader.bigint(24) }),
+          suppressed: reader.u64(32),
+          call: named(CALLS, reader.u32(40), "call"),
+          pid: reader.u32(44),
+          tid: reader.u32(48),
+          targetPid: reader.u32(52),
+          targetTid: reader.u32(56),
+        });
+        break;
+      case KIND.signal:
+        records.push({
+          kind: "signal",
+          timeNs: reader.bigint(8),
+          targetStartTime: reader.u64(16),
+          suppressed: reader.u64(24),
+          signal: reader.u32(32),
+          pid: reader.u32(36),
+          tid: reader.u32(40),
+          targetPid: reader.u32(44),
         });
         break;
       case KIND.access:

@@ -2,12 +2,15 @@
 // comes with the observations. Every collection has a bound.
 
 import {
+  type AccessCall,
   type ExecutableIdentified,
   type ExecutableTraits,
   type FileVersion,
   type Mapping,
   type MapsSeen,
+  type MemoryOperation,
   type Observation,
+  type SignalSent,
   type Posture,
   type Process,
   type ProcessForked,
@@ -23,6 +26,9 @@ const MAX_EXECUTABLES = 8_192;
 /** Until then a fresh address space may grow libraries without that being a change. */
 const SETTLE_MS = 3_000;
 const MAX_ANCESTRY = 32;
+const MAX_DONE = 4_096;
+/** What was asked for and what was seen done are one act within this time. */
+const SAME_ACT_MS = 1_000;
 /** The start time of a process that was not read, or not yet. */
 export const UNREAD_START = -1;
 
@@ -90,6 +96,10 @@ export class State {
   readonly #executables = new Map<string, ExecutableKnown>();
   readonly #settings = new Map<string, SettingKnown>();
   readonly #writes = new Map<string, Write>();
+  /** When what was seen done to whom by whom. */
+  readonly #done = new Map<string, number>();
+  /** The latest of each protected process. */
+  readonly #signals = new Map<string, SignalSent>();
 
   constructor(protection: Protection) {
     this.#protection = protection;
@@ -103,6 +113,20 @@ export class State {
         return this.#forked(observation);
       case "process.exited":
         return this.#gone(observation.pid, observation.startTime, observation.at);
+      case "ptrace.attached":
+        return this.#remember(observation.tracerPid, "attach", observation.pid, observation.at);
+      case "memory.touched":
+        return this.#remember(observation.byPid, observation.operation, observation.pid, observation.at);
+      case "access.checked":
+        return this.#remember(
+          observation.byPid,
+          observation.call === "ptrace" ? "attach" : observation.call,
+          observation.pid,
+          observation.at,
+        );
+      case "signal.sent":
+        this.#signals.set(`${observation.pid} ${observation.signal}`, observation);
+        return evictOldest(this.#signals, MAX_DONE);
       case "posture.seen": {
         const known = this.find(observation.pid, observation.startTime);
         if (known === undefined) return;
@@ -204,6 +228,22 @@ export class State {
     return this.#writes.get(name);
   }
 
+  /** Whether this was told just now as done or as refused, and not only as a call: "attach", or how memory was touched. */
+  wasDone(byPid: number, what: MemoryOperation | "attach", pid: number, at: number): boolean {
+    const done = this.#done.get(`${byPid} ${what} ${pid}`);
+    return done !== undefined && Math.abs(at - done) <= SAME_ACT_MS;
+  }
+
+  /** The latest of these signals that another sent to this process, if that was seen. */
+  lastSignal(pid: number, signals: Iterable<number>): SignalSent | undefined {
+    let latest: SignalSent | undefined;
+    for (const signal of signals) {
+      const sent = this.#signals.get(`${pid} ${signal}`);
+      if (sent !== undefined && (latest === undefined || sent.at > latest.at)) latest = sent;
+    }
+    return latest;
+  }
+
   /** Parents of a process, nearest first, as they were observed: each may be gone by now. */
   ancestry(pid: number, startTime?: number): NonNullable<Actor["ancestry"]> {
     const chain: { pid: number; startTime?: number; comm: string }[] = [];
@@ -245,6 +285,11 @@ export class State {
       ...(process.cgroup === undefined ? {} : { cgroup: process.cgroup }),
       ancestry: this.ancestry(pid, process.startTime),
     };
+  }
+
+  #remember(byPid: number, what: MemoryOperation | AccessCall | "attach", pid: number, at: number): void {
+    this.#done.set(`${byPid} ${what} ${pid}`, at);
+    evictOldest(this.#done, MAX_DONE);
   }
 
   #forked({ pid, parentPid, at }: ProcessForked): void {

@@ -293,9 +293,65 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
     ],
   },
   {
+    what: "a program from memory",
+    bytes: record(12, [u64(1_000), u64(123_456), u32(42), u16(8), u16(0)], ["memfd:xy"]),
+    records: [{ kind: "unlinked-exec", timeNs: 1_000n, startTime: 123_456, pid: 42, name: "memfd:xy" }],
+  },
+  {
     what: "a loss of the eBPF ring",
     bytes: record(7, [u64(9), u32(4), u32(0)]),
     records: [{ kind: "lost", source: "memory", count: 9 }],
+  },
+  {
+    what: "a call about a thread of a protected process, with its argument",
+    bytes: record(13, [u64(1_000), u64(123_456), u64(7), u64(3), ...[8, 93, 94, 42, 43, 1].map(u32)]),
+    records: [
+      {
+        kind: "call",
+        timeNs: 1_000n,
+        targetStartTime: 123_456,
+        argument: 7n,
+        suppressed: 3,
+        call: "getfd",
+        pid: 93,
+        tid: 94,
+        targetPid: 42,
+        targetTid: 43,
+      },
+    ],
+  },
+  {
+    what: "a call about nobody, whose argument could not be read",
+    bytes: record(13, [u64(1_000), u64(0), u64(0), u64(0), ...[15, 93, 93, 0, 0, 0].map(u32)]),
+    records: [
+      {
+        kind: "call",
+        timeNs: 1_000n,
+        targetStartTime: 0,
+        suppressed: 0,
+        call: "bpf-load",
+        pid: 93,
+        tid: 93,
+        targetPid: 0,
+        targetTid: 0,
+      },
+    ],
+  },
+  {
+    what: "a signal from another",
+    bytes: record(14, [u64(1_000), u64(123_456), u64(0), ...[6, 93, 93, 42].map(u32)]),
+    records: [
+      {
+        kind: "signal",
+        timeNs: 1_000n,
+        targetStartTime: 123_456,
+        suppressed: 0,
+        signal: 6,
+        pid: 93,
+        tid: 93,
+        targetPid: 42,
+      },
+    ],
   },
 ];
 
@@ -314,7 +370,7 @@ test("decodes a batch at any place of a larger buffer", () => {
 for (const [what, bytes, message] of [
   ["a head that is cut", Buffer.alloc(7), /7 bytes where a record's head/],
   ["zeros", Buffer.alloc(64), /unknown kind 0/],
-  ["a kind of the future", record(12, [u64(0)]), /unknown kind 12/],
+  ["a kind of the future", record(99, [u64(0)]), /unknown kind 99/],
   ["a record that is cut", processRecord(0).subarray(0, 136), /144 bytes, expected 144 to 136/],
   ["a record too short for its kind", record(1, [u64(0)]), /expected 144/],
   [

@@ -156,6 +156,10 @@ struct pt_regs___arm64 {
 	int syscallno;
 };
 
+struct linux_binprm {
+	const char *filename;
+};
+
 struct bpf_iter_meta {
 	struct seq_file *seq;
 };

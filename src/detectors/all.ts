@@ -1,15 +1,21 @@
 // Every rule, in the order they are asked.
 
+import { bpfLoaded } from "./bpf-loaded.ts";
 import { coreDump } from "./core-dump.ts";
 import { debuggerPresent } from "./debugger-present.ts";
+import { descriptorTaken } from "./descriptor-taken.ts";
 import type { Detector } from "./detector.ts";
 import { environRead } from "./environ-read.ts";
+import { filelessExec } from "./fileless-exec.ts";
+import { inspectorOpened } from "./inspector-opened.ts";
 import { libraryPreloaded } from "./library-preloaded.ts";
 import { mapsChanged } from "./maps-changed.ts";
 import { mapsRead } from "./maps-read.ts";
 import { memoryRead } from "./memory-read.ts";
 import { monitorTroubled } from "./monitor-troubled.ts";
 import { ownFileChanged } from "./own-file-changed.ts";
+import { perfAttached } from "./perf-attached.ts";
+import { processStopped } from "./process-stopped.ts";
 import { procfsMounted } from "./procfs-mounted.ts";
 import { ptraceAttach } from "./ptrace-attach.ts";
 import { sensorBlind } from "./sensor-blind.ts";
@@ -18,14 +24,20 @@ import { uprobeSet } from "./uprobe-set.ts";
 export const DETECTORS: readonly Detector[] = [
   ptraceAttach,
   memoryRead,
+  descriptorTaken,
+  perfAttached,
+  inspectorOpened,
   uprobeSet,
   environRead,
   mapsRead,
   debuggerPresent,
+  filelessExec,
   coreDump,
   libraryPreloaded,
   mapsChanged,
   procfsMounted,
+  processStopped,
+  bpfLoaded,
   sensorBlind,
   ownFileChanged,
   monitorTroubled,

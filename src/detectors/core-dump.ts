@@ -6,6 +6,11 @@ import { nameOf, subjectOf, type Detector } from "./detector.ts";
 /** How long after a write to a sysctl a changed value is put down to that writer. */
 const WRITER_MS = 10_000;
 
+/** How long after a signal the beginning of a dump is put down to its sender. */
+const DUMPING_MS = 1_000;
+/** And the end of the process by that very signal: writing the dump takes as long as the memory is large. */
+const ENDED_MS = 60_000;
+
 /** The signals whose default is a core dump (signal(7)). */
 const CORE_SIGNALS: ReadonlyMap<number, string> = new Map([
   [3, "SIGQUIT"], [4, "SIGILL"], [5, "SIGTRAP"], [6, "SIGABRT"], [7, "SIGBUS"], [8, "SIGFPE"],
@@ -20,7 +25,7 @@ export const coreDump: Detector = {
     means:
       "A core file holds the whole memory of a process, keys included, and lies on disk or goes to whatever core_pattern names. RLIMIT_CORE=0 does not stop a pipe or socket handler.",
     fires:
-      "The kernel reported a core-dumping signal for a protected process (also if no dump came of it), core_pattern was written or differs, or RLIMIT_CORE, coredump_filter or the dumpable flag of a protected process were loosened.",
+      "The kernel reported a core-dumping signal for a protected process (also if no dump came of it), core_pattern was written or differs, or RLIMIT_CORE, coredump_filter or the dumpable flag of a protected process were loosened. Who sent the signal or asked for the limit is named where eBPF saw them. A process that makes itself dumpable later than in its first three seconds is medium.",
     attacker:
       "kill -ABRT or gcore on the process; or first points core_pattern at a program or a socket of their own, then crashes it.",
     todo: "Find and destroy the dump (coredumpctl, the directory core_pattern names), rotate the keys. Put core_pattern back. Run key holders with LimitCORE=0, PR_SET_DUMPABLE 0 and MADV_DONTDUMP.",
@@ -44,37 +49,50 @@ export const coreDump: Detector = {
         return loosened(observation, state);
       case "procfs.accessed":
         return filterWritten(observation, state);
+      case "call.made":
+        return asked(observation, state);
     }
     return undefined;
   },
 };
 
 function dumping(observation: ObservationOf<"process.dumping">, state: State): Detection | undefined {
-  const { pid } = observation;
+  const { pid, at } = observation;
   if (!state.isProtected(pid)) return;
-  return found(
-    state,
-    observation,
-    "core-dump",
-    "dump",
-    `${nameOf(state, pid)} got a signal that dumps core; ${whatComesOfIt(state, pid)}`,
-    pid,
-  );
+  const sent = state.lastSignal(pid, CORE_SIGNALS.keys());
+  const by = sent !== undefined && at - sent.at <= DUMPING_MS ? sent : undefined;
+  const what = by === undefined ? "a signal that dumps core" : `${CORE_SIGNALS.get(by.signal)}${from(by, state)}`;
+  return {
+    ...found(
+      state,
+      observation,
+      "core-dump",
+      "dump",
+      `${nameOf(state, pid)} got ${what}; ${whatComesOfIt(state, pid)}`,
+      pid,
+    ),
+    ...(by === undefined ? {} : { suspect: subjectOf(state, by.byPid) }),
+  };
 }
 
 function killed(observation: ObservationOf<"process.exited">, state: State): Detection | undefined {
-  const { pid, startTime, signal, dumped } = observation;
+  const { pid, startTime, signal, dumped, at } = observation;
   const name = signal === undefined ? undefined : CORE_SIGNALS.get(signal);
-  if (name === undefined || !state.isProtected(pid, startTime)) return;
+  if (signal === undefined || name === undefined || !state.isProtected(pid, startTime)) return;
+  const sent = state.lastSignal(pid, [signal]);
+  const by = sent !== undefined && at - sent.at <= ENDED_MS ? sent : undefined;
   const end = dumped === true ? "and its memory was dumped" : "and no dump was written";
-  return found(
-    state,
-    observation,
-    "core-dump",
-    "dump",
-    `${nameOf(state, pid, startTime)} was ended by ${name} ${end}`,
-    pid,
-  );
+  return {
+    ...found(
+      state,
+      observation,
+      "core-dump",
+      "dump",
+      `${nameOf(state, pid, startTime)} was ended by ${name}${from(by, state)} ${end}`,
+      pid,
+    ),
+    ...(by === undefined ? {} : { suspect: subjectOf(state, by.byPid) }),
+  };
 }
 
 function written(observation: ObservationOf<"sysctl.written">, state: State): Detection | undefined {
@@ -164,6 +182,37 @@ function filterWritten(observation: ObservationOf<"procfs.accessed">, state: Sta
     ),
     suspect: subjectOf(state, pid),
   };
+}
+
+function asked(observation: ObservationOf<"call.made">, state: State): Detection | undefined {
+  const { call, pid, startTime, byPid, argument } = observation;
+  if (pid === undefined || !state.isProtected(pid, startTime)) return;
+  const who = nameOf(state, pid, startTime);
+  if (call === "dumpable" && byPid === pid) {
+    // Some programs ask for dumps of themselves; so does code that was put into one.
+    const message = `${who} made itself dumpable (PR_SET_DUMPABLE)`;
+    return { ...found(state, observation, "dumpable", "loosen", message, pid), severity: "medium" };
+  }
+  if (call !== "core-limit" || byPid === pid || argument === "0") return;
+  const limit = argument === undefined ? "an unknown limit" : argument === UNLIMITED ? "unlimited" : argument;
+  return {
+    ...found(
+      state,
+      observation,
+      "rlimit-core",
+      "loosen",
+      `${nameOf(state, byPid)} asked to set RLIMIT_CORE of ${who} to ${limit}`,
+      pid,
+    ),
+    suspect: subjectOf(state, byPid),
+  };
+}
+
+/** RLIM_INFINITY. */
+const UNLIMITED = (2n ** 64n - 1n).toString();
+
+function from(sent: ObservationOf<"signal.sent"> | undefined, state: State): string {
+  return sent === undefined ? "" : ` from ${nameOf(state, sent.byPid)}`;
 }
 
 function found(

@@ -27,7 +27,7 @@ export const mapsRead: Detector = {
     means:
       "maps, smaps, pagemap, map_files, auxv, stack and syscall of /proc/PID tell where a process keeps what. By itself that gives no key; it is the step before reading one.",
     fires:
-      "The fanotify mark on procfs reported the opening, or an eBPF program the reading by any mount or descriptor, and the program is not one of the usual readers in its usual folder. pagemap is medium, since it also shows physical pages to root.",
+      "The fanotify mark on procfs reported the opening, or an eBPF program the reading by any mount or descriptor, and the program is not one of the usual readers in its usual folder. kcmp(2), which compares what two processes share, is told likewise. pagemap is medium, since it also shows physical pages to root.",
     attacker:
       "Every dumper begins with /proc/PID/maps. Look for a memory-read or ptrace-attach by the same suspect within the second.",
     todo: "Look at the suspect. Alone it is a hint; with a memory-read it is the attack.",
@@ -51,15 +51,16 @@ export const mapsRead: Detector = {
       suspect: subjectOf(state, pid),
       target: subjectOf(state, targetPid, targetStartTime),
       subject: file,
-      message: `${nameOf(state, pid)} ${did} ${file} of ${nameOf(state, targetPid, targetStartTime)}`,
+      message: `${nameOf(state, pid)} ${did} of ${nameOf(state, targetPid, targetStartTime)}`,
       evidence: [observation],
     };
   },
 };
 
 interface Look {
-  readonly did: "opened" | "read";
-  readonly file: ProcFile;
+  /** Stands before "of Y". */
+  readonly did: string;
+  readonly file: ProcFile | "kcmp";
   readonly pid: number;
   readonly targetPid: number | undefined;
   readonly targetStartTime: number | undefined;
@@ -68,10 +69,15 @@ interface Look {
 function lookOf(observation: Observation): Look | undefined {
   if (observation.kind === "procfs.accessed") {
     const { file, pid, targetPid, targetStartTime } = observation;
-    return LAYOUT_FILES.has(file) ? { did: "opened", file, pid, targetPid, targetStartTime } : undefined;
+    return LAYOUT_FILES.has(file) ? { did: `opened ${file}`, file, pid, targetPid, targetStartTime } : undefined;
+  }
+  if (observation.kind === "call.made") {
+    const { call, byPid, pid, startTime } = observation;
+    if (call !== "compare") return undefined;
+    return { did: "compared resources (kcmp)", file: "kcmp", pid: byPid, targetPid: pid, targetStartTime: startTime };
   }
   if (observation.kind !== "memory.touched") return undefined;
   const file = LAYOUT_OPERATIONS[observation.operation];
   const { byPid, pid, startTime } = observation;
-  return file && { did: "read", file, pid: byPid, targetPid: pid, targetStartTime: startTime };
+  return file && { did: `read ${file}`, file, pid: byPid, targetPid: pid, targetStartTime: startTime };
 }

@@ -32,9 +32,13 @@ const ORDINARY = new Set(
     .split(/\s+/),
 );
 
+export function isInTrustedFolder(exe: string): boolean {
+  return TRUSTED_FOLDERS.some((folder) => exe.startsWith(folder));
+}
+
 /** True if reading about other processes is this one's daily work. */
 export function isOrdinaryReader(process: Process | undefined): boolean {
   if (process?.exe === undefined) return false;
   const { exe } = process;
-  return ORDINARY.has(baseName(exe)) && TRUSTED_FOLDERS.some((folder) => exe.startsWith(folder));
+  return ORDINARY.has(baseName(exe)) && isInTrustedFolder(exe);
 }

@@ -18,7 +18,7 @@ import { TECHNIQUES } from "./techniques/all.ts";
 
 /**
  * "missed" should have been seen by a sensor that is live here; "blind" is beyond the sensors that are; "refused" is
- * what the kernel did not allow; "not-run" is what this node lacks a program for.
+ * what the kernel did not allow; "not-run" is what this node lacks a program for, or the kernel does not know.
  */
 export type DrillOutcome = "seen" | "missed" | "blind" | "refused" | "not-run";
 
@@ -93,6 +93,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
   const ranges = new Set<Range>();
   const arrivals: Arrival[] = [];
   const watchers = new Set<() => void>();
+  const waiting = new Set<() => void>();
   const results: (DrillResult | undefined)[] = techniques.map(() => undefined);
   const underWay: Promise<void>[] = [];
   let told = 0;
@@ -129,7 +130,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
       const settle = (then: () => void): void => {
         clearTimeout(timer);
         watchers.delete(look);
-        signal.removeEventListener("abort", aborted);
+        waiting.delete(aborted);
         then();
       };
       const look = (): void => {
@@ -138,7 +139,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
       const aborted = (): void => settle(() => reject(signal.reason));
       const timer = setTimeout(() => settle(() => resolve(condition())), withinMs);
       watchers.add(look);
-      signal.addEventListener("abort", aborted);
+      waiting.add(aborted);
       if (signal.aborted) aborted();
       else look();
     });
@@ -224,7 +225,10 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
 
   // What waits for an answer of a child is woken by the child's end.
   const endAll = (): Promise<unknown> => Promise.all([...ranges].map((range) => range.end()));
-  const aborted = (): void => void endAll().catch(() => {});
+  const aborted = (): void => {
+    for (const each of waiting) each();
+    void endAll().catch(() => {});
+  };
   signal.addEventListener("abort", aborted);
   try {
     return await runAll();
@@ -260,7 +264,7 @@ function isLive({ state }: SensorStatus): boolean {
   return state === "live" || state === "degraded";
 }
 
-function liveAmong({ expected }: Technique, sensors: readonly SensorStatus[]): boolean {
+function liveAmong({ expected }: Pick<Technique, "expected">, sensors: readonly SensorStatus[]): boolean {
   return sensors.some((sensor) => expected.includes(sensor.name) && isLive(sensor));
 }
 
@@ -270,7 +274,7 @@ function judge(
   arrival: Arrival | undefined,
   sensors: readonly SensorStatus[],
 ): DrillResult {
-  const { name, anonymous, expected, needs } = technique;
+  const { name, anonymous, namedBy, expected, needs } = technique;
   const { attacker, leakedBytes } = deed;
   if (arrival === undefined) {
     const missed = liveAmong(technique, sensors);
@@ -282,11 +286,12 @@ function judge(
   }
   const { finding, at } = arrival;
   const { suspect, sensor, rule, severity } = finding;
+  const nameless = anonymous === true || (namedBy !== undefined && !liveAmong({ expected: [namedBy] }, sensors));
   return {
     technique: name,
     outcome: "seen",
     detected: true,
-    attributed: anonymous === true || attacker === undefined ? null : by(attacker)(finding),
+    attributed: nameless || attacker === undefined ? null : by(attacker)(finding),
     sensor,
     rule,
     severity,

@@ -26,8 +26,8 @@ export function createSensors(
   return [
     events.connector,
     events.fanotify,
-    events.mmapLock,
-    events.ptraceAccess,
+    events.exec,
+    ...events.programs,
     createSettings(context),
     createExecutables(context, hashed),
     createProcessTable(context),

@@ -1,6 +1,5 @@
-// The sources that speak of themselves: the netlink process connector, fanotify, and the eBPF programs that see who
-// touches protected memory and who asks to. They share one thread and one queue, so that what happened first is told
-// first.
+// The sources that speak of themselves: the netlink process connector, fanotify, and the eBPF programs. They share one
+// thread and one queue, so that what happened first is told first.
 
 import { reasonOf } from "../errors.ts";
 import { WANT, type Watch, type WatchSources } from "../native.ts";
@@ -8,7 +7,7 @@ import type { Observation } from "../observation.ts";
 import type { NativeRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
 import { createProcfsMarks, type ProcfsMarks } from "./procfs-marks.ts";
-import { createProtectedMemory, type ProtectedMemory } from "./protected-memory.ts";
+import { createPrograms, fromProgram, PROGRAMS } from "./programs.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 type RecordOf<Kind extends NativeRecord["kind"]> = Extract<NativeRecord, { kind: Kind }>;
@@ -21,14 +20,14 @@ export interface OwnFile {
 const DETAILS = WANT.status | WANT.exe | WANT.cmdline | WANT.cgroup | WANT.namespaces;
 const CONNECTOR = "proc-connector";
 const FANOTIFY = "fanotify";
-const MMAP_LOCK = "mmap-lock";
-const PTRACE_ACCESS = "ptrace-access";
+const EXEC = "exec";
 
 export interface KernelEvents {
   readonly connector: Sensor;
   readonly fanotify: Sensor;
-  readonly mmapLock: Sensor;
-  readonly ptraceAccess: Sensor;
+  /** Of the eBPF programs, each object one. */
+  readonly programs: readonly Sensor[];
+  readonly exec: Sensor;
 }
 
 /** Opens the event sources that `sources` asks for; what cannot be opened is reported and the other goes on. */
@@ -39,16 +38,13 @@ export function createKernelEvents(
 ): KernelEvents {
   const reportConnector = createStateReporter(context, CONNECTOR);
   const reportFanotify = createStateReporter(context, FANOTIFY);
-  const reportMmapLock = createStateReporter(context, MMAP_LOCK);
-  const reportPtraceAccess = createStateReporter(context, PTRACE_ACCESS);
+  const reportExec = createStateReporter(context, EXEC);
   let watch: Watch | undefined;
   let marks: ProcfsMarks | undefined;
-  let memory: ProtectedMemory | undefined;
   let reading = Promise.resolve();
 
-  function open(): void {
-    if (watch !== undefined) return;
-    watch = context.addon.openWatch(sources, context.procfs, take);
+  function open(): Watch {
+    return (watch ??= context.addon.openWatch(sources, context.procfs, take));
   }
 
   function take(batch: Buffer): void {
@@ -65,7 +61,7 @@ export function createKernelEvents(
           context.emit({
             kind: "process.seen",
             at,
-            sensor: CONNECTOR,
+            sensor: exec && context.isLive(EXEC) ? EXEC : CONNECTOR,
             by: exec ? "exec" : "act",
             process: record.process,
           });
@@ -83,35 +79,21 @@ export function createKernelEvents(
         case "file":
           takeFile(record, wall);
           break;
-        case "memory":
+        case "unlinked-exec":
           context.emit({
-            kind: "memory.touched",
+            kind: "unlinked.executed",
             at: wall - Number(monotonic - record.timeNs) / 1e6,
-            sensor: MMAP_LOCK,
-            operation: record.operation,
-            pid: record.targetPid,
-            startTime: record.targetStartTime,
-            byPid: record.pid,
-            byTid: record.tid,
-            action: record.action,
-            suppressed: record.suppressed,
+            sensor: EXEC,
+            pid: record.pid,
+            startTime: record.startTime,
+            name: record.name,
           });
           break;
+        case "memory":
         case "access":
-          context.emit({
-            kind: "access.checked",
-            at: wall - Number(monotonic - record.timeNs) / 1e6,
-            sensor: PTRACE_ACCESS,
-            call: record.call,
-            attach: record.attach,
-            pid: record.targetPid,
-            startTime: record.targetStartTime,
-            tid: record.targetTid,
-            byPid: record.pid,
-            byTid: record.tid,
-            action: record.action,
-            suppressed: record.suppressed,
-          });
+        case "call":
+        case "signal":
+          context.emit(fromProgram(record, wall - Number(monotonic - record.timeNs) / 1e6));
           break;
         case "mounts":
           marks?.changed(record.id);
@@ -189,8 +171,11 @@ export function createKernelEvents(
       connector: [CONNECTOR, "the kernel's netlink queue overflowed"],
       files: [FANOTIFY, "the kernel's fanotify queue overflowed (fs.fanotify.max_queued_events)"],
       queue: ["kernel-events", "rimon could not keep up with the kernel"],
-      memory: [MMAP_LOCK, "the ring of the eBPF programs was full"],
-      access: [PTRACE_ACCESS, "the ring of the eBPF program was full"],
+      memory: [PROGRAMS.memory.sensor, "the ring of the eBPF programs was full"],
+      access: [PROGRAMS.access.sensor, "the ring of the eBPF programs was full"],
+      calls: [PROGRAMS.calls.sensor, "the ring of the eBPF programs was full, or their table of threads"],
+      signals: [PROGRAMS.signals.sensor, "the ring of the eBPF programs was full"],
+      exec: [EXEC, "the ring of the eBPF program was full"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
     context.requestSweep();
@@ -224,9 +209,9 @@ export function createKernelEvents(
     needs: ["sys_admin"],
     async start() {
       if (!sources.files) return reportFanotify("off", "not asked for");
-      open();
-      const status = watch?.status().files;
-      if (watch === undefined || status?.live !== true) return reportFanotify("unavailable", status?.reason);
+      const watch = open();
+      const status = watch.status().files;
+      if (!status.live) return reportFanotify("unavailable", status.reason);
       marks = createProcfsMarks(context, watch, FANOTIFY);
       await marks.start();
       for (const { path } of ownFiles()) markOwn(watch, path);
@@ -246,64 +231,22 @@ export function createKernelEvents(
     },
   };
 
-  const mmapLock: Sensor = {
-    name: MMAP_LOCK,
-    sees: "every touch of protected memory from another process, whatever the call, path, mount or descriptor",
+  const exec: Sensor = {
+    name: EXEC,
+    sees: "every program as it is started, with its file, name and arguments, however short it lives",
     needs: ["sys_admin"],
     async start() {
-      if (sources.memory !== true) return reportMmapLock("off", "not asked for");
+      if (sources.exec !== true) return reportExec("off", "not asked for");
       open();
-      const status = watch?.status().memory;
-      if (watch === undefined || status?.live !== true) return reportMmapLock("unavailable", status?.reason);
-      memory ??= createProtectedMemory(context, watch);
-      memory.pass();
-      reportMmapLock("live");
+      await exec.pass?.(false);
     },
     async pass() {
-      if (memory === undefined || watch?.status().memory.live !== true) return;
-      memory.pass();
-      reportMmapLock("live");
+      const status = watch?.status().exec;
+      if (status === undefined) return;
+      if (status.live) reportExec("live");
+      else reportExec(status.events > 0 ? "down" : "unavailable", status.reason);
     },
-    notice(observation) {
-      try {
-        memory?.notice(observation);
-      } catch (thrown) {
-        reportMmapLock("degraded", `a process could not be protected: ${reasonOf(thrown)}`);
-      }
-    },
-    async stop() {
-      memory = undefined;
-    },
-  };
-
-  const ptraceAccess: Sensor = {
-    name: PTRACE_ACCESS,
-    sees: "every request to reach into a protected process (ptrace, process_vm_readv, /proc/PID/mem, pidfd_getfd), before it is granted",
-    needs: ["sys_admin"],
-    async start() {
-      if (sources.access !== true) return reportPtraceAccess("off", "not asked for");
-      open();
-      const status = watch?.status().access;
-      if (watch === undefined || status?.live !== true) return reportPtraceAccess("unavailable", status?.reason);
-      memory ??= createProtectedMemory(context, watch);
-      memory.pass();
-      reportPtraceAccess("live");
-    },
-    async pass() {
-      if (memory === undefined || watch?.status().access.live !== true) return;
-      memory.pass();
-      reportPtraceAccess("live");
-    },
-    notice(observation) {
-      try {
-        memory?.notice(observation);
-      } catch (thrown) {
-        reportPtraceAccess("degraded", `a process could not be protected: ${reasonOf(thrown)}`);
-      }
-    },
-    async stop() {
-      memory = undefined;
-    },
+    async stop() {},
   };
 
   function markOwn(watch: Watch, path: string): void {
@@ -325,7 +268,7 @@ export function createKernelEvents(
     else reportFanotify("live");
   }
 
-  return { connector, fanotify, mmapLock, ptraceAccess };
+  return { connector, fanotify, exec, programs: createPrograms(context, sources, open) };
 }
 
 function fromConnector(

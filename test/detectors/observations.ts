@@ -2,10 +2,12 @@
 
 import type { Detection } from "../../src/finding.ts";
 import type {
+  Call,
   ExecutableTraits,
   FileId,
   FileVersion,
   Mapping,
+  MemoryOperation,
   Observation,
   ObservationOf,
   Posture,
@@ -71,6 +73,36 @@ export function accessed(
     ownMount: true,
     ...rest,
   };
+}
+
+export function touched(
+  operation: MemoryOperation,
+  byPid: number,
+  pid: number,
+  rest: Rest<"memory.touched"> = {},
+): ObservationOf<"memory.touched"> {
+  const head = { kind: "memory.touched", at: AT, sensor: "mmap-lock" } as const;
+  return { ...head, operation, pid, startTime: pid * 10, byPid, byTid: byPid, action: "seen", suppressed: 0, ...rest };
+}
+
+export function called(
+  call: Call,
+  byPid: number,
+  pid: number | undefined,
+  rest: Rest<"call.made"> = {},
+): ObservationOf<"call.made"> {
+  const target = pid === undefined ? {} : { pid, tid: pid, startTime: pid * 10 };
+  return { kind: "call.made", at: AT, sensor: "calls", call, ...target, byPid, byTid: byPid, suppressed: 0, ...rest };
+}
+
+export function signalled(
+  signal: number,
+  byPid: number,
+  pid: number,
+  rest: Rest<"signal.sent"> = {},
+): ObservationOf<"signal.sent"> {
+  const head = { kind: "signal.sent", at: AT, sensor: "signals" } as const;
+  return { ...head, signal, pid, startTime: pid * 10, byPid, byTid: byPid, suppressed: 0, ...rest };
 }
 
 export function identified(

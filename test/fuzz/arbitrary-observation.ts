@@ -89,6 +89,11 @@ const traits = fc.record({
 
 export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
   kind("process.seen", { process: process as fc.Arbitrary<ObservationOf<"process.seen">["process"]>, by: fc.constantFrom("scan", "exec", "act") }), // prettier-ignore
+  kind("unlinked.executed", {
+    pid,
+    startTime,
+    name: fc.constantFrom("memfd:x", "implant", "memfd:runc_cloned:/proc/self/exe"),
+  }),
   kind("process.forked", { pid, parentPid: pid }),
   kind("process.exited", { pid, startTime, exitCode: count, signal: fc.constantFrom(0, 9, 11), dumped: flag }, ["startTime", "exitCode", "signal", "dumped"]), // prettier-ignore
   kind("ptrace.attached", { pid, tid: pid, tracerPid: pid, startTime }, ["startTime"]),
@@ -108,6 +113,12 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     call: fc.constantFrom("ptrace", "vm-read", "open", "pidfd-getfd", "kcmp", "setns", "other"),
     action: fc.constantFrom("seen", "refused", "asleep"),
   }), // prettier-ignore
+  kind("call.made", {
+    pid, tid: pid, startTime, byPid: pid, byTid: pid, suppressed: count,
+    call: fc.constantFrom("attach", "vm-read", "getfd", "compare", "core-limit", "tracer", "bpf-load"),
+    argument: fc.constantFrom("0", "7", "18446744073709551615"),
+  }, ["pid", "tid", "startTime", "argument"]), // prettier-ignore
+  kind("signal.sent", { pid, startTime, byPid: pid, byTid: pid, suppressed: count, signal: fc.constantFrom(3, 10, 19) }), // prettier-ignore
   kind("sysctl.written", { name: fc.constantFrom("kernel.core_pattern", "vm.swappiness"), pid }),
   kind("setting.seen", { setting: fc.constantFrom("kernel.core_pattern", "/etc/ld.so.preload"), value: text }, ["value"]), // prettier-ignore
   kind("process.dumping", { pid, tid: pid }),

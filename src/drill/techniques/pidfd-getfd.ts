@@ -4,10 +4,10 @@ import { on, type Technique } from "../technique.ts";
 export const pidfdGetfd: Technique = {
   name: "pidfd-getfd",
   summary: "pidfd_getfd(2): a copy of a descriptor the process holds",
-  rules: ["memory-read"],
-  expected: [],
+  rules: ["descriptor-taken"],
+  expected: ["calls"],
   needs: "eBPF",
-  blind: "no sensor sees pidfd_getfd on this kernel without eBPF",
+  yama: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, fd, length, secret } = decoy;

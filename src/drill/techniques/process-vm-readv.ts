@@ -5,8 +5,9 @@ export const processVmReadv: Technique = {
   name: "process-vm-readv",
   summary: "process_vm_readv(2)",
   rules: ["memory-read"],
-  expected: ["mmap-lock"],
+  expected: ["mmap-lock", "calls"],
   needs: "eBPF",
+  yama: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, address, length, secret } = decoy;

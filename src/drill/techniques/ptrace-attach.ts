@@ -5,7 +5,7 @@ export const ptraceAttach: Technique = {
   name: "ptrace-attach",
   summary: "PTRACE_ATTACH, then PTRACE_PEEKDATA",
   rules: ["ptrace-attach"],
-  expected: ["proc-connector"],
+  expected: ["proc-connector", "calls"],
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, address, length, secret } = decoy;

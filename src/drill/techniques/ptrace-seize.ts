@@ -5,7 +5,7 @@ export const ptraceSeize: Technique = {
   name: "ptrace-seize",
   summary: "PTRACE_SEIZE, which sends no SIGSTOP, then PTRACE_PEEKDATA",
   rules: ["ptrace-attach"],
-  expected: ["proc-connector"],
+  expected: ["proc-connector", "calls"],
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, address, length, secret } = decoy;

@@ -5,7 +5,7 @@ export const ptraceThread: Technique = {
   name: "ptrace-thread",
   summary: "PTRACE_SEIZE of one thread that is not the main one",
   rules: ["ptrace-attach"],
-  expected: ["proc-connector"],
+  expected: ["proc-connector", "calls"],
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, tid, address, length, secret } = decoy;

@@ -1,5 +1,5 @@
-// Tells the kernel whose memory is protected and what of it is refused, and keeps it told: the programs of
-// native/bpf/ follow fork, exec and exit by themselves, and this follows what the configuration means.
+// Tells the kernel who is protected and what of it is refused, and keeps it told: the programs of native/bpf/ follow
+// fork, exec and exit by themselves, and this follows what the configuration means. One place tells all of them.
 
 import type { Watch } from "../native.ts";
 import type { Observation } from "../observation.ts";
@@ -22,15 +22,17 @@ interface Told {
   readonly refused: bigint;
 }
 
-export interface ProtectedMemory {
+export interface ProtectedProcesses {
   notice(observation: Observation): void;
-  /** Compares everything, and switches what is refused on or off. */
+  /** Compares everything, and switches on or off what is refused and whether system calls are looked at. */
   pass(): void;
 }
 
-export function createProtectedMemory(context: SensorContext, watch: Watch): ProtectedMemory {
+export function createProtectedProcesses(context: SensorContext, watch: Watch): ProtectedProcesses {
   const told = new Map<number, Told>();
+  const { memory, access, calls } = watch.status();
   let enforcing = false;
+  let listening = false;
 
   function refusedOn(pid: number): bigint {
     const rules = context.refusals(pid);
@@ -47,16 +49,27 @@ export function createProtectedMemory(context: SensorContext, watch: Watch): Pro
     watch.protect(BigUint64Array.from(numbers));
     for (const [pid, target] of targets) told.set(pid, target);
     // At once, not from the next pass on.
-    if ([...targets.values()].some(({ refused }) => refused !== 0n)) enforce(true);
-  }
-
-  function enforce(on: boolean): void {
-    if (on !== enforcing) watch.enforce(on);
-    enforcing = on;
+    if (!enforcing && [...targets.values()].some(({ refused }) => refused !== 0n)) enforce(true);
+    if (!listening) listen();
   }
 
   function unprotect(pid: number): void {
     if (told.delete(pid)) watch.unprotect(pid);
+  }
+
+  /** For rimon alone the node is not made to pay: that it is traced is seen without. */
+  function listen(): void {
+    const wanted = told.size > (told.has(process.pid) ? 1 : 0);
+    if (wanted === listening || !calls.live) return;
+    watch.listen(wanted);
+    listening = wanted;
+  }
+
+  function enforce(wanted: boolean): void {
+    if (!memory.live && !access.live) return;
+    if (wanted !== enforcing) watch.enforce(wanted);
+    enforcing = wanted;
+    watch.beat();
   }
 
   function follow(pid: number, startTime: number): void {
@@ -97,7 +110,7 @@ export function createProtectedMemory(context: SensorContext, watch: Watch): Pro
       const present = new Set(all.map(([pid]) => pid));
       for (const [pid, { startTime }] of told) if (!present.has(pid) && startTime !== UNREAD) unprotect(pid);
       enforce(all.some(([, { refused }]) => refused !== 0n));
-      watch.beat();
+      listen();
     },
   };
 }

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Who sends a protected process a signal that dumps its core, stops it, or
+ * opens the inspector of Node.js. Only a sender in the very call is named: what
+ * the kernel sends for a timer or a fault comes in whoever's context.
+ */
+#include "kernel.h"
+#include "syscall.h"
+#include "processes.h"
+#include "signals.h"
+
+/* linux: include/uapi/asm-generic/siginfo.h, include/trace/events/signal.h */
+#define SI_USER			0
+#define SI_QUEUE		(-1)
+#define SI_TKILL		(-6)
+#define TRACE_SIGNAL_DELIVERED	0
+
+#define QUEUEING_CALLS	3
+
+const volatile __u32 own_pid;
+const volatile __u64 told_signals;	/* 1 << signal */
+/* The calls in which a sender says of itself what it likes. */
+const volatile __u32 queueing[QUEUEING_CALLS];
+
+struct signals_control control;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, SIGNALS_RING_SIZE);
+} events SEC(".maps");
+
+static __always_inline bool is_queueing(struct task_struct *task)
+{
+	__u32 number = syscall_number((void *)bpf_task_pt_regs(task)), i;
+
+	for (i = 0; i < QUEUEING_CALLS; i++)
+		if (queueing[i] == number)
+			return true;
+	return false;
+}
+
+/* `info` is a siginfo, or 0 for what the kernel sends in somebody's name, or 1 for what it sends in its own. */
+static __always_inline bool is_by_caller(struct task_struct *task, __u64 info)
+{
+	int code;
+
+	if (info <= 1)
+		return info == 0;
+	code = BPF_CORE_READ((struct kernel_siginfo *)info, si_code);
+	if (code == SI_USER || code == SI_QUEUE || code == SI_TKILL)
+		return true;
+	return code < 0 && is_queueing(task);
+}
+
+SEC("tp_btf/signal_generate")
+int signals_generate(__u64 *ctx)
+{
+	struct task_struct *task, *target = (void *)ctx[2];
+	struct signal_event event = {}, *room;
+	__u64 *start_ticks;
+
+	if (ctx[0] > 63 || !(told_signals >> ctx[0] & 1) || (int)ctx[4] != TRACE_SIGNAL_DELIVERED)
+		return 0;
+	event.target_pid = BPF_CORE_READ(target, tgid);
+	start_ticks = process_find(event.target_pid);
+	if (!start_ticks)
+		return 0;
+	task = bpf_get_current_task_btf();
+	if ((__u32)task->tgid == event.target_pid || (__u32)task->tgid == own_pid ||
+	    (task->flags & PF_KTHREAD) || !is_by_caller(task, ctx[1]))
+		return 0;
+	event.time_ns = bpf_ktime_get_ns();
+	event.signal = ctx[0];
+	event.target_start_ticks = *start_ticks;
+	actor_fill(&event.actor, task);
+	if (told_just_now(&event.actor, event.target_pid, event.signal, event.time_ns, &event.suppressed))
+		return 0;
+	room = bpf_ringbuf_reserve(&events, sizeof(*room), 0);
+	if (!room) {
+		__sync_fetch_and_add(&control.lost, 1);
+		return 0;
+	}
+	*room = event;
+	bpf_ringbuf_submit(room, 0);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(signals_fork, struct task_struct *parent, struct task_struct *child)
+{
+	if (child->pid == child->tgid && !process_forked(parent, child))
+		__sync_fetch_and_add(&control.lost, 1);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(signals_exit, struct task_struct *task)
+{
+	process_exited(task);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

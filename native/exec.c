@@ -1,0 +1,95 @@
+/* The loader of bpf/exec.bpf.c. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "bpf.h"
+#include "bpf/exec.h"
+#include "bpf/exec.lskel.h"
+#include "rimon.h"
+
+struct exec {
+	struct exec_bpf *skel;
+	struct ring ring;
+	uint64_t lost_told;
+};
+
+int exec_open(struct exec **ret, const char **ret_what)
+{
+	struct exec *e;
+	int err;
+
+	err = bpf_check(ret_what);
+	if (err)
+		return err;
+	e = calloc(1, sizeof(*e));
+	*ret_what = "memory";
+	if (!e)
+		return -ENOMEM;
+	err = -ENOMEM;
+	e->skel = exec_bpf__open();
+	if (!e->skel)
+		goto fail;
+	*ret_what = "load the exec program (Linux 5.17, CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN)";
+	err = exec_bpf__load(e->skel);
+	if (err)
+		goto fail;
+	*ret_what = "map the ring of the exec program";
+	err = ring_open(&e->ring, e->skel->maps.events.map_fd, EXEC_RING_SIZE);
+	if (err)
+		goto fail;
+	*ret_what = "attach the exec program (tracepoint sched_process_exec)";
+	err = exec_bpf__attach(e->skel);
+	if (err)
+		goto fail;
+	*ret = e;
+	return 0;
+fail:
+	exec_close(e);
+	return err < 0 ? err : -EINVAL;
+}
+
+void exec_close(struct exec *e)
+{
+	if (!e)
+		return;
+	ring_close(&e->ring);
+	exec_bpf__destroy(e->skel);
+	free(e);
+}
+
+int exec_fd(const struct exec *e)
+{
+	return e->skel->maps.events.map_fd;
+}
+
+uint64_t exec_lost(struct exec *e)
+{
+	uint64_t lost = __atomic_load_n(&e->skel->bss->lost, __ATOMIC_ACQUIRE);
+	uint64_t untold = lost - e->lost_told;
+
+	e->lost_told = lost;
+	return untold;
+}
+
+struct drain {
+	void (*each)(void *arg, const struct exec_event *event);
+	void *arg;
+};
+
+static void drain_one(void *arg, const void *sample, size_t len)
+{
+	const struct exec_event *event = sample;
+	const struct drain *d = arg;
+
+	if (len < offsetof(struct exec_event, args) || event->path_len >= EXEC_PATH_MAX ||
+	    event->args_len > len - offsetof(struct exec_event, args))
+		return;
+	d->each(d->arg, event);
+}
+
+size_t exec_drain(struct exec *e, size_t limit, void (*each)(void *arg, const struct exec_event *event), void *arg)
+{
+	struct drain d = { each, arg };
+
+	return ring_drain(&e->ring, limit, drain_one, &d);
+}

@@ -1,0 +1,97 @@
+/*
+ * The events of bpf/exec.bpf.c into records. Where it is live it stands for the
+ * connector's exec events, which say no more than a pid.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "bpf/exec.h"
+#include "watch.h"
+
+/* Per turn, so that no source starves another. */
+#define EXEC_EVENTS	1024
+
+int watch_exec_open(struct watch *w, int *ret_fd, const char **ret_what)
+{
+	int err = exec_open(&w->exec_program, ret_what);
+
+	if (!err)
+		*ret_fd = exec_fd(w->exec_program);
+	return err;
+}
+
+/* What the kernel said of a process that is gone. */
+static void process_add(struct watch *w, const struct exec_event *event)
+{
+	struct process_record *r = batch_begin(&w->scratch, RECORD_PROCESS, sizeof(*r));
+	size_t comm_len = strnlen(event->comm, sizeof(event->comm));
+	/* A relative path is no name for a file. */
+	size_t exe_len = event->path[0] == '/' ? event->path_len : 0;
+
+	if (r) {
+		r->start_ticks = event->start_ticks;
+		r->have = HAVE_IDS | (exe_len ? HAVE_EXE : 0u) | (event->args_len ? HAVE_CMDLINE : 0u);
+		r->pid = event->pid;
+		r->parent_pid = event->parent_pid;
+		r->uid = event->uid;
+		r->euid = event->euid;
+		r->gid = event->gid;
+		r->comm_len = (uint16_t)comm_len;
+		r->exe_len = (uint16_t)exe_len;
+		r->cmdline_len = (uint16_t)event->args_len;
+	}
+	batch_bytes(&w->scratch, event->comm, comm_len);
+	batch_bytes(&w->scratch, event->path, exe_len);
+	batch_bytes(&w->scratch, event->args, event->args_len);
+	batch_end(&w->scratch);
+}
+
+/* A program without a name on any filesystem: a memfd, or a file that was unlinked before it was started. */
+static void unlinked_add(struct watch *w, const struct exec_event *event)
+{
+	size_t name_len = strnlen(event->name, sizeof(event->name));
+	struct unlinked_exec_record *r = batch_begin(&w->scratch, RECORD_UNLINKED_EXEC, sizeof(*r));
+
+	if (r) {
+		r->time_ns = event->time_ns;
+		r->start_ticks = event->start_ticks;
+		r->pid = event->pid;
+		r->name_len = (uint16_t)name_len;
+	}
+	batch_bytes(&w->scratch, event->name, name_len);
+	batch_end(&w->scratch);
+}
+
+static void exec_add(void *arg, const struct exec_event *event)
+{
+	struct process_event_record *r;
+	struct watch *w = arg;
+
+	w->exec.events++;
+	watch_forget(w, event->pid);
+	if (!watch_enrich(w, event->pid))
+		process_add(w, event);
+	r = batch_begin(&w->scratch, RECORD_PROCESS_EVENT, sizeof(*r));
+	if (r) {
+		r->time_ns = event->time_ns;
+		r->event = PROCESS_EXEC;
+		r->pid = event->pid;
+		r->tid = event->pid;
+	}
+	batch_end(&w->scratch);
+	if (event->exe_links == 0)
+		unlinked_add(w, event);
+}
+
+void watch_exec_drain(struct watch *w)
+{
+	uint64_t lost;
+
+	if (!w->exec.live)
+		return;
+	exec_drain(w->exec_program, EXEC_EVENTS, exec_add, w);
+	lost = exec_lost(w->exec_program);
+	if (lost)
+		watch_source_lost(w, &w->exec, LOST_EXEC, lost);
+	watch_commit(w);
+}
