@@ -51,7 +51,7 @@
           ],
           "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "_GNU_SOURCE"],
           "cflags": ["-Wall", "-Wextra", "-Werror", "-Os", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],
-          "cflags_c": ["-std=c11"],
+          "cflags_c": ["-std=c11", "-fno-asynchronous-unwind-tables"],
           "cflags_cc": [
             "-std=c++17",
             "-Os",
