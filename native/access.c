@@ -1,10 +1,8 @@
 /*
- * The loader of bpf/access.bpf.c and bpf/access_fmod.bpf.c: whichever of the
- * two the kernel takes and then really calls. Safe to call from two threads:
- * one that drains, one for all the rest.
+ * The loader of bpf/access.bpf.c, and the proof that the kernel heeds it. Safe
+ * to call from two threads: one that drains, one for all the rest.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +17,6 @@
 #include "bpf.h"
 #include "bpf/access.h"
 #include "bpf/access.lskel.h"
-#include "bpf/access_fmod.lskel.h"
 #include "rimon.h"
 
 /* The numbers of 32-bit programs on x86-64 (arch/x86/entry/syscalls/syscall_32.tbl), which no header here has. */
@@ -51,14 +48,8 @@ static const struct call_number {
 #endif
 };
 
-/* One of the two, with what of it is used once it is loaded. */
 struct access {
-	struct access_bpf *lsm;
-	struct access_fmod_bpf *fmod;
-	struct access_control *control;
-	int processes;
-	int exempt;
-	int events;
+	struct access_bpf *skel;
 	struct ring ring;
 	uint64_t lost_told;
 };
@@ -77,46 +68,6 @@ static void calls_fill(__u8 *table, const struct call_number *numbers, size_t n)
 
 	for (i = 0; i < n; i++)
 		table[numbers[i].number] = numbers[i].call;
-}
-
-static int lsm_load(struct access *a)
-{
-	int err;
-
-	a->lsm = access_bpf__open();
-	if (!a->lsm)
-		return -ENOMEM;
-	a->lsm->rodata->own_pid = (__u32)getpid();
-	calls_fill(a->lsm->rodata->calls, calls, sizeof(calls) / sizeof(calls[0]));
-	calls_fill(a->lsm->rodata->compat_calls, compat_calls, sizeof(compat_calls) / sizeof(compat_calls[0]));
-	err = access_bpf__load(a->lsm);
-	if (err)
-		return err;
-	a->control = &a->lsm->bss->control;
-	a->processes = a->lsm->maps.processes.map_fd;
-	a->exempt = a->lsm->maps.exempt.map_fd;
-	a->events = a->lsm->maps.events.map_fd;
-	return 0;
-}
-
-static int fmod_load(struct access *a)
-{
-	int err;
-
-	a->fmod = access_fmod_bpf__open();
-	if (!a->fmod)
-		return -ENOMEM;
-	a->fmod->rodata->own_pid = (__u32)getpid();
-	calls_fill(a->fmod->rodata->calls, calls, sizeof(calls) / sizeof(calls[0]));
-	calls_fill(a->fmod->rodata->compat_calls, compat_calls, sizeof(compat_calls) / sizeof(compat_calls[0]));
-	err = access_fmod_bpf__load(a->fmod);
-	if (err)
-		return err;
-	a->control = &a->fmod->bss->control;
-	a->processes = a->fmod->maps.processes.map_fd;
-	a->exempt = a->fmod->maps.exempt.map_fd;
-	a->events = a->fmod->maps.events.map_fd;
-	return 0;
 }
 
 /* Does nothing until it is killed, with the parent at the latest. */
@@ -152,10 +103,7 @@ static int decoy_read(pid_t pid)
 	return syscall(SYS_process_vm_readv, pid, &to, 1ul, &from, 1ul, 0ul) < 0 ? -errno : 0;
 }
 
-/*
- * Attached is not called: an LSM program where `bpf` is not among the security
- * modules is neither refused nor run. So a decoy of our own must be out of reach.
- */
+/* Attached is not called, and called is not heeded: so a decoy of our own must come back out of reach. */
 static int access_prove(struct access *a)
 {
 	pid_t decoy = decoy_start();
@@ -164,35 +112,44 @@ static int access_prove(struct access *a)
 
 	if (decoy < 0)
 		return decoy;
-	before = __atomic_load_n(&a->control->proofs, __ATOMIC_ACQUIRE);
-	__atomic_store_n(&a->control->decoy, (__u32)decoy, __ATOMIC_RELEASE);
+	before = __atomic_load_n(&a->skel->bss->control.proofs, __ATOMIC_ACQUIRE);
+	__atomic_store_n(&a->skel->bss->control.decoy, (__u32)decoy, __ATOMIC_RELEASE);
 	answer = decoy_read(decoy);
-	__atomic_store_n(&a->control->decoy, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&a->skel->bss->control.decoy, 0, __ATOMIC_RELEASE);
 	decoy_end(decoy);
-	if (__atomic_load_n(&a->control->proofs, __ATOMIC_ACQUIRE) == before)
+	if (__atomic_load_n(&a->skel->bss->control.proofs, __ATOMIC_ACQUIRE) == before)
 		return -ENOENT;
 	return answer == -EPERM ? 0 : -EACCES;
 }
 
-static int access_try(bool lsm, struct access **ret, const char **ret_what)
+int access_open(struct access **ret, const char **ret_what)
 {
-	struct access *a = calloc(1, sizeof(*a));
-	int err;
+	struct access *a;
+	int err = bpf_check(ret_what);
 
+	if (err)
+		return err;
+	a = calloc(1, sizeof(*a));
 	*ret_what = "memory";
 	if (!a)
 		return -ENOMEM;
-	*ret_what = lsm ? "load the access check as a BPF LSM program (Linux 5.17, CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN)"
-			: "load the access check as a program that changes a result (Linux 5.17, CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN)";
-	err = lsm ? lsm_load(a) : fmod_load(a);
+	err = -ENOMEM;
+	a->skel = access_bpf__open();
+	if (!a->skel)
+		goto fail;
+	a->skel->rodata->own_pid = (__u32)getpid();
+	calls_fill(a->skel->rodata->calls, calls, sizeof(calls) / sizeof(calls[0]));
+	calls_fill(a->skel->rodata->compat_calls, compat_calls, sizeof(compat_calls) / sizeof(compat_calls[0]));
+	*ret_what = "load the access check (Linux 5.17, CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN, and a kernel that lets eBPF change a result)";
+	err = access_bpf__load(a->skel);
 	if (err)
 		goto fail;
 	*ret_what = "map the ring of the access check";
-	err = ring_open(&a->ring, a->events, ACCESS_RING_SIZE);
+	err = ring_open(&a->ring, a->skel->maps.events.map_fd, ACCESS_RING_SIZE);
 	if (err)
 		goto fail;
 	*ret_what = "attach the access check (BPF trampolines, which arm64 has from Linux 6.4 on)";
-	err = lsm ? access_bpf__attach(a->lsm) : access_fmod_bpf__attach(a->fmod);
+	err = access_bpf__attach(a->skel);
 	if (err)
 		goto fail;
 	*ret_what = "see a decoy's memory refused: the access check is attached, and the kernel does not call it or not heed it";
@@ -206,52 +163,18 @@ fail:
 	return err < 0 ? err : -EINVAL;
 }
 
-/* "lockdown,capability,landlock,yama,bpf" */
-static bool bpf_is_security_module(void)
-{
-	char list[512], *save = NULL, *name;
-	ssize_t n;
-	int fd;
-
-	fd = open("/sys/kernel/security/lsm", O_RDONLY | O_CLOEXEC);
-	/* Not to be told (securityfs is not mounted): the decoy will. */
-	if (fd < 0)
-		return true;
-	n = read(fd, list, sizeof(list) - 1);
-	close(fd);
-	if (n < 0)
-		return true;
-	list[n] = '\0';
-	for (name = strtok_r(list, ",\n", &save); name; name = strtok_r(NULL, ",\n", &save))
-		if (strcmp(name, "bpf") == 0)
-			return true;
-	return false;
-}
-
-int access_open(struct access **ret, const char **ret_what)
-{
-	int err = bpf_check(ret_what);
-
-	if (err)
-		return err;
-	if (bpf_is_security_module() && access_try(true, ret, ret_what) == 0)
-		return 0;
-	return access_try(false, ret, ret_what);
-}
-
 void access_close(struct access *a)
 {
 	if (!a)
 		return;
 	ring_close(&a->ring);
-	access_bpf__destroy(a->lsm);
-	access_fmod_bpf__destroy(a->fmod);
+	access_bpf__destroy(a->skel);
 	free(a);
 }
 
 int access_fd(const struct access *a)
 {
-	return a->events;
+	return a->skel->maps.events.map_fd;
 }
 
 int access_protect(struct access *a, const struct process_target *targets, size_t n)
@@ -262,7 +185,7 @@ int access_protect(struct access *a, const struct process_target *targets, size_
 	for (i = 0; i < n; i++) {
 		struct access_protected wanted = { targets[i].start_ticks, targets[i].enforce >> TARGET_ACCESS_SHIFT };
 
-		err = bpf_map_set(a->processes, &targets[i].pid, &wanted);
+		err = bpf_map_set(a->skel->maps.processes.map_fd, &targets[i].pid, &wanted);
 		if (err)
 			return err;
 	}
@@ -271,18 +194,18 @@ int access_protect(struct access *a, const struct process_target *targets, size_
 
 int access_unprotect(struct access *a, uint32_t pid)
 {
-	return bpf_map_remove(a->processes, &pid);
+	return bpf_map_remove(a->skel->maps.processes.map_fd, &pid);
 }
 
 void access_enforce(struct access *a, bool enforce)
 {
 	access_beat(a);
-	__atomic_store_n(&a->control->enforce, enforce, __ATOMIC_RELEASE);
+	__atomic_store_n(&a->skel->bss->control.enforce, enforce, __ATOMIC_RELEASE);
 }
 
 void access_beat(struct access *a)
 {
-	__atomic_store_n(&a->control->heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
+	__atomic_store_n(&a->skel->bss->control.heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
 }
 
 int access_exempt(struct access *a, uint64_t dev, uint64_t inode)
@@ -291,7 +214,7 @@ int access_exempt(struct access *a, uint64_t dev, uint64_t inode)
 	struct access_exempt key = { inode, (uint64_t)major(dev) << 20 | minor(dev) };
 	uint32_t one = 1;
 
-	return bpf_map_set(a->exempt, &key, &one);
+	return bpf_map_set(a->skel->maps.exempt.map_fd, &key, &one);
 }
 
 int access_exempt_nobody(struct access *a)
@@ -299,14 +222,14 @@ int access_exempt_nobody(struct access *a)
 	struct access_exempt key;
 	int err = 0;
 
-	while (!err && bpf_map_next(a->exempt, NULL, &key) == 0)
-		err = bpf_map_remove(a->exempt, &key);
+	while (!err && bpf_map_next(a->skel->maps.exempt.map_fd, NULL, &key) == 0)
+		err = bpf_map_remove(a->skel->maps.exempt.map_fd, &key);
 	return err;
 }
 
 uint64_t access_lost(struct access *a)
 {
-	return bpf_untold((uint64_t *)&a->control->lost, &a->lost_told);
+	return bpf_untold((uint64_t *)&a->skel->bss->control.lost, &a->lost_told);
 }
 
 struct drain {

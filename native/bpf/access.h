@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What access.bpf.c, access_fmod.bpf.c and their loader, native/access.c, share. */
+/* What access.bpf.c and its loader, native/access.c, share. */
 #ifndef RIMON_BPF_ACCESS_H
 #define RIMON_BPF_ACCESS_H
 
