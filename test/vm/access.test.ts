@@ -119,7 +119,9 @@ kill -STOP $rimon; sleep 11
 section asleep; ./reach $vault
 kill -CONT $rimon
 told '"operation":"access-not-refused"'
-section awake; ./reach $vault
+# Its next sign of life comes with its next pass.
+for _ in $(seq 60); do ./reach $vault >answers; grep -q EPERM answers && break; sleep 0.5; done
+section awake; cat answers
 kill -KILL $rimon; wait $rimon
 section killed; ./reach $vault
 section findings; grep '^{"type":"finding"' records`,
