@@ -63,6 +63,7 @@ start() {
 told() {
   for _ in $(seq 600); do
     grep -q "$1" records && return
+    kill -0 $rimon || break
     sleep 0.2
   done
   echo "no record of $1" >&2
@@ -170,7 +171,7 @@ test("a rimon that may not load programs says so, and refuses nothing", async ()
   const found = await sections({
     kernel: "6.1",
     script: `
-start 'memory-read, ptrace-attach' setpriv --bounding-set -bpf,-sys_admin --inh-caps -bpf,-sys_admin
+start 'memory-read, ptrace-attach' /bin/setpriv --bounding-set -bpf,-sys_admin --inh-caps -bpf,-sys_admin
 section granted; ./reach $vault
 section ready; grep '^{"type":"ready"' records
 kill -TERM $rimon; wait $rimon`,
