@@ -236,10 +236,13 @@ export class State {
 
   /** The latest of these signals that another sent to this process, if that was seen. */
   lastSignal(pid: number, signals: Iterable<number>): SignalSent | undefined {
+    const known = this.find(pid)?.process.startTime;
     let latest: SignalSent | undefined;
     for (const signal of signals) {
       const sent = this.#signals.get(`${pid} ${signal}`);
-      if (sent !== undefined && (latest === undefined || sent.at > latest.at)) latest = sent;
+      // An earlier owner of the pid may have been sent one, too.
+      if (sent === undefined || (known !== undefined && known !== UNREAD_START && known !== sent.startTime)) continue;
+      if (latest === undefined || sent.at > latest.at) latest = sent;
     }
     return latest;
   }

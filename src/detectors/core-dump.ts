@@ -25,7 +25,7 @@ export const coreDump: Detector = {
     means:
       "A core file holds the whole memory of a process, keys included, and lies on disk or goes to whatever core_pattern names. RLIMIT_CORE=0 does not stop a pipe or socket handler.",
     fires:
-      "The kernel reported a core-dumping signal for a protected process (also if no dump came of it), core_pattern was written or differs, or RLIMIT_CORE, coredump_filter or the dumpable flag of a protected process were loosened. Who sent the signal or asked for the limit is named where eBPF saw them. A process that makes itself dumpable later than in its first three seconds is medium.",
+      "The kernel reported a core-dumping signal for a protected process (also if no dump came of it), core_pattern was written or differs, or RLIMIT_CORE, coredump_filter or the dumpable flag of a protected process were loosened. Who sent the signal or asked for the limit is named where eBPF saw them. That a process makes itself dumpable in its first three seconds is its own business; later it is medium if what it was before is not known.",
     attacker:
       "kill -ABRT or gcore on the process; or first points core_pattern at a program or a socket of their own, then crashes it.",
     todo: "Find and destroy the dump (coredumpctl, the directory core_pattern names), rotate the keys. Put core_pattern back. Run key holders with LimitCORE=0, PR_SET_DUMPABLE 0 and MADV_DONTDUMP.",
@@ -189,9 +189,12 @@ function asked(observation: ObservationOf<"call.made">, state: State): Detection
   if (pid === undefined || !state.isProtected(pid, startTime)) return;
   const who = nameOf(state, pid, startTime);
   if (call === "dumpable" && byPid === pid) {
-    // Some programs ask for dumps of themselves; so does code that was put into one.
+    const dumpable = isDumpable(state, pid, startTime);
+    if (dumpable === true) return;
+    // Where it is not known what it was before, it may have changed nothing.
+    const severity = dumpable === undefined ? { severity: "medium" as const } : {};
     const message = `${who} made itself dumpable (PR_SET_DUMPABLE)`;
-    return { ...found(state, observation, "dumpable", "loosen", message, pid), severity: "medium" };
+    return { ...found(state, observation, "dumpable", "loosen", message, pid), ...severity };
   }
   if (call !== "core-limit" || byPid === pid || argument === "0") return;
   const limit = argument === undefined ? "an unknown limit" : argument === UNLIMITED ? "unlimited" : argument;
@@ -206,6 +209,14 @@ function asked(observation: ObservationOf<"call.made">, state: State): Detection
     ),
     suspect: subjectOf(state, byPid),
   };
+}
+
+/** As it was last read; root's files tell nothing, since they are root's either way. */
+function isDumpable(state: State, pid: number, startTime: number | undefined): boolean | undefined {
+  const known = state.find(pid, startTime);
+  const euid = known?.process.euid;
+  const owner = known?.posture?.current.procOwner;
+  return euid === undefined || euid === 0 || owner === undefined ? undefined : owner === euid;
 }
 
 /** RLIM_INFINITY. */

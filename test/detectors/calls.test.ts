@@ -18,6 +18,7 @@ import {
   dumping,
   executable,
   exited,
+  posture,
   seen,
   signalled,
   touched,
@@ -314,6 +315,12 @@ check(coreDump, [
     target: 41,
   },
   {
+    when: "the signal was sent to an earlier owner of the pid",
+    observed: [VAULT, GDB, signalled(6, 93, 41, { startTime: 1 }), dumping(41)],
+    says: "critical: vault (41, root) got a signal that dumps core; where the dump goes is not known",
+    target: 41,
+  },
+  {
     when: "the dump took its time",
     observed: [VAULT, GDB, signalled(6, 93, 41, { at: AT - 9_000 }), exited(41, { signal: 6, dumped: true })],
     says: "critical: vault (41, root) was ended by SIGABRT from gdb (93, uid 1000) and its memory was dumped",
@@ -347,7 +354,18 @@ check(coreDump, [
     says: undefined,
   },
   {
-    when: "it makes itself dumpable",
+    when: "it was not dumpable and makes itself so",
+    observed: [seen(aProcess(41, { uid: 7, euid: 7 })), posture(41, { procOwner: 0 }), called("dumpable", 41, 41)],
+    says: "critical: vault (41, uid 7) made itself dumpable (PR_SET_DUMPABLE)",
+    target: 41,
+  },
+  {
+    when: "it is dumpable and says so again",
+    observed: [seen(aProcess(41, { uid: 7, euid: 7 })), posture(41, { procOwner: 7 }), called("dumpable", 41, 41)],
+    says: undefined,
+  },
+  {
+    when: "it makes itself dumpable, and whether it was is not known",
     observed: [VAULT, called("dumpable", 41, 41)],
     says: "medium: vault (41, root) made itself dumpable (PR_SET_DUMPABLE)",
     technique: "dumpable",
