@@ -5,6 +5,7 @@
         {
           "target_name": "rimon",
           "sources": [
+            "native/access.c",
             "native/addon.cc",
             "native/addon_attack.cc",
             "native/addon_procfs.cc",
@@ -40,6 +41,7 @@
             "native/record_check.c",
             "native/signals.c",
             "native/watch.c",
+            "native/watch_access.c",
             "native/watch_calls.c",
             "native/watch_connector.c",
             "native/watch_exec.c",
@@ -50,7 +52,7 @@
           ],
           "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "_GNU_SOURCE"],
           "cflags": ["-Wall", "-Wextra", "-Werror", "-Os", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],
-          "cflags_c": ["-std=c11"],
+          "cflags_c": ["-std=c11", "-fno-asynchronous-unwind-tables"],
           "cflags_cc": [
             "-std=c++17",
             "-Os",

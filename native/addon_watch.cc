@@ -79,6 +79,7 @@ public:
 		uint32_t which = (sources.Get("connector").ToBoolean() ? WATCH_CONNECTOR : 0) |
 				 (sources.Get("files").ToBoolean() ? WATCH_FILES : 0) |
 				 (sources.Get("memory").ToBoolean() ? WATCH_MEMORY : 0) |
+				 (sources.Get("access").ToBoolean() ? WATCH_ACCESS : 0) |
 				 (sources.Get("exec").ToBoolean() ? WATCH_EXEC : 0) |
 				 (sources.Get("calls").ToBoolean() ? WATCH_CALLS : 0) |
 				 (sources.Get("signals").ToBoolean() ? WATCH_SIGNALS : 0);
@@ -272,6 +273,7 @@ private:
 		result.Set("connector", SourceStatus(env, status.connector));
 		result.Set("files", SourceStatus(env, status.files));
 		result.Set("memory", SourceStatus(env, status.memory));
+		result.Set("access", SourceStatus(env, status.access));
 		result.Set("exec", SourceStatus(env, status.exec));
 		result.Set("calls", SourceStatus(env, status.calls));
 		result.Set("signals", SourceStatus(env, status.signals));

@@ -34,6 +34,7 @@ enum record_kind {
 	RECORD_CODE_PAGES = 16,
 	RECORD_CODE_PAGE = 17,
 	RECORD_CODE_RUN = 18,
+	RECORD_ACCESS = 20,
 };
 
 struct record_head {
@@ -179,6 +180,7 @@ enum lost_source {
 	LOST_EXEC = 5,		/* that of bpf/exec.bpf.c */
 	LOST_CALLS = 6,		/* of bpf/calls.bpf.c, or its table of threads */
 	LOST_SIGNALS = 7,	/* of bpf/signals.bpf.c */
+	LOST_ACCESS = 8,	/* of bpf/access.bpf.c */
 };
 
 struct lost_record {
@@ -237,6 +239,22 @@ struct unlinked_exec_record {
 	__u32 pid;
 	__u16 name_len;		/* the file's own: "memfd:x", or what it was called before it was unlinked */
 	__u16 reserved;
+};
+
+/* Another process asked to reach into a protected one; a process record of pid came before. */
+struct access_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 target_start_ticks;
+	__u64 suppressed;	/* how many like it were not told since the one before */
+	__u32 call;		/* enum access_call of bpf/access.h */
+	__u32 action;		/* enum access_action */
+	__u32 mode;		/* PTRACE_MODE_*, include/linux/ptrace.h */
+	__u32 pid;		/* who */
+	__u32 tid;
+	__u32 target_pid;
+	__u32 target_tid;
+	__u32 reserved;
 };
 
 #define MAPS_UNCHANGED	(~0u)

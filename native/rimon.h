@@ -218,10 +218,13 @@ void priority_adjust(struct priority *p);
 struct memory;
 struct memory_event;
 
+/* From this bit on, what the access check refuses; below it, 1 << enum memory_operation. */
+#define TARGET_ACCESS_SHIFT	32
+
 /* A protected process, as every eBPF object is told of it. */
 struct process_target {
 	uint64_t start_ticks;
-	uint64_t enforce;	/* 1 << enum memory_operation, of those that are refused in enforce mode */
+	uint64_t enforce;	/* what is refused in enforce mode */
 	uint32_t pid;
 };
 
@@ -239,6 +242,27 @@ int memory_exempt_nobody(struct memory *m);
 /* How many events the ring had no room for since it was last asked. */
 uint64_t memory_lost(struct memory *m);
 size_t memory_drain(struct memory *m, size_t limit, void (*each)(void *arg, const struct memory_event *event), void *arg);
+
+/*
+ * access.c: who asks to reach into a protected process, told and, where asked
+ * for, refused by eBPF (bpf/access.bpf.c). Opening it forks a decoy and proves
+ * that the kernel calls the check.
+ */
+struct access;
+struct access_event;
+
+int access_open(struct access **ret, const char **ret_what);
+void access_close(struct access *a);
+int access_fd(const struct access *a);
+int access_protect(struct access *a, const struct process_target *targets, size_t n);
+int access_unprotect(struct access *a, uint32_t pid);
+void access_enforce(struct access *a, bool enforce);
+/* Once in ten seconds at least, or enforcing falls back to watching. */
+void access_beat(struct access *a);
+int access_exempt(struct access *a, uint64_t dev, uint64_t inode);
+int access_exempt_nobody(struct access *a);
+uint64_t access_lost(struct access *a);
+size_t access_drain(struct access *a, size_t limit, void (*each)(void *arg, const struct access_event *event), void *arg);
 
 /* calls.c: who asks the kernel for something of a protected process, by eBPF (bpf/calls.bpf.c). */
 struct calls;
@@ -284,6 +308,7 @@ size_t exec_drain(struct exec *e, size_t limit, void (*each)(void *arg, const st
 #define WATCH_EXEC	8
 #define WATCH_CALLS	16
 #define WATCH_SIGNALS	32
+#define WATCH_ACCESS	64
 
 struct watch_source {
 	bool live;
@@ -298,6 +323,7 @@ struct watch_status {
 	struct watch_source connector;
 	struct watch_source files;
 	struct watch_source memory;
+	struct watch_source access;
 	struct watch_source exec;
 	struct watch_source calls;
 	struct watch_source signals;

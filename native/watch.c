@@ -25,6 +25,7 @@ enum tag {
 	TAG_FILES,
 	TAG_MOUNTS,
 	TAG_MEMORY,
+	TAG_ACCESS,
 	TAG_EXEC,
 	TAG_CALLS,
 	TAG_SIGNALS,
@@ -211,6 +212,9 @@ static void *watch_run(void *arg)
 			case TAG_MEMORY:
 				watch_memory_drain(w);
 				break;
+			case TAG_ACCESS:
+				watch_access_drain(w);
+				break;
 			case TAG_EXEC:
 				watch_exec_drain(w);
 				break;
@@ -274,8 +278,8 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	w->notify = notify;
 	w->notify_arg = arg;
 	w->self = (uint32_t)getpid();
-	w->connector.fd = w->files.fd = w->memory.fd = w->calls.fd = w->signals.fd = w->exec.fd = w->wake = -1;
-	w->connector.what = w->files.what = w->memory.what = w->calls.what = w->signals.what =
+	w->connector.fd = w->files.fd = w->memory.fd = w->access.fd = w->calls.fd = w->signals.fd = w->exec.fd = w->wake = -1;
+	w->connector.what = w->files.what = w->memory.what = w->access.what = w->calls.what = w->signals.what =
 		w->exec.what = "not asked for";
 	for (i = 0; i < DATAGRAMS; i++) {
 		w->pieces[i] = (struct iovec){ w->datagrams[i], sizeof(w->datagrams[i]) };
@@ -308,6 +312,8 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 		source_open(w, &w->files, TAG_FILES, open_files);
 	if (sources & WATCH_MEMORY)
 		source_open(w, &w->memory, TAG_MEMORY, watch_memory_open);
+	if (sources & WATCH_ACCESS)
+		source_open(w, &w->access, TAG_ACCESS, watch_access_open);
 	if (sources & WATCH_CALLS)
 		source_open(w, &w->calls, TAG_CALLS, watch_calls_open);
 	if (sources & WATCH_SIGNALS)
@@ -353,6 +359,7 @@ void watch_close(struct watch *w)
 	close_fd(w->connector.fd);
 	close_fd(w->files.fd);
 	memory_close(w->memory_programs);
+	access_close(w->access_programs);
 	exec_close(w->exec_program);
 	calls_close(w->calls_programs);
 	signals_close(w->signals_programs);
@@ -387,6 +394,7 @@ void watch_get_status(struct watch *w, struct watch_status *ret)
 	ret->connector = source_status(&w->connector);
 	ret->files = source_status(&w->files);
 	ret->memory = source_status(&w->memory);
+	ret->access = source_status(&w->access);
 	ret->exec = source_status(&w->exec);
 	ret->calls = source_status(&w->calls);
 	ret->signals = source_status(&w->signals);

@@ -1,7 +1,7 @@
 /*
  * What the files of the watch share: watch.c has the thread and delivers,
- * watch_connector.c, watch_exec.c, watch_files.c, watch_memory.c, watch_calls.c
- * and watch_signals.c drain a source each on that thread.
+ * watch_connector.c, watch_exec.c, watch_files.c, watch_memory.c,
+ * watch_access.c, watch_calls.c and watch_signals.c drain a source each on that thread.
  *
  * Shared with the callers, under the lock: pending, roots, mounts.
  * Everything else belongs to the thread or never changes.
@@ -61,6 +61,8 @@ struct watch {
 	struct source files;
 	struct source memory;
 	struct memory *memory_programs;
+	struct source access;
+	struct access *access_programs;
 	struct source exec;
 	struct exec *exec_program;
 	struct source calls;
@@ -115,6 +117,10 @@ void watch_exec_drain(struct watch *w);
 /* watch_memory.c */
 int watch_memory_open(struct watch *w, int *ret_fd, const char **ret_what);
 void watch_memory_drain(struct watch *w);
+
+/* watch_access.c */
+int watch_access_open(struct watch *w, int *ret_fd, const char **ret_what);
+void watch_access_drain(struct watch *w);
 
 /* watch_calls.c */
 int watch_calls_open(struct watch *w, int *ret_fd, const char **ret_what);

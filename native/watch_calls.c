@@ -78,6 +78,7 @@ void watch_calls_drain(struct watch *w)
 		nanosleep(&(struct timespec){ .tv_nsec = ANSWERED_NS }, NULL);
 	watch_connector_drain(w);
 	watch_memory_drain(w);
+	watch_access_drain(w);
 	for (i = 0; i < asked.n; i++)
 		call_add(w, &asked.events[i]);
 	lost = calls_lost(w->calls_programs);

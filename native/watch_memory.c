@@ -52,34 +52,3 @@ void watch_memory_drain(struct watch *w)
 		watch_source_lost(w, &w->memory, LOST_MEMORY, lost);
 	watch_commit(w);
 }
-
-static struct memory *programs(struct watch *w)
-{
-	return w->memory.live ? w->memory_programs : NULL;
-}
-
-int watch_enforce(struct watch *w, bool enforce)
-{
-	if (!programs(w))
-		return -EBADF;
-	memory_enforce(w->memory_programs, enforce);
-	return 0;
-}
-
-int watch_beat(struct watch *w)
-{
-	if (!programs(w))
-		return -EBADF;
-	memory_beat(w->memory_programs);
-	return 0;
-}
-
-int watch_exempt(struct watch *w, const struct watch_file *files, size_t n)
-{
-	int err = programs(w) ? memory_exempt_nobody(w->memory_programs) : -EBADF;
-	size_t i;
-
-	for (i = 0; i < n && !err; i++)
-		err = memory_exempt(w->memory_programs, files[i].dev, files[i].inode);
-	return err;
-}

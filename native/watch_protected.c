@@ -1,11 +1,11 @@
-/* Who is protected, told to every eBPF object that is live; each follows fork, exec and exit by itself. */
+/* Who is protected and what of them is refused, told to every eBPF object that is live; each follows fork, exec and exit by itself. */
 #include <errno.h>
 
 #include "watch.h"
 
 static bool any_live(const struct watch *w)
 {
-	return w->memory.live || w->calls.live || w->signals.live;
+	return w->memory.live || w->access.live || w->calls.live || w->signals.live;
 }
 
 /* All are told, whatever becomes of one; the first failure is the answer. */
@@ -20,6 +20,8 @@ int watch_protect(struct watch *w, const struct process_target *targets, size_t 
 
 	if (w->memory.live)
 		err = first_of(err, memory_protect(w->memory_programs, targets, n));
+	if (w->access.live)
+		err = first_of(err, access_protect(w->access_programs, targets, n));
 	if (w->calls.live)
 		err = first_of(err, calls_protect(w->calls_programs, targets, n));
 	if (w->signals.live)
@@ -33,6 +35,8 @@ int watch_unprotect(struct watch *w, uint32_t pid)
 
 	if (w->memory.live)
 		err = first_of(err, memory_unprotect(w->memory_programs, pid));
+	if (w->access.live)
+		err = first_of(err, access_unprotect(w->access_programs, pid));
 	if (w->calls.live)
 		err = first_of(err, calls_unprotect(w->calls_programs, pid));
 	if (w->signals.live)
@@ -43,4 +47,53 @@ int watch_unprotect(struct watch *w, uint32_t pid)
 int watch_listen(struct watch *w, bool on)
 {
 	return w->calls.live ? calls_listen(w->calls_programs, on) : -EBADF;
+}
+
+int watch_enforce(struct watch *w, bool enforce)
+{
+	if (w->memory.live)
+		memory_enforce(w->memory_programs, enforce);
+	if (w->access.live)
+		access_enforce(w->access_programs, enforce);
+	return w->memory.live || w->access.live ? 0 : -EBADF;
+}
+
+int watch_beat(struct watch *w)
+{
+	if (w->memory.live)
+		memory_beat(w->memory_programs);
+	if (w->access.live)
+		access_beat(w->access_programs);
+	return w->memory.live || w->access.live ? 0 : -EBADF;
+}
+
+static int memory_exempt_only(struct memory *m, const struct watch_file *files, size_t n)
+{
+	int err = memory_exempt_nobody(m);
+	size_t i;
+
+	for (i = 0; i < n && !err; i++)
+		err = memory_exempt(m, files[i].dev, files[i].inode);
+	return err;
+}
+
+static int access_exempt_only(struct access *a, const struct watch_file *files, size_t n)
+{
+	int err = access_exempt_nobody(a);
+	size_t i;
+
+	for (i = 0; i < n && !err; i++)
+		err = access_exempt(a, files[i].dev, files[i].inode);
+	return err;
+}
+
+int watch_exempt(struct watch *w, const struct watch_file *files, size_t n)
+{
+	int err = w->memory.live || w->access.live ? 0 : -EBADF;
+
+	if (w->memory.live)
+		err = first_of(err, memory_exempt_only(w->memory_programs, files, n));
+	if (w->access.live)
+		err = first_of(err, access_exempt_only(w->access_programs, files, n));
+	return err;
 }

@@ -35,7 +35,8 @@ function generate(source) {
       "-I",
       INCLUDES[arch()] ?? "/usr/include",
     ];
-    run("clang", [...flags, `-ffile-prefix-map=${folder}=.`, "-c", join(folder, source), "-o", object]);
+    // Where the checkout lies must not be in what it makes; and of a folder that is not there no source lines are.
+    run("clang", [...flags, "-fdebug-compilation-dir=/rimon", "-c", source, "-o", object]);
     writeFileSync(object, withoutLines(readFileSync(object)));
     const header = run("bpftool", ["gen", "skeleton", "-L", object, "name", `${name}_bpf`]);
     writeFileSync(loaderOf(source), `/* Of source ${hashOf(source)}. */\n${header}`);
@@ -95,7 +96,11 @@ function loaderOf(source) {
 }
 
 function run(command, args) {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: "latin1", maxBuffer: 64 << 20 });
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: folder,
+    encoding: "latin1",
+    maxBuffer: 64 << 20,
+  });
   if (error !== undefined)
     fail(`${command} could not be started (${error.message}); apt-get install clang llvm bpftool libbpf-dev`);
   if (status !== 0) fail(`${command} ended with ${status}\n${stderr}`);

@@ -45,6 +45,8 @@ export interface WatchSources {
   readonly files: boolean;
   /** Load the eBPF programs that see who touches protected memory. */
   readonly memory?: boolean;
+  /** Load the eBPF program that is asked before anybody reaches into a protected process. */
+  readonly access?: boolean;
   /** Load those that see system calls about protected processes. */
   readonly calls?: boolean;
   /** Load those that see signals to protected processes. */
@@ -64,7 +66,7 @@ export interface Watch {
   /** Watches a mountinfo file for changes; the id comes back in mounts records. */
   watchMounts(path: string, id: number): void;
   unwatchMounts(id: number): void;
-  /** Protects processes: pid, start time and the bits (1 << MEMORY_OPERATION) of what is to be refused, three numbers each. */
+  /** Protects processes: pid, start time and the bits of what is to be refused (1 << MEMORY_OPERATION, ACCESS_REFUSED), three numbers each. */
   protect(targets: BigUint64Array): void;
   unprotect(pid: number): void;
   /** Whether system calls are looked at: off until asked for, since then each of the node costs a little more. */

@@ -2,8 +2,8 @@
 // run time; the tables here say the same, and do not compile if they say less.
 
 import type {
-  Call, CodeChange, ExecutableTraits, FileId, FileVersion, Machine, Mapping, MemoryOperation, Observation, ObservationOf,
-  Posture, ProcFile, Process,
+  AccessCall, Call, CodeChange, ExecutableTraits, FileId, FileVersion, Machine, Mapping, MemoryOperation, Observation,
+  ObservationOf, Posture, ProcFile, Process,
 } from "./observation.ts"; // prettier-ignore
 
 /** What is wrong with a value, as "expected path to be ..., got ..."; undefined if nothing is. */
@@ -165,6 +165,11 @@ const CALL = oneOf<Call>({
   tracer: true, "bpf-load": true,
 }); // prettier-ignore
 
+const ACCESS_CALL = oneOf<AccessCall>({
+  ptrace: true, "vm-read": true, "vm-write": true, open: true, read: true, "pidfd-getfd": true, kcmp: true,
+  advise: true, perf: true, move: true, setns: true, other: true,
+}); // prettier-ignore
+
 const HEAD = { kind: must(TEXT), at: must(TIME), sensor: must(TEXT) };
 const ID = { pid: must(PID), startTime: must(COUNT) };
 
@@ -214,6 +219,17 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     suppressed: must(COUNT),
   },
   "signal.sent": { ...HEAD, ...ID, signal: must(COUNT), byPid: must(PID), byTid: must(PID), suppressed: must(COUNT) },
+  "access.checked": {
+    ...HEAD,
+    ...ID,
+    tid: must(PID),
+    byPid: must(PID),
+    byTid: must(PID),
+    call: must(ACCESS_CALL),
+    attach: must(YES_NO),
+    action: must(oneOf({ seen: true, refused: true, asleep: true })),
+    suppressed: must(COUNT),
+  },
   "sysctl.written": { ...HEAD, name: must(TEXT), pid: must(PID) },
   "setting.seen": {
     ...HEAD,

@@ -175,6 +175,27 @@ export type Call =
   /** bpf(2) BPF_PROG_LOAD */
   | "bpf-load";
 
+/** The system call in which a process asked to reach into another. */
+export type AccessCall =
+  | "ptrace"
+  /** process_vm_readv(2), process_vm_writev(2) */
+  | "vm-read"
+  | "vm-write"
+  /** /proc/PID/mem was opened. */
+  | "open"
+  /** /proc/PID/stack, syscall or personality was read. */
+  | "read"
+  | "pidfd-getfd"
+  | "kcmp"
+  /** process_madvise(2) */
+  | "advise"
+  /** perf_event_open(2) */
+  | "perf"
+  /** move_pages(2), migrate_pages(2) */
+  | "move"
+  | "setns"
+  | "other";
+
 export type SensorState = "live" | "degraded" | "down" | "unavailable" | "off";
 
 interface Head<Kind extends string> {
@@ -281,6 +302,21 @@ export interface SignalSent extends Head<"signal.sent">, ProcessId {
   readonly suppressed: number;
 }
 
+/** A process asked the kernel to let it reach into a protected one (ptrace(2), "Ptrace access mode checking"). */
+export interface AccessChecked extends Head<"access.checked">, ProcessId {
+  /** The thread that was meant. */
+  readonly tid: number;
+  readonly byPid: number;
+  readonly byTid: number;
+  readonly call: AccessCall;
+  /** PTRACE_MODE_ATTACH; false for what gives less than an attach would (kcmp, perf_event_open). */
+  readonly attach: boolean;
+  /** What rimon's check in the kernel did: nothing, refused it, or nothing because rimon gave no sign of life. */
+  readonly action: "seen" | "refused" | "asleep";
+  /** How many like it were counted and not told since the one before. */
+  readonly suppressed: number;
+}
+
 /** A kernel setting under /proc/sys was written. The value, if it matters, follows in a `setting.seen`. */
 export interface SysctlWritten extends Head<"sysctl.written"> {
   readonly name: string;
@@ -375,6 +411,7 @@ export type Observation =
   | PtraceDetached
   | ProcfsAccessed
   | MemoryTouched
+  | AccessChecked
   | CallMade
   | SignalSent
   | SysctlWritten

@@ -1,6 +1,8 @@
 // What the records of native/record.h say, once they are read. Types, and the one table of numbers that goes both ways.
 
 import type {
+  AccessCall,
+  AccessChecked,
   Call,
   CodePage,
   Mapping,
@@ -73,7 +75,7 @@ export interface MountsRecord {
 
 export interface LostRecord {
   readonly kind: "lost";
-  readonly source: "connector" | "files" | "queue" | "memory" | "exec" | "calls" | "signals";
+  readonly source: "connector" | "files" | "queue" | "memory" | "exec" | "calls" | "signals" | "access";
   /** Undefined if the kernel only says that some were lost. */
   readonly count?: number;
 }
@@ -132,6 +134,22 @@ export interface UnlinkedExecRecord {
   readonly name: string;
 }
 
+/** Another process asked to reach into a protected one. */
+export interface AccessRecord {
+  readonly kind: "access";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly call: AccessCall;
+  readonly action: AccessChecked["action"];
+  readonly attach: boolean;
+  readonly pid: number;
+  readonly tid: number;
+  readonly targetPid: number;
+  readonly targetTid: number;
+  readonly targetStartTime: number;
+  readonly suppressed: number;
+}
+
 export interface MapsRecord {
   readonly kind: "maps";
   readonly pid: number;
@@ -170,6 +188,7 @@ export type NativeRecord =
   | MountsRecord
   | LostRecord
   | MemoryRecord
+  | AccessRecord
   | UnlinkedExecRecord
   | CallRecord
   | SignalRecord
@@ -195,4 +214,10 @@ export const MEMORY_OPERATION = {
   uprobe: 13,
   bpf: 14,
   move: 15,
+} as const;
+
+/** The bit of each rule whose acts the access check refuses (ACCESS_REFUSE_* of native/bpf/access.h, from bit 32 on). */
+export const ACCESS_REFUSED = {
+  "memory-read": 1n << 32n,
+  "ptrace-attach": 1n << 33n,
 } as const;

@@ -1,10 +1,11 @@
 // Reads the records of native/record.h, a field at a time. Knows their layout and nothing of what they mean.
 
-import { endianness } from "node:os";
-import { RimonError } from "./errors.ts";
-import type { Call, CodeChange, Mapping, MemoryOperation, Posture, ProcFile, Process } from "./observation.ts";
+import type {
+  AccessCall, Call, CodeChange, Mapping, MemoryOperation, Posture, ProcFile, Process,
+} from "./observation.ts"; // prettier-ignore
 import {
   MEMORY_OPERATION,
+  type AccessRecord,
   type CodePagesRecord,
   type LostRecord,
   type MapsRecord,
@@ -14,8 +15,8 @@ import {
   type ProcessEventName,
   type ProcessRecord,
 } from "./record.ts";
+import { nonsense, RecordReader } from "./record-reader.ts";
 
-const HEAD_SIZE = 8;
 const MAPS_UNCHANGED = 0xffff_ffff;
 
 const KIND = {
@@ -36,10 +37,11 @@ const KIND = {
   codePages: 16,
   codePage: 17,
   codeRun: 18,
+  access: 20,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56, 32, 64, 48, 0, 40, 72, 24];
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56, 32, 64, 48, 0, 40, 72, 24, 0, 64];
 
 const HAVE = {
   status: 1 << 0,
@@ -91,6 +93,7 @@ const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [
   "exec",
   "calls",
   "signals",
+  "access",
 ];
 
 const OPERATIONS: readonly (MemoryOperation | undefined)[] = Object.keys(MEMORY_OPERATION) as MemoryOperation[];
@@ -116,16 +119,35 @@ const CALLS: readonly (Call | undefined)[] = [
 
 const ACTIONS: readonly (MemoryRecord["action"] | undefined)[] = ["seen", "killed", "not-killed", "asleep"];
 
+const ACCESS_CALLS: readonly (AccessCall | undefined)[] = [
+  "other",
+  "ptrace",
+  "vm-read",
+  "vm-write",
+  "open",
+  "read",
+  "pidfd-getfd",
+  "kcmp",
+  "advise",
+  "perf",
+  "move",
+  "setns",
+];
+
+const ACCESS_ACTIONS: readonly (AccessRecord["action"] | undefined)[] = ["seen", "refused", "asleep"];
+
+/** linux: include/linux/ptrace.h */
+const PTRACE_MODE_ATTACH = 0x02;
+
 const ACCESS_OPEN = 1;
 const ACCESS_READ = 2;
 const ACCESS_WRITE = 4;
 
-const LITTLE = endianness() === "LE";
 const NUL = 0;
 
 /** The records of one batch in their order; throws RIMON_NATIVE on bytes that are none. */
 export function decodeRecords(batch: Buffer): NativeRecord[] {
-  const reader = new Reader(batch);
+  const reader = new RecordReader(batch, FIXED_SIZE);
   const records: NativeRecord[] = [];
   while (reader.next()) {
     switch (reader.kind) {
@@ -221,6 +243,21 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           targetPid: reader.u32(44),
         });
         break;
+      case KIND.access:
+        records.push({
+          kind: "access",
+          timeNs: reader.bigint(8),
+          targetStartTime: reader.u64(16),
+          suppressed: reader.u64(24),
+          call: named(ACCESS_CALLS, reader.u32(32), "call that asks for access"),
+          action: named(ACCESS_ACTIONS, reader.u32(36), "answer to an access"),
+          attach: (reader.u32(40) & PTRACE_MODE_ATTACH) !== 0,
+          pid: reader.u32(44),
+          tid: reader.u32(48),
+          targetPid: reader.u32(52),
+          targetTid: reader.u32(56),
+        });
+        break;
       case KIND.openFile:
         records.push({
           kind: "open-file",
@@ -240,87 +277,9 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
   return records;
 }
 
-/** Stands on one record; offsets are from its beginning, as in record.h. */
-class Reader {
-  kind = 0;
-  readonly #buffer: Buffer;
-  readonly #view: DataView;
-  #start = 0;
-  #end = 0;
-  #string = 0;
-
-  constructor(buffer: Buffer) {
-    this.#buffer = buffer;
-    this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
-  }
-
-  /** Moves to the next record; false at the end of the batch. */
-  next(): boolean {
-    this.#start = this.#end;
-    const left = this.#buffer.length - this.#start;
-    if (left === 0) return false;
-    if (left < HEAD_SIZE) throw nonsense(`${left} bytes where a record's head of ${HEAD_SIZE} was expected`);
-    this.kind = this.u16(0);
-    const size = this.u32(4);
-    const fixed = FIXED_SIZE[this.kind];
-    if (fixed === undefined || fixed === 0) throw nonsense(`a record of unknown kind ${this.kind}`);
-    if (size < fixed || size > left || size % 8 !== 0) {
-      throw nonsense(`a record of kind ${this.kind} and ${size} bytes, expected ${fixed} to ${left} in steps of 8`);
-    }
-    this.#end = this.#start + size;
-    this.#string = this.#start + fixed;
-    return true;
-  }
-
-  u16(offset: number): number {
-    return this.#view.getUint16(this.#start + offset, LITTLE);
-  }
-
-  u32(offset: number): number {
-    return this.#view.getUint32(this.#start + offset, LITTLE);
-  }
-
-  bigint(offset: number): bigint {
-    return this.#view.getBigUint64(this.#start + offset, LITTLE);
-  }
-
-  /** Exact up to 2^53. */
-  u64(offset: number): number {
-    const [low, high] = LITTLE ? [0, 4] : [4, 0];
-    return this.u32(offset + high) * 0x1_0000_0000 + this.u32(offset + low);
-  }
-
-  hex(offset: number): string {
-    return this.bigint(offset).toString(16);
-  }
-
-  /** The next string's bytes; they must be asked for in the order of record.h. */
-  bytes(length: number): Buffer {
-    const from = this.#string;
-    this.#string = from + length;
-    if (this.#string > this.#end) throw nonsense(`a record of kind ${this.kind} whose strings are longer than itself`);
-    return this.#buffer.subarray(from, this.#string);
-  }
-
-  text(length: number): string {
-    const from = this.#string;
-    this.#string = from + length;
-    if (this.#string > this.#end) throw nonsense(`a record of kind ${this.kind} whose strings are longer than itself`);
-    return this.#buffer.toString("utf8", from, this.#string);
-  }
-
-  u32s(count: number): number[] {
-    const numbers: number[] = [];
-    const from = this.#string - this.#start;
-    this.bytes(count * 4);
-    for (let i = 0; i < count; i++) numbers.push(this.u32(from + i * 4));
-    return numbers;
-  }
-}
-
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
-function readProcess(reader: Reader): ProcessRecord {
+function readProcess(reader: RecordReader): ProcessRecord {
   const have = reader.u32(88);
   const process: Writable<Process> = {
     pid: reader.u32(92),
@@ -392,7 +351,7 @@ function limit(bytes: bigint): string {
   return bytes === 0xffff_ffff_ffff_ffffn ? "unlimited" : bytes.toString();
 }
 
-function readProcFile(reader: Reader): ProcFileRecord {
+function readProcFile(reader: RecordReader): ProcFileRecord {
   const access = reader.u32(28);
   const startTime = reader.u64(16);
   const tid = reader.u32(40);
@@ -411,7 +370,7 @@ function readProcFile(reader: Reader): ProcFileRecord {
   };
 }
 
-function readMaps(reader: Reader): MapsRecord {
+function readMaps(reader: RecordReader): MapsRecord {
   const head = { kind: "maps", pid: reader.u32(16), digest: reader.bigint(8) } as const;
   const count = reader.u32(20);
   if (count === MAPS_UNCHANGED) return head;
@@ -425,7 +384,7 @@ function readMaps(reader: Reader): MapsRecord {
   return { ...head, mappings };
 }
 
-function readMapping(reader: Reader): Mapping {
+function readMapping(reader: RecordReader): Mapping {
   return {
     start: reader.hex(8),
     end: reader.hex(16),
@@ -440,7 +399,7 @@ function permissionsOf(bits: number): string {
   return `${bits & 1 ? "r" : "-"}${bits & 2 ? "w" : "-"}${bits & 4 ? "x" : "-"}${bits & 8 ? "s" : "p"}`;
 }
 
-function readCodePages(reader: Reader): CodePagesRecord {
+function readCodePages(reader: RecordReader): CodePagesRecord {
   const head = {
     kind: "code-pages",
     pid: reader.u32(16),
@@ -460,7 +419,7 @@ function readCodePages(reader: Reader): CodePagesRecord {
   return { ...head, pages };
 }
 
-function readCodePage(reader: Reader, size: number): CodePagesRecord["pages"][number] {
+function readCodePage(reader: RecordReader, size: number): CodePagesRecord["pages"][number] {
   const page = {
     page: reader.hex(8),
     size,
@@ -493,11 +452,4 @@ function named<Name>(names: readonly (Name | undefined)[], number: number, what:
   const name = names[number];
   if (name === undefined) throw nonsense(`an unknown ${what}, number ${number}`);
   return name;
-}
-
-function nonsense(what: string): RimonError {
-  return new RimonError(
-    "RIMON_NATIVE",
-    `the addon sent ${what}; it and this rimon are not of the same build, run: npm run build`,
-  );
 }

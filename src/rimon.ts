@@ -282,7 +282,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
       context,
       () => configuration,
       () => ownFiles,
-      { connector: true, files: true, exec: true, memory: true, calls: true, signals: true },
+      { connector: true, files: true, exec: true, memory: true, access: true, calls: true, signals: true },
     );
     for (const sensor of sensors) {
       try {

@@ -2,6 +2,7 @@
 // comes with the observations. Every collection has a bound.
 
 import {
+  type AccessCall,
   type ExecutableIdentified,
   type ExecutableTraits,
   type FileVersion,
@@ -116,6 +117,13 @@ export class State {
         return this.#remember(observation.tracerPid, "attach", observation.pid, observation.at);
       case "memory.touched":
         return this.#remember(observation.byPid, observation.operation, observation.pid, observation.at);
+      case "access.checked":
+        return this.#remember(
+          observation.byPid,
+          observation.call === "ptrace" ? "attach" : observation.call,
+          observation.pid,
+          observation.at,
+        );
       case "signal.sent":
         this.#signals.set(`${observation.pid} ${observation.signal}`, observation);
         return evictOldest(this.#signals, MAX_DONE);
@@ -220,7 +228,7 @@ export class State {
     return this.#writes.get(name);
   }
 
-  /** Whether this was seen done just now, and not only asked for: "attach", or how memory was touched. */
+  /** Whether this was told just now as done or as refused, and not only as a call: "attach", or how memory was touched. */
   wasDone(byPid: number, what: MemoryOperation | "attach", pid: number, at: number): boolean {
     const done = this.#done.get(`${byPid} ${what} ${pid}`);
     return done !== undefined && Math.abs(at - done) <= SAME_ACT_MS;
@@ -282,7 +290,7 @@ export class State {
     };
   }
 
-  #remember(byPid: number, what: MemoryOperation | "attach", pid: number, at: number): void {
+  #remember(byPid: number, what: MemoryOperation | AccessCall | "attach", pid: number, at: number): void {
     this.#done.set(`${byPid} ${what} ${pid}`, at);
     evictOldest(this.#done, MAX_DONE);
   }

@@ -77,7 +77,16 @@ export async function survey(
     () => [],
     { connector: false, files: false },
   );
-  const standing = ["proc-connector", "fanotify", "exec", "mmap-lock", "calls", "signals", "own-files"];
+  const standing = [
+    "proc-connector",
+    "fanotify",
+    "exec",
+    "mmap-lock",
+    "ptrace-access",
+    "calls",
+    "signals",
+    "own-files",
+  ];
   const polling = sensors.filter(({ pass, name }) => pass !== undefined && !standing.includes(name));
   for (const sensor of polling) {
     onProgress(sensor.name);

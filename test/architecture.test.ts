@@ -67,7 +67,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   sensors: { ours: ["words", "records.ts", "native.ts", "function-map"], others: [NODE] },
   responders: { ours: ["words", "native.ts", "store"], others: [NODE] },
   store: { ours: ["words"], others: [NODE] },
-  "records.ts": { ours: ["words"], others: ["node:os"] },
+  "records.ts": { ours: ["words", "record-reader.ts"], others: [] },
+  "record-reader.ts": { ours: ["words"], others: ["node:os"] },
   "native.ts": { ours: ["errors.ts"], others: ["node:module", "node:url"] },
   "custody.ts": { ours: [], others: [NODE] },
 };

@@ -56,6 +56,8 @@ const MAPPING = record(
   ["/bin/cat"],
 );
 
+const ASKED = [1_000n, 123_456, 3].map(u64).concat([1, 1, 0x12, 93, 94, 42, 43, 0].map(u32));
+
 const TOUCH = [1_000n, 123_456, 3].map(u64).concat([1, 1, 93, 94, 42, 310].map(u32));
 
 const CODE_PAGE = {
@@ -270,6 +272,25 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
         tid: 94,
         targetPid: 42,
         syscall: 310,
+      },
+    ],
+  },
+  {
+    what: "a request to reach into a process, refused",
+    bytes: record(20, ASKED),
+    records: [
+      {
+        kind: "access",
+        timeNs: 1_000n,
+        targetStartTime: 123_456,
+        suppressed: 3,
+        call: "ptrace",
+        action: "refused",
+        attach: true,
+        pid: 93,
+        tid: 94,
+        targetPid: 42,
+        targetTid: 43,
       },
     ],
   },

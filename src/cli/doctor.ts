@@ -14,16 +14,20 @@ import { abortOnSignals } from "../drill/signals.ts";
 import { TECHNIQUES } from "../drill/techniques/all.ts";
 import { FORMAT_VERSION } from "../finding.ts";
 import { printable } from "../responders/printable.ts";
+import { PROGRAMS } from "../sensors/programs.ts";
 import { VERSION } from "../version.ts";
 import { latency } from "./drill.ts";
 import { table, type StyleKind, type Terminal } from "./terminal.ts";
+
+/** There to refuse: what it sees is seen without it too, so a kernel that does not let it is no fault of the node. */
+const REFUSING = PROGRAMS.access.sensor;
 
 export interface DoctorCommandOptions {
   readonly json: boolean;
   readonly drill: boolean;
 }
 
-/** Exit code 0: every sensor is attached and the drill missed nothing; 1: not so; 3: rimon cannot watch this machine. */
+/** Exit code 0: every sensor but the refusing one is attached and the drill missed nothing; 1: not so; 3: rimon cannot watch this machine. */
 export async function doctorCommand({ json, drill }: DoctorCommandOptions, output: Terminal): Promise<number> {
   const host = gatherHostFacts();
   if (host.addon !== undefined) {
@@ -46,7 +50,7 @@ export async function doctorCommand({ json, drill }: DoctorCommandOptions, outpu
       techniques: diagnoseTechniques(sensors, TECHNIQUES, results),
     };
     output.write(json ? jsonReport(diagnosis) : textReport(diagnosis, output));
-    const attached = diagnosis.sensors.every(({ health }) => health !== "unavailable");
+    const attached = diagnosis.sensors.every(({ name, health }) => health !== "unavailable" || name === REFUSING);
     return attached && results.every(({ outcome }) => outcome !== "missed") ? 0 : 1;
   } catch (thrown) {
     if (!signal.aborted) throw thrown;

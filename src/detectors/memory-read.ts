@@ -1,6 +1,7 @@
 import type { Detection } from "../finding.ts";
-import type { Call, CallMade, MemoryOperation, MemoryTouched } from "../observation.ts";
+import type { AccessChecked, Call, CallMade, MemoryOperation, MemoryTouched } from "../observation.ts";
 import type { State } from "../state.ts";
+import { MEMORY_ACCESSES, accessOperation, answerToAccess } from "./accesses.ts";
 import { nameOf, subjectOf, type Detector } from "./detector.ts";
 import { READS, answerTo, operationOf } from "./touches.ts";
 
@@ -12,7 +13,7 @@ export const memoryRead: Detector = {
     means:
       "Another process read or wrote the memory of a protected process, or opened its /proc/PID/mem (or task/TID/mem): all of its memory, keys included, is open to it.",
     fires:
-      "An eBPF program saw the lock of that memory being taken for another process (process_vm_readv, ptrace, /proc/PID/mem by any path, mount or descriptor, io_uring, eBPF), or such a call being made that came to nothing; a fanotify mark on a procfs reported the opening, or a sweep found the descriptor already open.",
+      "An eBPF program saw the lock of that memory being taken for another process (process_vm_readv, ptrace, /proc/PID/mem by any path, mount or descriptor, io_uring, eBPF), or such a call being made that came to nothing; the kernel asked rimon whether to allow it, a fanotify mark on a procfs reported the opening, or a sweep found the descriptor already open.",
     attacker:
       "dd, a script or a dumper reads /proc/PID/maps to find the heap and then /proc/PID/mem. A second procfs mount, a path by task/TID and a descriptor handed over by another process are the usual ways around path rules.",
     todo: "Treat every key the process held as known to the suspect: rotate the master key, evict cached keys. Then look at the capture: who started the reader, what else is it holding?",
@@ -26,6 +27,7 @@ export const memoryRead: Detector = {
   detect(observation, state) {
     if (observation.kind === "memory.touched") return touched(observation, state);
     if (observation.kind === "call.made") return tried(observation, state);
+    if (observation.kind === "access.checked") return checked(observation, state);
     if (observation.kind !== "procfs.accessed" || observation.file !== "mem") return;
     const { pid, targetPid, targetStartTime, targetTid, access, ownMount, path } = observation;
     if (targetPid === undefined || targetPid === pid || !state.isProtected(targetPid, targetStartTime)) return;
@@ -42,6 +44,22 @@ export const memoryRead: Detector = {
     };
   },
 };
+
+function checked(observation: AccessChecked, state: State): Detection | undefined {
+  const { call, byPid, pid, startTime } = observation;
+  const access = MEMORY_ACCESSES[call];
+  if (access === undefined || byPid === pid || !state.isProtected(pid, startTime)) return undefined;
+  return {
+    rule: memoryRead.rule,
+    ...(access.mild === true ? { severity: "medium" as const } : {}),
+    technique: access.technique,
+    operation: accessOperation(access, observation),
+    suspect: subjectOf(state, byPid),
+    target: subjectOf(state, pid, startTime),
+    message: `${nameOf(state, byPid)} asked ${access.before} ${nameOf(state, pid, startTime)} ${access.behind}${answerToAccess(observation)}`,
+    evidence: [observation],
+  };
+}
 
 function touched(observation: MemoryTouched, state: State): Detection | undefined {
   const { operation, byPid, pid, startTime } = observation;

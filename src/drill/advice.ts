@@ -296,6 +296,8 @@ function howToAttach(sensor: string, { kernelConfig }: HostFacts): string {
     case "fanotify":
       if (kernelConfig?.FANOTIFY === false) return "a kernel with CONFIG_FANOTIFY=y; this one is built without";
       return "fewer fanotify groups in use, or a larger fs.fanotify.max_user_groups; a kernel with CONFIG_FANOTIFY=y";
+    case "ptrace-access":
+      return "a kernel of 5.17 or later that lets eBPF change what security_* functions return; without it mode enforce kills readers (mmap-lock) and does not refuse";
     default:
       return "remove the cause that is named there, then run rimon doctor again";
   }

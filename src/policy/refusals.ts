@@ -5,7 +5,7 @@ import type { Process } from "../observation.ts";
 import { matches } from "../protection.ts";
 
 /** The rules whose acts the kernel side can refuse; any other is only told. */
-export const REFUSABLE: readonly string[] = ["memory-read"];
+export const REFUSABLE: readonly string[] = ["memory-read", "ptrace-attach"];
 
 /** The rules whose acts on this process are refused; none where the mode is not enforce. */
 export function refusalsOf({ mode, enforce }: Configuration, process: Process | undefined): readonly string[] {

@@ -90,6 +90,7 @@ export function createKernelEvents(
           });
           break;
         case "memory":
+        case "access":
         case "call":
         case "signal":
           context.emit(fromProgram(record, wall - Number(monotonic - record.timeNs) / 1e6));
@@ -171,6 +172,7 @@ export function createKernelEvents(
       files: [FANOTIFY, "the kernel's fanotify queue overflowed (fs.fanotify.max_queued_events)"],
       queue: ["kernel-events", "rimon could not keep up with the kernel"],
       memory: [PROGRAMS.memory.sensor, "the ring of the eBPF programs was full"],
+      access: [PROGRAMS.access.sensor, "the ring of the eBPF programs was full"],
       calls: [PROGRAMS.calls.sensor, "the ring of the eBPF programs was full, or their table of threads"],
       signals: [PROGRAMS.signals.sensor, "the ring of the eBPF programs was full"],
       exec: [EXEC, "the ring of the eBPF program was full"],

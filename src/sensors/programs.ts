@@ -8,13 +8,17 @@ import type { NativeRecord } from "../record.ts";
 import { createProtectedProcesses, type ProtectedProcesses } from "./protected-processes.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
-type Source = "memory" | "calls" | "signals";
-type ProgramRecord = Extract<NativeRecord, { kind: "memory" | "call" | "signal" }>;
+type Source = "memory" | "access" | "calls" | "signals";
+type ProgramRecord = Extract<NativeRecord, { kind: "memory" | "access" | "call" | "signal" }>;
 
 export const PROGRAMS: Readonly<Record<Source, { readonly sensor: string; readonly sees: string }>> = {
   memory: {
     sensor: "mmap-lock",
     sees: "every touch of protected memory from another process, whatever the call, path, mount or descriptor",
+  },
+  access: {
+    sensor: "ptrace-access",
+    sees: "every request to reach into a protected process (ptrace, process_vm_readv, /proc/PID/mem, pidfd_getfd), before it is granted",
   },
   calls: {
     sensor: "calls",
@@ -81,6 +85,11 @@ export function fromProgram(record: ProgramRecord, at: number): Observation {
       const { operation, action } = record;
       const sensor = PROGRAMS.memory.sensor;
       return { kind: "memory.touched", at, sensor, operation, ...target, byPid, byTid, action, suppressed };
+    }
+    case "access": {
+      const { call, attach, action, targetTid: tid } = record;
+      const sensor = PROGRAMS.access.sensor;
+      return { kind: "access.checked", at, sensor, ...target, tid, byPid, byTid, call, attach, action, suppressed };
     }
     case "call": {
       const { call, targetTid, argument } = record;

@@ -3,13 +3,16 @@
 
 import type { Watch } from "../native.ts";
 import type { Observation } from "../observation.ts";
-import { MEMORY_OPERATION } from "../record.ts";
+import { ACCESS_REFUSED, MEMORY_OPERATION } from "../record.ts";
 import type { SensorContext } from "./sensor.ts";
 
 /** Reading and writing, and nothing that ps, top or systemd do all day. */
 const OPERATIONS: Readonly<Record<string, readonly (keyof typeof MEMORY_OPERATION)[]>> = {
   "memory-read": ["vm-read", "vm-write", "peek", "poke", "mem-read", "mem-write", "bpf"],
 };
+
+/** Refused before it is begun, where the kernel lets itself be asked. */
+const ACCESS: Readonly<Record<string, bigint>> = ACCESS_REFUSED;
 
 /** Of a child that was forked and not read yet. */
 const UNREAD = -1;
@@ -27,13 +30,17 @@ export interface ProtectedProcesses {
 
 export function createProtectedProcesses(context: SensorContext, watch: Watch): ProtectedProcesses {
   const told = new Map<number, Told>();
-  const { memory, calls } = watch.status();
+  const { memory, access, calls } = watch.status();
   let enforcing = false;
   let listening = false;
 
   function refusedOn(pid: number): bigint {
-    const operations = context.refusals(pid).flatMap((rule) => OPERATIONS[rule] ?? []);
-    return operations.reduce((bits, operation) => bits | (1n << BigInt(MEMORY_OPERATION[operation])), 0n);
+    const rules = context.refusals(pid);
+    const bits = [
+      ...rules.flatMap((rule) => OPERATIONS[rule] ?? []).map((operation) => 1n << BigInt(MEMORY_OPERATION[operation])),
+      ...rules.map((rule) => ACCESS[rule] ?? 0n),
+    ];
+    return bits.reduce((all, bit) => all | bit, 0n);
   }
 
   function protect(targets: ReadonlyMap<number, Told>): void {
@@ -41,6 +48,8 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
     const numbers = [...targets].flatMap(([pid, { startTime, refused }]) => [BigInt(pid), BigInt(startTime), refused]);
     watch.protect(BigUint64Array.from(numbers));
     for (const [pid, target] of targets) told.set(pid, target);
+    // At once, not from the next pass on.
+    if (!enforcing && [...targets.values()].some(({ refused }) => refused !== 0n)) enforce(true);
     if (!listening) listen();
   }
 
@@ -57,7 +66,7 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
   }
 
   function enforce(wanted: boolean): void {
-    if (!memory.live) return;
+    if (!memory.live && !access.live) return;
     if (wanted !== enforcing) watch.enforce(wanted);
     enforcing = wanted;
     watch.beat();

@@ -70,7 +70,9 @@ describe("rimon doctor", { concurrency: 2 }, () => {
     const { child } = startDoctor(["--json", "--no-drill"]);
     assert.equal((await child.exited).code, 0, child.stderr);
     const { sensors, techniques } = reportOf(child);
-    assert.ok(sensors.every(({ health }) => health === "attached but not proven"));
+    // Not every kernel lets an eBPF program refuse.
+    const seeing = sensors.filter(({ name }) => name !== "ptrace-access");
+    assert.ok(seeing.every(({ health }) => health === "attached but not proven"));
     assert.ok(techniques.every(({ outcome }) => outcome === "unproven" || outcome === "blind"));
     assert.equal(techniques.find(({ technique }) => technique === "proc-mem")?.rung, "fanotify");
   });

@@ -123,6 +123,11 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     operation: fc.constantFrom("vm-read", "mem-write", "environ", "pagemap", "uprobe", "unknown"),
     action: fc.constantFrom("seen", "killed", "not-killed", "asleep"),
   }), // prettier-ignore
+  kind("access.checked", {
+    pid, startTime, tid: pid, byPid: pid, byTid: pid, suppressed: count, attach: flag,
+    call: fc.constantFrom("ptrace", "vm-read", "open", "pidfd-getfd", "kcmp", "setns", "other"),
+    action: fc.constantFrom("seen", "refused", "asleep"),
+  }), // prettier-ignore
   kind("call.made", {
     pid, tid: pid, startTime, byPid: pid, byTid: pid, suppressed: count,
     call: fc.constantFrom("attach", "vm-read", "getfd", "compare", "core-limit", "tracer", "bpf-load"),

@@ -1,0 +1,253 @@
+/*
+ * The loader of bpf/access.bpf.c, and the proof that the kernel heeds it. Safe
+ * to call from two threads: one that drains, one for all the rest.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bpf.h"
+#include "bpf/access.h"
+#include "bpf/access.lskel.h"
+#include "rimon.h"
+
+/* The numbers of 32-bit programs on x86-64 (arch/x86/entry/syscalls/syscall_32.tbl), which no header here has. */
+static const struct call_number {
+	uint16_t number;
+	uint8_t call;
+} compat_calls[] = {
+#if defined(__x86_64__)
+	{ 26, ACCESS_PTRACE }, { 347, ACCESS_VM_READ }, { 348, ACCESS_VM_WRITE }, { 5, ACCESS_OPEN },
+	{ 295, ACCESS_OPEN }, { 437, ACCESS_OPEN }, { 3, ACCESS_READ }, { 180, ACCESS_READ }, { 145, ACCESS_READ },
+	{ 333, ACCESS_READ }, { 378, ACCESS_READ }, { 187, ACCESS_READ }, { 239, ACCESS_READ }, { 313, ACCESS_READ },
+	{ 438, ACCESS_PIDFD_GETFD }, { 349, ACCESS_KCMP }, { 440, ACCESS_ADVISE }, { 336, ACCESS_PERF },
+	{ 317, ACCESS_MOVE }, { 294, ACCESS_MOVE }, { 346, ACCESS_SETNS },
+#else
+	{ 0, ACCESS_OTHER },
+#endif
+}, calls[] = {
+	{ SYS_ptrace, ACCESS_PTRACE }, { SYS_process_vm_readv, ACCESS_VM_READ }, { SYS_process_vm_writev, ACCESS_VM_WRITE },
+	{ SYS_openat, ACCESS_OPEN }, { 437, ACCESS_OPEN }, { SYS_read, ACCESS_READ }, { SYS_pread64, ACCESS_READ },
+	{ SYS_readv, ACCESS_READ }, { SYS_preadv, ACCESS_READ }, { SYS_preadv2, ACCESS_READ }, { SYS_sendfile, ACCESS_READ },
+	{ SYS_splice, ACCESS_READ }, { 438, ACCESS_PIDFD_GETFD }, { SYS_kcmp, ACCESS_KCMP }, { 440, ACCESS_ADVISE },
+	{ SYS_perf_event_open, ACCESS_PERF }, { SYS_move_pages, ACCESS_MOVE }, { SYS_migrate_pages, ACCESS_MOVE },
+	{ SYS_setns, ACCESS_SETNS },
+#if defined(__x86_64__)
+	{ SYS_open, ACCESS_OPEN },
+	/* Of x32 (arch/x86/entry/syscalls/syscall_64.tbl). */
+	{ 515, ACCESS_READ }, { 534, ACCESS_READ }, { 546, ACCESS_READ }, { 521, ACCESS_PTRACE }, { 533, ACCESS_MOVE },
+	{ 539, ACCESS_VM_READ }, { 540, ACCESS_VM_WRITE },
+#endif
+};
+
+struct access {
+	struct access_bpf *skel;
+	struct ring ring;
+	uint64_t lost_told;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+static void calls_fill(__u8 *table, const struct call_number *numbers, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		table[numbers[i].number] = numbers[i].call;
+}
+
+/* Does nothing until it is killed, with the parent at the latest. */
+static pid_t decoy_start(void)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (getppid() == parent)
+			pause();
+		_exit(0);
+	}
+	return pid;
+}
+
+static void decoy_end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+/* A byte that both have at one address, asked of the decoy: by number, for rimon tells debuggers by what they import. */
+static int decoy_read(pid_t pid)
+{
+	static const char there = 1;
+	char here;
+	struct iovec to = { &here, 1 }, from = { (void *)(uintptr_t)&there, 1 };
+
+	return syscall(SYS_process_vm_readv, pid, &to, 1ul, &from, 1ul, 0ul) < 0 ? -errno : 0;
+}
+
+/* Attached is not called, and called is not heeded: so a decoy of our own must come back out of reach. */
+static int access_prove(struct access *a)
+{
+	pid_t decoy = decoy_start();
+	uint64_t before;
+	int answer;
+
+	if (decoy < 0)
+		return decoy;
+	before = __atomic_load_n(&a->skel->bss->control.proofs, __ATOMIC_ACQUIRE);
+	__atomic_store_n(&a->skel->bss->control.decoy, (__u32)decoy, __ATOMIC_RELEASE);
+	answer = decoy_read(decoy);
+	__atomic_store_n(&a->skel->bss->control.decoy, 0, __ATOMIC_RELEASE);
+	decoy_end(decoy);
+	if (__atomic_load_n(&a->skel->bss->control.proofs, __ATOMIC_ACQUIRE) == before)
+		return -ENOENT;
+	return answer == -EPERM ? 0 : -EACCES;
+}
+
+int access_open(struct access **ret, const char **ret_what)
+{
+	struct access *a;
+	int err = bpf_check(ret_what);
+
+	if (err)
+		return err;
+	a = calloc(1, sizeof(*a));
+	*ret_what = "memory";
+	if (!a)
+		return -ENOMEM;
+	err = -ENOMEM;
+	a->skel = access_bpf__open();
+	if (!a->skel)
+		goto fail;
+	a->skel->rodata->own_pid = (__u32)getpid();
+	calls_fill(a->skel->rodata->calls, calls, sizeof(calls) / sizeof(calls[0]));
+	calls_fill(a->skel->rodata->compat_calls, compat_calls, sizeof(compat_calls) / sizeof(compat_calls[0]));
+	*ret_what = "load the access check (Linux 5.17, CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN, and a kernel that lets eBPF change a result)";
+	err = access_bpf__load(a->skel);
+	if (err)
+		goto fail;
+	*ret_what = "map the ring of the access check";
+	err = ring_open(&a->ring, a->skel->maps.events.map_fd, ACCESS_RING_SIZE);
+	if (err)
+		goto fail;
+	*ret_what = "attach the access check (BPF trampolines, which arm64 has from Linux 6.4 on)";
+	err = access_bpf__attach(a->skel);
+	if (err)
+		goto fail;
+	*ret_what = "see a decoy's memory refused: the access check is attached, and the kernel does not call it or not heed it";
+	err = access_prove(a);
+	if (err)
+		goto fail;
+	*ret = a;
+	return 0;
+fail:
+	access_close(a);
+	return err < 0 ? err : -EINVAL;
+}
+
+void access_close(struct access *a)
+{
+	if (!a)
+		return;
+	ring_close(&a->ring);
+	access_bpf__destroy(a->skel);
+	free(a);
+}
+
+int access_fd(const struct access *a)
+{
+	return a->skel->maps.events.map_fd;
+}
+
+int access_protect(struct access *a, const struct process_target *targets, size_t n)
+{
+	size_t i;
+	int err;
+
+	for (i = 0; i < n; i++) {
+		struct access_protected wanted = { targets[i].start_ticks, targets[i].enforce >> TARGET_ACCESS_SHIFT };
+
+		err = bpf_map_set(a->skel->maps.processes.map_fd, &targets[i].pid, &wanted);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int access_unprotect(struct access *a, uint32_t pid)
+{
+	return bpf_map_remove(a->skel->maps.processes.map_fd, &pid);
+}
+
+void access_enforce(struct access *a, bool enforce)
+{
+	access_beat(a);
+	__atomic_store_n(&a->skel->bss->control.enforce, enforce, __ATOMIC_RELEASE);
+}
+
+void access_beat(struct access *a)
+{
+	__atomic_store_n(&a->skel->bss->control.heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
+}
+
+int access_exempt(struct access *a, uint64_t dev, uint64_t inode)
+{
+	/* st_dev is packed for user space; the kernel's own s_dev has 20 bits of minor (include/linux/kdev_t.h). */
+	struct access_exempt key = { inode, (uint64_t)major(dev) << 20 | minor(dev) };
+	uint32_t one = 1;
+
+	return bpf_map_set(a->skel->maps.exempt.map_fd, &key, &one);
+}
+
+int access_exempt_nobody(struct access *a)
+{
+	struct access_exempt key;
+	int err = 0;
+
+	while (!err && bpf_map_next(a->skel->maps.exempt.map_fd, NULL, &key) == 0)
+		err = bpf_map_remove(a->skel->maps.exempt.map_fd, &key);
+	return err;
+}
+
+uint64_t access_lost(struct access *a)
+{
+	return bpf_untold((uint64_t *)&a->skel->bss->control.lost, &a->lost_told);
+}
+
+struct drain {
+	void (*each)(void *arg, const struct access_event *event);
+	void *arg;
+};
+
+static void drain_one(void *arg, const void *sample, size_t len)
+{
+	const struct drain *d = arg;
+
+	if (len >= sizeof(struct access_event))
+		d->each(d->arg, sample);
+}
+
+size_t access_drain(struct access *a, size_t limit, void (*each)(void *arg, const struct access_event *event), void *arg)
+{
+	struct drain d = { each, arg };
+
+	return ring_drain(&a->ring, limit, drain_one, &d);
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Whether a process may reach into a protected one. Everything that does comes
+ * by here: ptrace, process_vm_readv, the opening of /proc/PID/mem, pidfd_getfd,
+ * kcmp. Needs v5.17 (CO-RE without libbpf).
+ *
+ * The program stands in front of the security modules. As one of them (SEC lsm)
+ * it would do the same where `bpf` is in the kernel's lsm= list, and be attached
+ * and never called where it is not, as on Debian.
+ *
+ * What reads of procfs files ask for (maps, environ, stat; PTRACE_MODE_READ)
+ * is never refused and never told: ps, top and systemd do it all day.
+ */
+#include "kernel.h"
+#include "event.h"
+#include "syscall.h"
+#include "access.h"
+
+#define ALIVE_NS	10000000000ull
+#define ANCESTORS	16
+
+#define EPERM	1
+
+/* linux: include/linux/ptrace.h */
+#define PTRACE_MODE_ATTACH	0x02
+#define PTRACE_MODE_FSCREDS	0x08
+#define PTRACE_MODE_REALCREDS	0x10
+
+const volatile __u32 own_pid;
+const volatile __u8 calls[SYSCALLS];
+const volatile __u8 compat_calls[SYSCALLS];
+
+struct access_control control;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ACCESS_PROTECTED_MAX);
+	__type(key, __u32);	/* pid */
+	__type(value, struct access_protected);
+} processes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct access_exempt);
+	__type(value, __u32);
+} exempt SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, ACCESS_RING_SIZE);
+} events SEC(".maps");
+
+static __always_inline __u32 call_of(struct task_struct *task)
+{
+	void *regs = (void *)bpf_task_pt_regs(task);	/* v5.15, dd6e10fbd9fb */
+	__u32 number;
+
+	/* One of io_uring's is in no call of its own. */
+	if (task->flags & PF_IO_WORKER)
+		return ACCESS_OTHER;
+	number = syscall_number(regs);
+	if (number >= SYSCALLS)
+		return ACCESS_OTHER;
+	return syscall_is_compat(task) ? compat_calls[number] : calls[number];
+}
+
+/* Whether it is more than the look at a file that ps takes. */
+static __always_inline bool reaches_in(__u32 mode, __u32 call)
+{
+	if (mode & PTRACE_MODE_ATTACH)
+		return true;
+	/* A pidfd is given to setns by whoever enters a container: lxc-attach, nsenter, machinectl. */
+	if (mode & PTRACE_MODE_REALCREDS)
+		return call != ACCESS_SETNS;
+	/* v5.18, 5bc68f0ca0b6 */
+	return call == ACCESS_ADVISE;
+}
+
+/* By the files of procfs (FSCREDS) only mem is reached, and by reading: stack, syscall. */
+static __always_inline __u64 refusal_of(__u32 mode, __u32 call)
+{
+	if (call == ACCESS_VM_READ || call == ACCESS_VM_WRITE || call == ACCESS_ADVISE)
+		return ACCESS_REFUSE_MEMORY;
+	return mode & PTRACE_MODE_FSCREDS && call != ACCESS_READ ? ACCESS_REFUSE_MEMORY : ACCESS_REFUSE_ATTACH;
+}
+
+static __always_inline bool is_of_rimon(struct task_struct *task)
+{
+	int i;
+
+	for (i = 0; i < ANCESTORS && task; i++) {
+		if ((__u32)task->tgid == own_pid)
+			return true;
+		if (task->tgid <= 1)
+			return false;
+		task = task->real_parent;
+	}
+	return false;
+}
+
+static __always_inline __u32 action_on(struct task_struct *task, const struct access_event *event,
+				       const struct access_protected *target)
+{
+	struct access_exempt exe = { event->exe_inode, event->exe_dev };
+
+	if (!control.enforce || !(target->refuse & refusal_of(event->mode, event->call)))
+		return ACCESS_SEEN;
+	if (task->tgid == 1 || bpf_map_lookup_elem(&exempt, &exe) || is_of_rimon(task))
+		return ACCESS_SEEN;
+	return event->time_ns - control.heartbeat_ns > ALIVE_NS ? ACCESS_ASLEEP : ACCESS_REFUSED;
+}
+
+static __always_inline void tell(struct access_event *event, struct task_struct *task)
+{
+	struct access_event *room;
+
+	actor_fill(&event->actor, task);
+	if (told_just_now(&event->actor, event->target_pid, event->call << 8 | event->action, event->time_ns,
+			  &event->suppressed))
+		return;
+	room = bpf_ringbuf_reserve(&events, sizeof(*room), 0);
+	if (!room) {
+		__sync_fetch_and_add(&control.lost, 1);
+		return;
+	}
+	*room = *event;
+	bpf_ringbuf_submit(room, 0);
+}
+
+/* Whether it is refused. */
+static __always_inline bool access_refused(struct task_struct *child, __u32 mode)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct access_event event = {};
+	struct access_protected *target;
+	__u32 pid = child->tgid;
+
+	if ((__u32)task->tgid == pid || (task->flags & PF_KTHREAD))
+		return false;
+	if (control.decoy && pid == control.decoy && mode & PTRACE_MODE_ATTACH) {
+		__sync_fetch_and_add(&control.proofs, 1);
+		return true;
+	}
+	target = bpf_map_lookup_elem(&processes, &pid);
+	if (!target || (__u32)task->tgid == own_pid)
+		return false;
+	event.mode = mode;
+	event.call = call_of(task);
+	if (!reaches_in(mode, event.call) || start_ticks_of(child) != target->start_ticks)
+		return false;
+	event.time_ns = bpf_ktime_get_ns();
+	event.target_pid = pid;
+	event.target_tid = child->pid;
+	event.target_start_ticks = target->start_ticks;
+	if (task->mm && task->mm->exe_file) {
+		event.exe_inode = task->mm->exe_file->f_inode->i_ino;
+		event.exe_dev = task->mm->exe_file->f_inode->i_sb->s_dev;
+	}
+	event.action = action_on(task, &event, target);
+	tell(&event, task);
+	return event.action == ACCESS_REFUSED;
+}
+
+/*
+ * clang makes `refused ? -EPERM : 0` a negated bool, whose range verifiers from
+ * v6.12 on do not know, and refuse as a return value.
+ */
+static __always_inline int answer(bool refused)
+{
+	int ret;
+
+	if (!refused)
+		return 0;
+	ret = -EPERM;
+	asm volatile("" : "+r"(ret));
+	return ret;
+}
+
+/* linux: security/security.c, int (child, mode); security_* may be changed since v5.7, 6ba43b761c41 */
+SEC("fmod_ret/security_ptrace_access_check")
+int access_check(__u64 *ctx)
+{
+	return answer(access_refused((struct task_struct *)ctx[0], ctx[1]));
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(access_fork, struct task_struct *parent, struct task_struct *child)
+{
+	__u32 parent_pid = parent->tgid, pid = child->tgid;
+	struct access_protected *of_parent, process = {};
+
+	if (child->pid != child->tgid)
+		return 0;
+	of_parent = bpf_map_lookup_elem(&processes, &parent_pid);
+	if (!of_parent)
+		return 0;
+	process.start_ticks = start_ticks_of(child);
+	process.refuse = of_parent->refuse;
+	bpf_map_update_elem(&processes, &pid, &process, BPF_ANY);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(access_exit, struct task_struct *task)
+{
+	__u32 pid = task->tgid;
+
+	/* Only the last thread takes the process with it. */
+	if (task->signal->live.counter <= 0)
+		bpf_map_delete_elem(&processes, &pid);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What access.bpf.c and its loader, native/access.c, share. */
+#ifndef RIMON_BPF_ACCESS_H
+#define RIMON_BPF_ACCESS_H
+
+#include <linux/types.h>
+
+#include "actor.h"
+
+#define ACCESS_PROTECTED_MAX	16384
+#define ACCESS_RING_SIZE	(1 << 18)
+
+/* The call an access was asked for in. Values are part of record.h's format. */
+enum access_call {
+	ACCESS_OTHER = 0,
+	ACCESS_PTRACE = 1,
+	ACCESS_VM_READ = 2,	/* process_vm_readv */
+	ACCESS_VM_WRITE = 3,	/* process_vm_writev */
+	ACCESS_OPEN = 4,	/* of a file of procfs */
+	ACCESS_READ = 5,
+	ACCESS_PIDFD_GETFD = 6,
+	ACCESS_KCMP = 7,
+	ACCESS_ADVISE = 8,	/* process_madvise */
+	ACCESS_PERF = 9,	/* perf_event_open */
+	ACCESS_MOVE = 10,	/* move_pages, migrate_pages */
+	ACCESS_SETNS = 11,
+};
+
+enum access_action {
+	ACCESS_SEEN = 0,
+	ACCESS_REFUSED = 1,
+	ACCESS_ASLEEP = 2,	/* it was to be, and user space did not answer: the dead-man's switch */
+};
+
+/* Bits of what is refused. */
+#define ACCESS_REFUSE_MEMORY	1	/* process_vm_readv, process_vm_writev, /proc/PID/mem, process_madvise */
+#define ACCESS_REFUSE_ATTACH	2	/* ptrace, and whatever else asks for as much */
+
+struct access_protected {
+	__u64 start_ticks;
+	__u64 refuse;
+};
+
+struct access_control {
+	__u64 enforce;		/* 0: only watch */
+	__u64 heartbeat_ns;	/* CLOCK_MONOTONIC, of user space's latest sign of life */
+	__u64 lost;		/* events for which the ring had no room */
+	__u64 proofs;		/* accesses to the decoy that were refused */
+	__u32 decoy;		/* a pid that is refused to everybody, rimon too; 0: none */
+	__u32 reserved;
+};
+
+struct access_exempt {
+	__u64 inode;
+	__u64 dev;
+};
+
+struct access_event {
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 suppressed;	/* how many like it were not told since the one before */
+	__u64 target_start_ticks;
+	__u64 exe_inode;
+	__u32 exe_dev;
+	__u32 call;
+	__u32 action;
+	__u32 mode;		/* PTRACE_MODE_*, include/linux/ptrace.h */
+	__u32 target_pid;
+	__u32 target_tid;
+	struct actor actor;
+};
+
+#endif

@@ -1,0 +1,53 @@
+/* The events of bpf/access.bpf.c into records. */
+#include "bpf/access.h"
+#include "watch.h"
+
+/* Per turn, so that no source starves another. */
+#define ACCESS_EVENTS	1024
+
+int watch_access_open(struct watch *w, int *ret_fd, const char **ret_what)
+{
+	int err = access_open(&w->access_programs, ret_what);
+
+	if (!err)
+		*ret_fd = access_fd(w->access_programs);
+	return err;
+}
+
+static void access_add(void *arg, const struct access_event *event)
+{
+	struct access_record *r;
+	struct watch *w = arg;
+
+	w->access.events++;
+	watch_actor_add(w, &event->actor);
+	r = batch_begin(&w->scratch, RECORD_ACCESS, sizeof(*r));
+	if (r) {
+		r->time_ns = event->time_ns;
+		r->target_start_ticks = event->target_start_ticks;
+		r->suppressed = event->suppressed;
+		r->call = event->call;
+		r->action = event->action;
+		r->mode = event->mode;
+		r->pid = event->actor.pid;
+		r->tid = event->actor.tid;
+		r->target_pid = event->target_pid;
+		r->target_tid = event->target_tid;
+	}
+	batch_end(&w->scratch);
+}
+
+void watch_access_drain(struct watch *w)
+{
+	uint64_t lost;
+
+	if (!w->access.live)
+		return;
+	/* An exec before any of these is in the other queue by now: who it is must be told first. */
+	watch_connector_drain(w);
+	access_drain(w->access_programs, ACCESS_EVENTS, access_add, w);
+	lost = access_lost(w->access_programs);
+	if (lost)
+		watch_source_lost(w, &w->access, LOST_ACCESS, lost);
+	watch_commit(w);
+}

@@ -1,0 +1,138 @@
+// The root file system of a virtual machine: busybox, node and the libraries they need, rimon as it is built, and an
+// init that runs one command.
+
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync, lstatSync } from "node:fs";
+import { delimiter, isAbsolute, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Archive } from "./archive.ts";
+
+const project = fileURLToPath(new URL("../../", import.meta.url));
+/** Where the project is in the machine. */
+const HOME = "/rimon";
+
+/** Begins a line that init says itself. */
+export const MARK = "@@vm ";
+
+/** What rimon is made of once installed, and what it needs at run time. */
+const PACKAGE = [
+  "package.json",
+  "dist",
+  "build/Release/rimon.node",
+  ...["commander", "node-gyp-build", "yaml", "zod"].map((name) => `node_modules/${name}`),
+];
+
+/** Types, sources and maps of packages: nothing that node loads. */
+const UNUSED = /\.(?:d\.[cm]?ts|map|md|markdown)$|\/node_modules\/zod\/src\//;
+
+const INIT = `#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 NO_COLOR=1
+# Emulated, the processor's own instructions for hashing are slower than those that do without.
+export OPENSSL_ia32cap=0:0
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+for each in /tmp /run /dev/shm; do mount -t tmpfs tmpfs $each; done
+mount -t securityfs securityfs /sys/kernel/security
+mount -t tracefs tracefs /sys/kernel/tracing
+mount -t bpf bpf /sys/fs/bpf
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+ip link set lo up
+hostname guest
+stty -F /dev/ttyS1 raw -echo
+cd ${HOME}
+echo '${MARK}started' >/dev/ttyS1
+sh /vm/command </dev/null >/dev/ttyS1
+status=$?
+printf '\\n${MARK}ended %d\\n' $status >/dev/ttyS1
+poweroff -f
+`;
+
+/** Programs of this system that come along, with their libraries. */
+const PROGRAMS = ["busybox", "setpriv"];
+
+/** What every machine has; it changes only with this system. */
+export function baseArchive(): Buffer {
+  const archive = new Archive();
+  const done = new Set<string>();
+  for (const folder of ["proc", "sys", "dev", "tmp", "run", "root", "mnt", "var/tmp"]) archive.folder(folder);
+  archive.link("usr/bin/env", "/bin/busybox");
+  archive.file("init", INIT, 0o755);
+  archive.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n");
+  archive.file("etc/group", "root:x:0:\nnogroup:x:65534:\n");
+  archive.file("etc/hosts", "127.0.0.1 localhost guest\n");
+  addProgram(archive, process.execPath, done, "/usr/bin/node");
+  for (const program of PROGRAMS) addProgram(archive, findProgram(program), done, `/bin/${program}`);
+  return archive.end();
+}
+
+/** rimon, the command, and files of this system or of the project besides. */
+export function commandArchive(script: string, extras: readonly string[] = []): Buffer {
+  const archive = new Archive();
+  const done = new Set<string>();
+  for (const path of PACKAGE) {
+    if (!existsSync(join(project, path))) throw new Error(`expected ${path} in ${project}: npm run build`);
+    addTree(archive, join(project, path), done);
+  }
+  archive.link("/usr/bin/rimon", `${HOME}/dist/cli/main.js`);
+  for (const extra of extras) {
+    const path = resolve(project, extra.includes("/") || existsSync(join(project, extra)) ? extra : findProgram(extra));
+    addTree(archive, path, done);
+  }
+  archive.file("vm/command", script);
+  return archive.end();
+}
+
+function addTree(archive: Archive, path: string, done: Set<string>): void {
+  const state = lstatSync(path);
+  if (state.isSymbolicLink()) {
+    if (once(done, placeOf(path))) archive.link(placeOf(path), readlinkSync(path));
+    if (existsSync(path) && !realpathSync(path).startsWith(project)) addTree(archive, realpathSync(path), done);
+  } else if (state.isDirectory()) {
+    archive.folder(placeOf(path));
+    for (const name of readdirSync(path)) addTree(archive, join(path, name), done);
+  } else if (state.isFile() && !(path.includes("/node_modules/") && UNUSED.test(path))) {
+    addProgram(archive, path, done, placeOf(path));
+  }
+}
+
+/** A file; if it is a program or a library, with the libraries it names. */
+function addProgram(archive: Archive, path: string, done: Set<string>, place: string): void {
+  if (!once(done, place)) return;
+  const content = readFileSync(path);
+  archive.file(place, content, statSync(path).mode & 0o777);
+  if (content.readUInt32BE(0) !== 0x7f454c46 || path.startsWith(project)) return;
+  for (const library of librariesOf(path)) addProgram(archive, realpathSync(library), done, library);
+}
+
+function librariesOf(path: string): string[] {
+  let said: string;
+  try {
+    said = execFileSync("ldd", [path], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  } catch {
+    return []; // It is linked statically.
+  }
+  return [...said.matchAll(/(\/\S+) \(0x/g)].map(([, library]) => library ?? "");
+}
+
+function findProgram(name: string): string {
+  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
+  const path = folders.map((folder) => join(folder, name)).find((each) => isAbsolute(each) && existsSync(each));
+  if (path === undefined) throw new Error(`expected ${name} to be installed, for the virtual machine`);
+  return path;
+}
+
+/** Files of the project are below HOME, others where they are on this system. */
+function placeOf(path: string): string {
+  const inside = relative(project, path);
+  return inside.startsWith("..") ? path : join(HOME, inside);
+}
+
+function once(done: Set<string>, place: string): boolean {
+  if (done.has(place)) return false;
+  done.add(place);
+  return true;
+}
