@@ -221,14 +221,15 @@ int memory_protect(struct memory *m, const struct memory_target *targets, size_t
 
 int memory_unprotect(struct memory *m, uint32_t pid)
 {
+	int spaces = m->skel->maps.address_spaces.map_fd, err;
 	struct memory_protected known;
-	int err;
+	uint32_t owner;
 
 	if (bpf_map_get(m->skel->maps.processes.map_fd, &pid, &known) < 0)
 		return 0;
 	err = bpf_map_remove(m->skel->maps.processes.map_fd, &pid);
-	if (!err && known.mm)
-		err = bpf_map_remove(m->skel->maps.address_spaces.map_fd, &known.mm);
+	if (!err && known.mm && bpf_map_get(spaces, &known.mm, &owner) == 0 && owner == pid)
+		err = bpf_map_remove(spaces, &known.mm);
 	return err;
 }
 
@@ -243,23 +244,49 @@ void memory_beat(struct memory *m)
 	__atomic_store_n(&m->skel->bss->control.heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
 }
 
-int memory_exempt(struct memory *m, uint64_t dev, uint64_t inode)
+/* st_dev is packed for user space; the kernel's own s_dev has 20 bits of minor (include/linux/kdev_t.h). */
+static struct memory_exempt exempt_of(const struct watch_file *file)
 {
-	/* st_dev is packed for user space; the kernel's own s_dev has 20 bits of minor (include/linux/kdev_t.h). */
-	struct memory_exempt key = { inode, (uint64_t)major(dev) << 20 | minor(dev) };
-	uint32_t one = 1;
-
-	return bpf_map_set(m->skel->maps.exempt.map_fd, &key, &one);
+	return (struct memory_exempt){ file->inode, (uint64_t)major(file->dev) << 20 | minor(file->dev) };
 }
 
-int memory_exempt_nobody(struct memory *m)
+static bool is_among(const struct memory_exempt *key, const struct watch_file *files, size_t n)
 {
-	int map = m->skel->maps.exempt.map_fd, err = 0;
-	struct memory_exempt key;
+	size_t i;
 
-	while (!err && bpf_map_next(map, NULL, &key) == 0)
-		err = bpf_map_remove(map, &key);
-	return err;
+	for (i = 0; i < n; i++) {
+		struct memory_exempt other = exempt_of(&files[i]);
+
+		if (key->inode == other.inode && key->dev == other.dev)
+			return true;
+	}
+	return false;
+}
+
+int memory_exempt(struct memory *m, const struct watch_file *files, size_t n)
+{
+	int map = m->skel->maps.exempt.map_fd, err;
+	struct memory_exempt keys[MEMORY_EXEMPT_MAX];
+	const void *before = NULL;
+	uint32_t one = 1;
+	size_t known, i;
+
+	/* Taken back first, or a full map had no room; who stays is spared without a gap. */
+	for (known = 0; known < MEMORY_EXEMPT_MAX && bpf_map_next(map, before, &keys[known]) == 0; known++)
+		before = &keys[known];
+	for (i = 0; i < known; i++) {
+		err = is_among(&keys[i], files, n) ? 0 : bpf_map_remove(map, &keys[i]);
+		if (err)
+			return err;
+	}
+	for (i = 0; i < n; i++) {
+		struct memory_exempt key = exempt_of(&files[i]);
+
+		err = bpf_map_set(map, &key, &one);
+		if (err)
+			return err;
+	}
+	return 0;
 }
 
 uint64_t memory_lost(struct memory *m)

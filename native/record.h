@@ -191,6 +191,8 @@ struct memory_record {
 	__u32 tid;
 	__u32 target_pid;
 	__u32 syscall;		/* the call it happened in */
+	__u64 exe_dev;		/* st_dev and inode of what pid runs; both 0: not known */
+	__u64 exe_inode;
 };
 
 #define MAPS_UNCHANGED	(~0u)

@@ -10,7 +10,7 @@ _Static_assert(sizeof(struct proc_file_record) == 48, "proc_file_record");
 _Static_assert(sizeof(struct file_record) == 40, "file_record");
 _Static_assert(sizeof(struct mounts_record) == 16, "mounts_record");
 _Static_assert(sizeof(struct lost_record) == 24, "lost_record");
-_Static_assert(sizeof(struct memory_record) == 56, "memory_record");
+_Static_assert(sizeof(struct memory_record) == 72, "memory_record");
 _Static_assert(sizeof(struct maps_record) == 24, "maps_record");
 _Static_assert(sizeof(struct mapping_record) == 56, "mapping_record");
 _Static_assert(sizeof(struct open_file_record) == 32, "open_file_record");

@@ -206,6 +206,11 @@ void priority_adjust(struct priority *p);
 struct memory;
 struct memory_event;
 
+struct watch_file {
+	uint64_t dev;
+	uint64_t inode;
+};
+
 struct memory_target {
 	uint64_t start_ticks;
 	uint64_t enforce;	/* 1 << enum memory_operation, of those that are refused in enforce mode */
@@ -221,8 +226,8 @@ int memory_unprotect(struct memory *m, uint32_t pid);
 void memory_enforce(struct memory *m, bool enforce);
 /* Once in ten seconds at least, or enforcing falls back to watching. */
 void memory_beat(struct memory *m);
-int memory_exempt(struct memory *m, uint64_t dev, uint64_t inode);
-int memory_exempt_nobody(struct memory *m);
+/* In place of those exempt before: st_dev and inode of each. */
+int memory_exempt(struct memory *m, const struct watch_file *files, size_t n);
 /* How many events the ring had no room for since it was last asked. */
 uint64_t memory_lost(struct memory *m);
 size_t memory_drain(struct memory *m, size_t limit, void (*each)(void *arg, const struct memory_event *event), void *arg);
@@ -269,11 +274,6 @@ int watch_add_mounts(struct watch *w, const char *path, uint32_t id);
 void watch_remove_mounts(struct watch *w, uint32_t id);
 
 /* watch_memory.c; -EBADF where the memory programs are not live. */
-struct watch_file {
-	uint64_t dev;
-	uint64_t inode;
-};
-
 int watch_protect(struct watch *w, const struct memory_target *targets, size_t n);
 int watch_unprotect(struct watch *w, uint32_t pid);
 int watch_enforce(struct watch *w, bool enforce);

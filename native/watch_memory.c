@@ -1,6 +1,7 @@
 /* The events of bpf/memory.bpf.c into records. */
 #include <errno.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #include "bpf/memory.h"
 #include "watch.h"
@@ -56,6 +57,10 @@ static void memory_add(void *arg, const struct memory_event *event)
 		r->tid = event->tid;
 		r->target_pid = event->target_pid;
 		r->syscall = event->syscall;
+		/* The kernel's own s_dev has 20 bits of minor (include/linux/kdev_t.h), st_dev is packed otherwise. */
+		if (event->exe_inode)
+			r->exe_dev = makedev(event->exe_dev >> 20, event->exe_dev & 0xfffff);
+		r->exe_inode = event->exe_inode;
 	}
 	batch_end(&w->scratch);
 }
@@ -108,10 +113,5 @@ int watch_beat(struct watch *w)
 
 int watch_exempt(struct watch *w, const struct watch_file *files, size_t n)
 {
-	int err = programs(w) ? memory_exempt_nobody(w->memory_programs) : -EBADF;
-	size_t i;
-
-	for (i = 0; i < n && !err; i++)
-		err = memory_exempt(w->memory_programs, files[i].dev, files[i].inode);
-	return err;
+	return programs(w) ? memory_exempt(w->memory_programs, files, n) : -EBADF;
 }

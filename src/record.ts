@@ -83,6 +83,8 @@ export interface MemoryRecord {
   readonly suppressed: number;
   /** The number of the system call it happened in. */
   readonly syscall: number;
+  /** What `pid` runs, as far as the kernel said so. */
+  readonly exeFile?: { readonly dev: number; readonly inode: number };
 }
 
 export interface MapsRecord {

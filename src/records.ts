@@ -32,7 +32,7 @@ const KIND = {
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56];
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 72];
 
 const HAVE = {
   status: 1 << 0,
@@ -143,7 +143,8 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
       case KIND.maps:
         records.push(readMaps(reader));
         break;
-      case KIND.memory:
+      case KIND.memory: {
+        const inode = reader.u64(64);
         records.push({
           kind: "memory",
           timeNs: reader.bigint(8),
@@ -155,8 +156,10 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           tid: reader.u32(44),
           targetPid: reader.u32(48),
           syscall: reader.u32(52),
+          ...(inode === 0 ? {} : { exeFile: { dev: reader.u64(56), inode } }),
         });
         break;
+      }
       case KIND.openFile:
         records.push({
           kind: "open-file",

@@ -70,6 +70,7 @@ export async function survey(
     resolve: (pidNamespace: number, pid: number) => state.findInNamespace(pidNamespace, pid)?.process,
     isLive: () => false,
     refusals: () => [],
+    exemptions: () => [],
   };
   sensors = createSensors(
     context,

@@ -39,7 +39,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
+	__uint(max_entries, MEMORY_EXEMPT_MAX);
 	__type(key, struct memory_exempt);
 	__type(value, __u32);
 } exempt SEC(".maps");
@@ -360,10 +360,19 @@ int memory_lock(__u64 *ctx)
 	return 0;
 }
 
+/* Its memory may have been given to another process meanwhile, which is here by the same key. */
+static __always_inline void address_space_forget(__u32 pid, __u64 mm)
+{
+	__u32 *owner = bpf_map_lookup_elem(&address_spaces, &mm);
+
+	if (owner && *owner == pid)
+		bpf_map_delete_elem(&address_spaces, &mm);
+}
+
 static __always_inline void address_space_set(__u32 pid, struct memory_protected *process, __u64 mm)
 {
 	if (process->mm && process->mm != mm)
-		bpf_map_delete_elem(&address_spaces, &process->mm);
+		address_space_forget(pid, process->mm);
 	process->mm = mm;
 	bpf_map_update_elem(&address_spaces, &mm, &pid, BPF_ANY);
 }
@@ -413,7 +422,7 @@ int BPF_PROG(memory_exit, struct task_struct *task)
 	if (!process)
 		return 0;
 	if (process->mm)
-		bpf_map_delete_elem(&address_spaces, &process->mm);
+		address_space_forget(pid, process->mm);
 	bpf_map_delete_elem(&processes, &pid);
 	return 0;
 }

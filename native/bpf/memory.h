@@ -9,6 +9,7 @@
 #define MEMORY_FUNCTIONS	64
 #define MEMORY_FRAMES		20
 #define MEMORY_PROTECTED_MAX	16384
+#define MEMORY_EXEMPT_MAX	1024
 #define MEMORY_RING_SIZE	(1 << 20)
 
 /* How a protected address space was touched. Values are part of record.h's format. */

@@ -56,7 +56,7 @@ program
   .addOption(
     new Option(
       "--mode <mode>",
-      "overrides the configuration's mode; enforce does what monitor does until the kernel side is there",
+      "overrides the configuration's mode; enforce also kills who does what the configuration's enforce refuses",
     ).choices(["monitor", "enforce", "off"]),
   )
   .option("--record <file>", "write every observation to a new file, for replay")

@@ -89,6 +89,7 @@ export function createKernelEvents(
             startTime: record.targetStartTime,
             byPid: record.pid,
             byTid: record.tid,
+            ...(record.exeFile === undefined ? {} : { byExeFile: record.exeFile }),
             action: record.action,
             suppressed: record.suppressed,
           });
@@ -235,12 +236,15 @@ export function createKernelEvents(
       const status = watch?.status().memory;
       if (watch === undefined || status?.live !== true) return reportMmapLock("unavailable", status?.reason);
       memory = createProtectedMemory(context, watch);
-      memory.pass();
-      reportMmapLock("live");
+      await mmapLock.pass?.(false);
     },
     async pass() {
       if (memory === undefined) return;
-      memory.pass();
+      try {
+        await memory.pass();
+      } catch (thrown) {
+        return reportMmapLock("down", `the eBPF programs cannot be told whom to protect: ${reasonOf(thrown)}`);
+      }
       const status = watch?.status().memory;
       if (status?.live === true) reportMmapLock("live");
       else reportMmapLock("down", status?.reason);

@@ -1,14 +1,17 @@
-// Tells the kernel whose memory is protected and what of it is refused, and keeps it told: the programs of
-// native/bpf/memory.bpf.c follow fork, exec and exit by themselves, and this follows what the configuration means.
+// Tells the kernel whose memory is protected, what of it is refused and to which executables it is not, and keeps it
+// told: the programs of native/bpf/memory.bpf.c follow fork, exec and exit by themselves, and this follows what the
+// configuration means.
 
+import { stat } from "node:fs/promises";
 import type { Watch } from "../native.ts";
-import type { Observation } from "../observation.ts";
+import type { ExecutableIdentified, Observation } from "../observation.ts";
 import { MEMORY_OPERATION } from "../record.ts";
 import type { SensorContext } from "./sensor.ts";
 
+const RULE = "memory-read";
 /** Reading and writing, and nothing that ps, top or systemd do all day. */
 const OPERATIONS: Readonly<Record<string, readonly (keyof typeof MEMORY_OPERATION)[]>> = {
-  "memory-read": ["vm-read", "vm-write", "peek", "poke", "mem-read", "mem-write", "bpf"],
+  [RULE]: ["vm-read", "vm-write", "peek", "poke", "mem-read", "mem-write", "bpf"],
 };
 
 /** Of a child that was forked and not read yet. */
@@ -22,12 +25,14 @@ interface Told {
 export interface ProtectedMemory {
   notice(observation: Observation): void;
   /** Compares everything, and switches what is refused on or off. */
-  pass(): void;
+  pass(): Promise<void>;
 }
 
 export function createProtectedMemory(context: SensorContext, watch: Watch): ProtectedMemory {
   const told = new Map<number, Told>();
+  const hashed = new Map<string, ExecutableIdentified>();
   let enforcing = false;
+  let exempt = "";
 
   function refusedOn(pid: number): bigint {
     const operations = context.refusals(pid).flatMap((rule) => OPERATIONS[rule] ?? []);
@@ -53,6 +58,29 @@ export function createProtectedMemory(context: SensorContext, watch: Watch): Pro
     protect(new Map([[pid, { startTime, refused }]]));
   }
 
+  /**
+   * The kernel knows an executable by device and inode only, so it is given one only while the file is what was hashed.
+   * What is left: a file that is rewritten in place is spared until the next pass (one interval), and where a
+   * filesystem gives stat(2) another device or inode than its own (overlayfs over several, btrfs) nobody is spared.
+   */
+  async function spare(): Promise<void> {
+    const files: bigint[] = [];
+    for (const { exe, sha256 } of context.exemptions(RULE)) {
+      const known = hashed.get(exe);
+      if (known?.sha256 !== sha256) continue;
+      const now = await stat(exe, { bigint: true }).catch(() => undefined);
+      const { dev, inode, size, mtimeNs } = known.file;
+      if (now === undefined || Number(now.dev) !== dev || Number(now.ino) !== inode) continue;
+      if (Number(now.size) !== size || String(now.mtimeNs) !== mtimeNs || String(now.ctimeNs) !== known.changedNs)
+        continue;
+      files.push(now.dev, now.ino);
+    }
+    const wanted = files.join(" ");
+    if (wanted === exempt) return;
+    watch.exempt(BigUint64Array.from(files));
+    exempt = wanted;
+  }
+
   return {
     notice(observation) {
       switch (observation.kind) {
@@ -66,9 +94,13 @@ export function createProtectedMemory(context: SensorContext, watch: Watch): Pro
         case "process.exited":
           told.delete(observation.pid);
           return;
+        case "executable.identified":
+          if (observation.sha256 !== undefined) hashed.set(observation.path, observation);
+          return;
       }
     },
-    pass() {
+    async pass() {
+      await spare();
       const all = context
         .protectedProcesses()
         .map(({ pid, startTime }) => [pid, { startTime, refused: refusedOn(pid) }] as const);

@@ -20,6 +20,8 @@ export interface SensorContext {
   isLive(sensor: string): boolean;
   /** What is to be refused to others on this process, as rules, where the mode is enforce. */
   refusals(pid: number): readonly string[];
+  /** The executables to which acts of this rule are not refused, whoever runs them. */
+  exemptions(rule: string): readonly { readonly exe: string; readonly sha256: string }[];
 }
 
 export interface Sensor {
