@@ -44,6 +44,13 @@ export function createProtectedMemory(context: SensorContext, watch: Watch): Pro
     const numbers = [...targets].flatMap(([pid, { startTime, refused }]) => [BigInt(pid), BigInt(startTime), refused]);
     watch.protect(BigUint64Array.from(numbers));
     for (const [pid, target] of targets) told.set(pid, target);
+    // At once, also for whoever is found between two passes.
+    if ([...targets.values()].some(({ refused }) => refused !== 0n)) enforce(true);
+  }
+
+  function enforce(on: boolean): void {
+    if (on !== enforcing) watch.enforce(on);
+    enforcing = on;
   }
 
   function unprotect(pid: number): void {
@@ -114,9 +121,7 @@ export function createProtectedMemory(context: SensorContext, watch: Watch): Pro
       );
       const present = new Set(all.map(([pid]) => pid));
       for (const [pid, { startTime }] of told) if (!present.has(pid) && startTime !== UNREAD) unprotect(pid);
-      const wanted = all.some(([, { refused }]) => refused !== 0n);
-      if (wanted !== enforcing) watch.enforce(wanted);
-      enforcing = wanted;
+      enforce(all.some(([, { refused }]) => refused !== 0n));
       watch.beat();
     },
   };

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { appendFileSync, copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, copyFileSync, readFileSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -112,7 +112,7 @@ for (const { name, technique, way, args } of READERS) {
     assert.equal(found.target?.startTime, startTime);
     assert.equal(
       found.message,
-      `${name} (${pid}, root) read the memory of ${comm} (${target.pid}, root) by ${way}, and was killed before a page was fetched`,
+      `${name} (${pid}, root) tried to read the memory of ${comm} (${target.pid}, root) by ${way}, and was killed before a page was fetched`,
     );
     await rimon.waitFor((each) => each.type === "verdict" && (each as Verdict).finding.id === found.id, DEADLINE_MS);
     const log = join(rimon.stateDirectory, "audit.ndjson");
@@ -133,12 +133,46 @@ test("a reader that was forked and runs nothing of its own is told by its parent
   assert.equal(found.operation, "read-stopped");
 });
 
+test("a descriptor that was opened before it was enforced stays useless, handed on or not", async () => {
+  const early = await spawnTarget({ name: "opened-early" });
+  after(() => early.stop());
+  const holder = startAttack("mem", [early.pid, early.address, early.length, "--hold"]);
+  assert.equal((await holder.next()).did, "open");
+  await reload(configOf().replaceAll(`"pid:${target.pid}"`, `"pid:${early.pid}"`));
+  const links = readdirSync(`/proc/${holder.pid}/fd`);
+  const fd = links.find((each) => readlinkSync(`/proc/${holder.pid}/fd/${each}`).endsWith("/mem"));
+  const taken = await attackOnce("getfd", [holder.pid, early.address, early.length, fd!]);
+  assert.equal(taken.act, undefined);
+  await findingBy(taken.pid, "read-stopped");
+  holder.release();
+  assert.equal((await holder.exited).signal, "SIGKILL");
+  await findingBy(holder.pid, "read-stopped");
+  await reload(configOf());
+});
+
+test("children of the victim are as it is, and so is what it executes", async () => {
+  const name = "enforce-forker";
+  await reload(configOf().replaceAll(`"pid:${target.pid}"`, `"comm:${name}"`));
+  const forker = await spawnTarget({ name });
+  after(() => forker.stop());
+  const stops = async (pid: number): Promise<boolean> =>
+    (await attackOnce("readv", [pid, forker.address, forker.length])).exit.signal === "SIGKILL";
+  await until("it is enforced", () => stops(forker.pid));
+  const [child] = await forker.fork();
+  assert.ok(await stops(child!), "at its fork");
+  await sleep(1_500);
+  assert.ok(await stops(child!), "and when it was read");
+  await forker.exec();
+  assert.ok(await stops(forker.pid));
+  await reload(configOf());
+});
+
 test("who writes is stopped, too, and nothing is written", async () => {
   const args = ["if=/dev/zero", `of=/proc/${target.pid}/mem`, "bs=1", "count=1", `seek=${Number(target.address)}`, "conv=notrunc"]; // prettier-ignore
   const dd = new Child("dd", args);
   assert.equal((await dd.exited).signal, "SIGKILL");
   const found = await findingBy(dd.pid, "write-stopped");
-  assert.match(found.message, /wrote to the memory of .* and was killed before a page was fetched$/);
+  assert.match(found.message, /tried to write to the memory of .* and was killed before a page was fetched$/);
 });
 
 test("who only looks is not touched", async () => {

@@ -6,6 +6,7 @@ import type {
   FileId,
   FileVersion,
   Mapping,
+  MemoryOperation,
   Observation,
   ObservationOf,
   Posture,
@@ -69,6 +70,26 @@ export function accessed(
     ...(targetPid === undefined ? {} : { targetPid }),
     path: `/proc/${targetPid ?? 7}/${file}`,
     ownMount: true,
+    ...rest,
+  };
+}
+
+/** By 93, of 41. */
+export function touched(
+  operation: MemoryOperation,
+  rest: Rest<"memory.touched"> = {},
+): ObservationOf<"memory.touched"> {
+  return {
+    kind: "memory.touched",
+    at: AT,
+    sensor: "mmap-lock",
+    operation,
+    pid: 41,
+    startTime: 410,
+    byPid: 93,
+    byTid: 93,
+    action: "seen",
+    suppressed: 0,
     ...rest,
   };
 }

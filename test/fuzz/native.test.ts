@@ -11,7 +11,16 @@ const FLAGS =
   "-std=c11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -pthread -fsanitize=address,undefined -fno-sanitize-recover=all".split(
     " ",
   );
-const SOURCES = ["batch.c", "file_events.c", "proc_events.c", "proc_memory.c", "proc_parse.c", "procfs.c"];
+const SOURCES = [
+  "batch.c",
+  "bpf.c",
+  "file_events.c",
+  "kallsyms.c",
+  "proc_events.c",
+  "proc_memory.c",
+  "proc_parse.c",
+  "procfs.c",
+];
 
 test("no bytes make a parser of native/ read or write out of bounds", (t) => {
   const root = fileURLToPath(new URL("../..", import.meta.url));
