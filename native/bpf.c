@@ -109,7 +109,8 @@ size_t ring_drain(struct ring *r, size_t limit, void (*each)(void *arg, const vo
 {
 	unsigned long at = __atomic_load_n(r->consumed, __ATOMIC_ACQUIRE);
 	unsigned long end = __atomic_load_n(r->produced, __ATOMIC_ACQUIRE);
-	size_t n = 0;
+	unsigned long next;
+	size_t n = 0, size;
 
 	while (at < end && n < limit) {
 		const uint32_t *head = (const uint32_t *)(r->data + (at & (r->size - 1)));
@@ -118,12 +119,18 @@ size_t ring_drain(struct ring *r, size_t limit, void (*each)(void *arg, const vo
 		/* Reserved before what is behind it, and not written yet. */
 		if (len & BPF_RINGBUF_BUSY_BIT)
 			break;
+		size = len & ~(uint32_t)BPF_RINGBUF_DISCARD_BIT;
+		next = at + ((size + BPF_RINGBUF_HDR_SZ + 7) & ~7ul);
+		/* No kernel writes that; what came after it cannot be found any more. */
+		if (next > end || next - at > r->size) {
+			__atomic_store_n(r->consumed, end, __ATOMIC_RELEASE);
+			break;
+		}
 		if (!(len & BPF_RINGBUF_DISCARD_BIT)) {
 			each(arg, (const char *)head + BPF_RINGBUF_HDR_SZ, len);
 			n++;
 		}
-		len &= ~(uint32_t)BPF_RINGBUF_DISCARD_BIT;
-		at += (len + BPF_RINGBUF_HDR_SZ + 7) & ~7ul;
+		at = next;
 		__atomic_store_n(r->consumed, at, __ATOMIC_RELEASE);
 		end = __atomic_load_n(r->produced, __ATOMIC_ACQUIRE);
 	}
