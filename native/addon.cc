@@ -5,8 +5,6 @@ using namespace addon;
 
 namespace {
 
-constexpr size_t kReadMax = 1 << 20;
-
 Napi::Value OpenProcfs(const Napi::CallbackInfo &info)
 {
 	return info.Env().GetInstanceData<Instance>()->procfs.New({});
@@ -78,100 +76,14 @@ void ExecWithCapabilities(const Napi::CallbackInfo &info)
 	      "execute " + path);
 }
 
-Napi::Value AttackSecret(const Napi::CallbackInfo &info)
-{
-	Napi::Env env = info.Env();
-	Napi::Object result = Napi::Object::New(env);
-	const unsigned char *bytes;
-	uint64_t code;
-	size_t len;
-
-	attack_secret(&bytes, &len, &code);
-	result.Set("address", Napi::BigInt::New(env, static_cast<uint64_t>(reinterpret_cast<uintptr_t>(bytes))));
-	result.Set("bytes", Napi::Buffer<unsigned char>::Copy(env, bytes, len));
-	result.Set("codeAddress", Napi::BigInt::New(env, code));
-	return result;
-}
-
-Napi::Value AttackStartThread(const Napi::CallbackInfo &info)
-{
-	uint32_t tid;
-
-	Check(info.Env(), attack_start_thread(&tid), "start a thread");
-	return Napi::Number::New(info.Env(), tid);
-}
-
-template <typename Where>
-Napi::Value AttackRead(const Napi::CallbackInfo &info, const char *what, Where where,
-		       ssize_t (*read)(uint32_t, Where, char *, size_t))
-{
-	Napi::Env env = info.Env();
-	uint32_t pid = Uint32Of(info[0], "pid");
-	uint32_t length = Uint32Of(info[2], "length");
-
-	if (length > kReadMax)
-		Refuse(env, "length must be at most 1 MiB");
-	std::vector<char> bytes(length);
-	ssize_t n = read(pid, where, bytes.data(), length);
-	Check(env, static_cast<int>(n < 0 ? n : 0), std::string(what) + " on process " + std::to_string(pid));
-	return Napi::Buffer<char>::Copy(env, bytes.data(), static_cast<size_t>(n));
-}
-
-Napi::Value AttackPtraceAttach(const Napi::CallbackInfo &info)
-{
-	return AttackRead<uint64_t>(info, "PTRACE_ATTACH", Uint64Of(info[1], "address"), attack_ptrace_attach);
-}
-
-Napi::Value AttackPtraceSeize(const Napi::CallbackInfo &info)
-{
-	return AttackRead<uint64_t>(info, "PTRACE_SEIZE", Uint64Of(info[1], "address"), attack_ptrace_seize);
-}
-
-Napi::Value AttackProcessVmReadv(const Napi::CallbackInfo &info)
-{
-	return AttackRead<uint64_t>(info, "reading memory", Uint64Of(info[1], "address"), attack_process_vm_readv);
-}
-
-Napi::Value AttackPidfdGetfd(const Napi::CallbackInfo &info)
-{
-	return AttackRead<uint32_t>(info, "pidfd_getfd", Uint32Of(info[1], "fd"), attack_pidfd_getfd);
-}
-
-Napi::Value AttackProcMemDetachedMount(const Napi::CallbackInfo &info)
-{
-	return AttackRead<uint64_t>(info, "mem of another procfs", Uint64Of(info[1], "address"), attack_proc_mem_detached_mount);
-}
-
-void AttackPatchText(const Napi::CallbackInfo &info)
-{
-	uint32_t pid = Uint32Of(info[0], "pid");
-
-	Check(info.Env(), attack_patch_text(pid, Uint64Of(info[1], "address")), "patch process " + std::to_string(pid));
-}
-
-void AttackOpenPage(const Napi::CallbackInfo &info)
-{
-	Check(info.Env(), attack_open_page(), "make a page executable");
-}
-
 Napi::Object Init(Napi::Env env, Napi::Object exports)
 {
 	Instance *instance = new Instance;
-	Napi::Object attack = Napi::Object::New(env);
 
 	instance->procfs = Napi::Persistent(DefineProcfs(env));
 	instance->watch = Napi::Persistent(DefineWatch(env));
 	env.SetInstanceData(instance);
-	attack.Set("secret", Napi::Function::New<AttackSecret>(env, "secret"));
-	attack.Set("startThread", Napi::Function::New<AttackStartThread>(env, "startThread"));
-	attack.Set("ptraceAttach", Napi::Function::New<AttackPtraceAttach>(env, "ptraceAttach"));
-	attack.Set("ptraceSeize", Napi::Function::New<AttackPtraceSeize>(env, "ptraceSeize"));
-	attack.Set("processVmReadv", Napi::Function::New<AttackProcessVmReadv>(env, "processVmReadv"));
-	attack.Set("pidfdGetfd", Napi::Function::New<AttackPidfdGetfd>(env, "pidfdGetfd"));
-	attack.Set("procMemDetachedMount", Napi::Function::New<AttackProcMemDetachedMount>(env, "procMemDetachedMount"));
-	attack.Set("patchText", Napi::Function::New<AttackPatchText>(env, "patchText"));
-	attack.Set("openPage", Napi::Function::New<AttackOpenPage>(env, "openPage"));
-	exports.Set("attack", attack);
+	exports.Set("attack", DefineAttack(env));
 	exports.Set("recordVersion", RECORD_VERSION);
 	exports.Set("openProcfs", Napi::Function::New<OpenProcfs>(env, "openProcfs"));
 	exports.Set("openWatch", Napi::Function::New<OpenWatch>(env, "openWatch"));

@@ -29,6 +29,8 @@ uint64_t Uint53Of(const Napi::Value &value, const char *name);
 uint64_t Uint64Of(const Napi::Value &value, const char *name);
 std::string StringOf(const Napi::Value &value, const char *name);
 std::vector<std::string> StringsOf(const Napi::Value &value, const char *name);
+/* A Buffer's bytes, valid as long as the value is. */
+const char *BytesOf(const Napi::Value &value, const char *name, size_t *ret_len);
 /* A BigUint64Array. */
 std::vector<uint64_t> Uint64sOf(const Napi::Value &value, const char *name);
 /* undefined: none were named. */
@@ -41,6 +43,9 @@ using ProcfsHandle = std::shared_ptr<const struct procfs>;
 
 Napi::Function DefineProcfs(Napi::Env env);
 ProcfsHandle ProcfsOf(const Napi::Value &value);
+
+/* addon_attack.cc */
+Napi::Object DefineAttack(Napi::Env env);
 
 /* addon_watch.cc */
 Napi::Function DefineWatch(Napi::Env env);

@@ -86,6 +86,14 @@ std::vector<std::string> StringsOf(const Napi::Value &value, const char *name)
 	return strings;
 }
 
+const char *BytesOf(const Napi::Value &value, const char *name, size_t *ret_len)
+{
+	if (!value.IsBuffer())
+		Refuse(value.Env(), std::string(name) + " must be a Buffer");
+	*ret_len = value.As<Napi::Buffer<char>>().Length();
+	return value.As<Napi::Buffer<char>>().Data();
+}
+
 bool PidsOf(const Napi::Value &value, std::vector<uint32_t> *pids)
 {
 	if (value.IsUndefined())

@@ -8,6 +8,7 @@
 
 #if defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__))
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -26,13 +27,14 @@
 #define HIDDEN __attribute__((visibility("hidden")))
 #define OLD(name, version) __asm__(".symver old_" #name ", " #name "@" version)
 
-/* glibc 2.34 made libpthread a part of libc, with new versions; pthread_sigmask had moved in 2.32. */
+/* glibc 2.34 made libpthread and libdl a part of libc, with new versions; pthread_sigmask had moved in 2.32. */
 OLD(pthread_create, OLDEST);
 OLD(pthread_join, OLDEST);
 OLD(pthread_detach, OLDEST);
 OLD(pthread_once, OLDEST);
 OLD(pthread_sigmask, OLDEST);
 OLD(pthread_setname_np, OLDEST_SETNAME);
+OLD(dlsym, OLDEST);
 
 int old_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
 int old_pthread_join(pthread_t thread, void **ret_value);
@@ -40,6 +42,7 @@ int old_pthread_detach(pthread_t thread);
 int old_pthread_once(pthread_once_t *once, void (*init)(void));
 int old_pthread_sigmask(int how, const sigset_t *set, sigset_t *ret_old);
 int old_pthread_setname_np(pthread_t thread, const char *name);
+void *old_dlsym(void *handle, const char *name);
 
 HIDDEN int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
 {
@@ -69,6 +72,11 @@ HIDDEN int pthread_sigmask(int how, const sigset_t *set, sigset_t *ret_old)
 HIDDEN int pthread_setname_np(pthread_t thread, const char *name)
 {
 	return old_pthread_setname_np(thread, name);
+}
+
+HIDDEN void *dlsym(void *handle, const char *name)
+{
+	return old_dlsym(handle, name);
 }
 
 /* Inline until glibc 2.33. On both architectures struct stat is the kernel's own. */

@@ -96,27 +96,76 @@ export interface Addon {
   capabilities(): string[];
   /** Replaces this process by `path` with these capabilities only (bounding set reduced); `args` without argv[0]. Returns only by throwing. */
   execWithCapabilities(path: string, args: readonly string[], env: readonly string[], keep: readonly string[]): never;
-  /** The primitives of the drill; each acts on the pid it is given and on nothing else. */
+  /** The primitives of the drill; each acts on the process it is given and on nothing else. */
   readonly attack: Attack;
 }
 
-/** What an attacker does, for the drill's own decoy. Every call returns the bytes it got, if it is one that reads. */
-export interface Attack {
-  /** 32 random bytes in the addon's own data, for a decoy; `codeAddress` is a function nobody calls. */
+/** What a decoy does to itself, so that there is something to be had. */
+export interface DecoyActs {
+  /** 32 random bytes in the addon's own data; `codeAddress` is a function nobody calls. */
   secret(): { address: bigint; bytes: Buffer; codeAddress: bigint };
-  /** A second thread that sleeps until the process ends, for a decoy; its tid. */
+  /** A second thread that sleeps until the process ends; its tid. */
   startThread(): number;
+  /** One that has the secret on its stack and works now and then; its tid. */
+  startComputing(): number;
+  /** A copy of the secret below 4 GiB; x64 only. */
+  lowCopy(): bigint;
+  /** A connected socket in which the secret waits to be read; its descriptor. */
+  holdSocket(): number;
+  /** Makes the page of the secret writable and executable. */
+  openPage(): void;
+  becomeDumpable(): void;
+  /** RLIMIT_CORE 0; the hard limit stays. */
+  lowerCoreLimit(): void;
+}
+
+/**
+ * What an attacker does. Every call that reads returns the bytes it got; ENOSYS also says that this kernel has no such
+ * thing.
+ */
+export interface Attack extends DecoyActs {
   ptraceAttach(pid: number, address: bigint, length: number): Buffer;
   ptraceSeize(pid: number, address: bigint, length: number): Buffer;
+  /** Becomes the thread's tracer and lets it run, without its seccomp filter if that is asked for and allowed. */
+  ptraceHold(tid: number, suspendSeccomp: boolean): void;
+  /** Of a thread that is held, as the two that follow. */
+  ptracePeek(tid: number, address: bigint, length: number): Buffer;
+  ptraceRegisters(tid: number, length: number): Buffer;
+  ptraceRelease(tid: number): void;
+  /** Writes the word that is there flipped and back. */
+  ptracePatchText(pid: number, address: bigint): void;
   processVmReadv(pid: number, address: bigint, length: number): Buffer;
-  /** Duplicates descriptor `fd` of the process; how many bytes of `length` could be read from it. */
-  pidfdGetfd(pid: number, fd: number, length: number): Buffer;
+  /** By int $0x80; the address has to be below 4 GiB. */
+  processVmReadv32(pid: number, address: bigint, length: number): Buffer;
+  processVmWritev(pid: number, address: bigint, bytes: Buffer): number;
+  /** MADV_COLD. */
+  processMadvise(pid: number, address: bigint, length: number): void;
   /** Mounts a procfs nobody else sees and reads the process's mem through it. */
   procMemDetachedMount(pid: number, address: bigint, length: number): Buffer;
   /** Writes the byte that is there already flipped and back, through /proc/PID/mem. */
   patchText(pid: number, address: bigint): void;
-  /** Makes the page of its own secret writable and executable, for a decoy. */
-  openPage(): void;
+  /** Duplicates descriptor `fd` of the process; how many bytes of `length` could be read from it. */
+  pidfdGetfd(pid: number, fd: number, length: number): Buffer;
+  kcmp(pid: number): void;
+  /** A datagram socket at this path. */
+  bindSocket(path: string): number;
+  sendDescriptor(path: string, fd: number): void;
+  /** One that was sent to the socket already. */
+  receiveDescriptor(socket: number): number;
+  /** An unnamed file that holds a program. */
+  memfd(bytes: Buffer): number;
+  /** Opens and reads the file by io_uring. */
+  uringRead(path: string, offset: bigint, length: number): Buffer;
+  /** The stack of a thread that runs, from the stack pointer on. */
+  perfStack(tid: number, length: number): Buffer;
+  /** Has a probe in the code of the process for a moment, on a function that this process has as well. */
+  uprobe(pid: number, name: string): void;
+  /** At most 32 bytes. */
+  bpfCopy(pid: number, address: bigint, length: number): Buffer;
+  /** RLIMIT_CORE of the process, as far up as it goes. */
+  raiseCoreLimit(pid: number): void;
+  /** Ends the process with SIGABRT while this is the core_pattern; the old one is back when it returns, or dies. */
+  dumpTo(pid: number, corePattern: string): void;
 }
 
 export type LoadedAddon =

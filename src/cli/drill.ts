@@ -2,6 +2,7 @@
 
 import { drillExitCode, runDrill, type DrillOutcome, type DrillResult } from "../drill/drill.ts";
 import { abortOnSignals } from "../drill/signals.ts";
+import { TECHNIQUES } from "../drill/techniques/all.ts";
 import { printable } from "../responders/printable.ts";
 import { table, type StyleKind, type Terminal } from "./terminal.ts";
 
@@ -40,6 +41,14 @@ export async function drillCommand({ json, only }: DrillCommandOptions, output: 
   } finally {
     release();
   }
+}
+
+/** What there is to run, and what each does. */
+export function drillList(json: boolean, output: Terminal): number {
+  if (json)
+    for (const { name, summary } of TECHNIQUES) output.write(`${JSON.stringify({ technique: name, summary })}\n`);
+  else output.write(table(TECHNIQUES.map(({ name, summary }) => [output.style("bold", name), summary])));
+  return 0;
 }
 
 /** One row per technique. */

@@ -27,6 +27,7 @@ const terminal = createTerminal(process.stdout);
 let code = 0;
 
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
+const collectNames = (value: string, before: readonly string[] = []): string[] => [...before, ...value.split(",")];
 const configOption = (): Option =>
   new Option("--config <file>", "configuration (default: /etc/rimon/rimon.yaml if it is there)");
 const jsonOption = (): Option => new Option("--json", "one JSON object a line");
@@ -92,16 +93,20 @@ program
   .description("attack a decoy that rimon starts itself, one technique after another, and say what was seen")
   .addHelpText(
     "after",
-    "\nA rimon that watches this node sees core-pattern-write and debugger-renamed too, and answers as it is configured.",
+    "\nEvery process that is attacked is one of the drill's own. core-pattern-write and core-pipe-handler write kernel.core_pattern of this node: the first the value that stands there, the second a program of its own, for some milliseconds. A rimon that watches this node sees these two and debugger-renamed too, and answers as it is configured.",
   )
-  .addOption(new Option("--only <technique>", "run this technique; repeatable").argParser(collect))
+  .addOption(
+    new Option("--only <techniques>", "run these techniques, separated by commas; repeatable").argParser(collectNames),
+  )
+  .option("--list", "name the techniques and run none")
   .addOption(jsonOption())
-  .action(async (options: Common & { only?: readonly string[] }) => {
-    const { drillCommand } = await import("./drill.ts");
-    code = await drillCommand(
-      { json: options.json === true, ...(options.only === undefined ? {} : { only: options.only }) },
-      terminal,
-    );
+  .action(async (options: Common & { only?: readonly string[]; list?: true }) => {
+    const { drillCommand, drillList } = await import("./drill.ts");
+    const json = options.json === true;
+    code =
+      options.list === true
+        ? drillList(json, terminal)
+        : await drillCommand({ json, ...(options.only === undefined ? {} : { only: options.only }) }, terminal);
   });
 
 program

@@ -125,7 +125,7 @@ const RULES: readonly Rule[] = [
 
   ({ host, techniques }) => {
     const open = techniques
-      .filter(({ outcome, needs }) => outcome === "blind" && needs !== undefined)
+      .filter(({ outcome, yama }) => outcome === "blind" && yama === true)
       .map(({ technique }) => technique);
     if (open.length === 0 || host.ptraceScope === 3) return [];
     return [
@@ -137,7 +137,8 @@ const RULES: readonly Rule[] = [
           host.ptraceScope === undefined
             ? "a kernel with CONFIG_SECURITY_YAMA=y, booted with yama among lsm=; then sysctl -w kernel.yama.ptrace_scope=3"
             : "sysctl -w kernel.yama.ptrace_scope=3 (holds until the next boot; nobody can debug, root included)",
-        gives: "the kernel then refuses ptrace, /proc/PID/mem, process_vm_readv and pidfd_getfd to everybody",
+        gives:
+          "the kernel then refuses ptrace, /proc/PID/mem, process_vm_readv, process_vm_writev and pidfd_getfd to everybody",
       },
     ];
   },
@@ -146,7 +147,7 @@ const RULES: readonly Rule[] = [
     // What is blind says it already.
     host.platform === "linux" &&
     host.ptraceScope === undefined &&
-    !techniques.some(({ outcome, needs }) => outcome === "blind" && needs !== undefined)
+    !techniques.some(({ outcome, yama }) => outcome === "blind" && yama === true)
       ? [
           {
             severity: "low",

@@ -8,10 +8,24 @@ import { reasonOf } from "../errors.ts";
 import { requireAddon } from "../native.ts";
 import { DECOY_NAME, writeComm } from "./comm.ts";
 
+export type DecoyOrder =
+  | "harden"
+  | "load"
+  | "open-page"
+  | "start-computing"
+  | "low-copy"
+  | "hold-socket"
+  | "become-dumpable"
+  | "lower-core-limit"
+  | "drop-root";
+
 interface Order {
-  readonly order: "harden" | "load" | "open-page";
+  readonly order: DecoyOrder;
   readonly path?: string;
 }
+
+/** The overflow uid, by which every node knows one that may do nothing. */
+const NOBODY = 65_534;
 
 const say = (answer: object): void => void writeSync(3, `${JSON.stringify(answer)}\n`);
 
@@ -30,10 +44,9 @@ writeSync(fd, bytes, 0, bytes.length, 0);
 createInterface({ input: process.stdin })
   .on("line", (line) => {
     try {
-      obey(JSON.parse(line) as Order);
-      say({ done: true });
+      say(obey(JSON.parse(line) as Order) ?? {});
     } catch (thrown) {
-      say({ error: reasonOf(thrown) });
+      say({ error: reasonOf(thrown), unknown: (thrown as NodeJS.ErrnoException).code === "ENOSYS" });
     }
   })
   .on("close", () => {
@@ -51,13 +64,28 @@ say({
   secret: bytes.toString("hex"),
 });
 
-function obey({ order, path = "" }: Order): void {
+function obey({ order, path = "" }: Order): object | undefined {
+  const { attack } = addon;
   switch (order) {
     case "harden":
-      return addon.harden();
+      return void addon.harden();
     case "open-page":
-      return addon.attack.openPage();
+      return void attack.openPage();
     case "load":
-      return process.dlopen({ exports: {} }, path);
+      return void process.dlopen({ exports: {} }, path);
+    case "start-computing":
+      return { tid: attack.startComputing() };
+    case "low-copy":
+      return { address: String(attack.lowCopy()) };
+    case "hold-socket":
+      return { fd: attack.holdSocket() };
+    case "become-dumpable":
+      return void attack.becomeDumpable();
+    case "lower-core-limit":
+      return void attack.lowerCoreLimit();
+    case "drop-root":
+      if (process.getuid?.() !== 0) return undefined;
+      process.setgid?.(NOBODY);
+      return void process.setuid?.(NOBODY);
   }
 }

@@ -32,6 +32,8 @@ export interface DiagnosedTechnique {
   readonly reason?: string;
   /** What would see it, if none of today's sensors can. */
   readonly needs?: "eBPF";
+  /** Yama's ptrace_scope 3 would refuse it. */
+  readonly yama?: true;
 }
 
 export function diagnoseSensors(
@@ -74,8 +76,8 @@ export function diagnoseTechniques(
   techniques: readonly Technique[],
   results: readonly DrillResult[],
 ): readonly DiagnosedTechnique[] {
-  return techniques.map(({ name, summary, expected, blind, needs }) => {
-    const lacking = needs === undefined ? {} : { needs };
+  return techniques.map(({ name, summary, expected, blind, needs, yama }) => {
+    const lacking = { ...(needs === undefined ? {} : { needs }), ...(yama === undefined ? {} : { yama }) };
     const result = results.find(({ technique }) => technique === name);
     if (result !== undefined) {
       const { outcome, sensor, latencyMs, reason } = result;

@@ -18,7 +18,7 @@ import { TECHNIQUES } from "./techniques/all.ts";
 
 /**
  * "missed" should have been seen by a sensor that is live here; "blind" is beyond the sensors that are; "refused" is
- * what the kernel did not allow; "not-run" is what this node lacks a program for.
+ * what the kernel did not allow; "not-run" is what this node lacks a program for, or the kernel does not know.
  */
 export type DrillOutcome = "seen" | "missed" | "blind" | "refused" | "not-run";
 
@@ -93,6 +93,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
   const ranges = new Set<Range>();
   const arrivals: Arrival[] = [];
   const watchers = new Set<() => void>();
+  const waiting = new Set<() => void>();
   const results: (DrillResult | undefined)[] = techniques.map(() => undefined);
   const underWay: Promise<void>[] = [];
   let told = 0;
@@ -129,7 +130,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
       const settle = (then: () => void): void => {
         clearTimeout(timer);
         watchers.delete(look);
-        signal.removeEventListener("abort", aborted);
+        waiting.delete(aborted);
         then();
       };
       const look = (): void => {
@@ -138,7 +139,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
       const aborted = (): void => settle(() => reject(signal.reason));
       const timer = setTimeout(() => settle(() => resolve(condition())), withinMs);
       watchers.add(look);
-      signal.addEventListener("abort", aborted);
+      waiting.add(aborted);
       if (signal.aborted) aborted();
       else look();
     });
@@ -224,7 +225,10 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
 
   // What waits for an answer of a child is woken by the child's end.
   const endAll = (): Promise<unknown> => Promise.all([...ranges].map((range) => range.end()));
-  const aborted = (): void => void endAll().catch(() => {});
+  const aborted = (): void => {
+    for (const each of waiting) each();
+    void endAll().catch(() => {});
+  };
   signal.addEventListener("abort", aborted);
   try {
     return await runAll();

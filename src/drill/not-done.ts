@@ -1,7 +1,14 @@
 // Why a technique came to nothing.
 
-/** The technique cannot be run here, and nothing was done: a program is missing. */
+import { existsSync } from "node:fs";
+
+/** The technique cannot be run here, and nothing was done: a program is missing, or the kernel has no such thing. */
 export class NotRun extends Error {}
 
 /** The kernel did not let the attacker do it. */
 export class Refused extends Error {}
+
+/** NotRun for this reason unless the file is there. */
+export function needs(path: string, reason: string): void {
+  if (!existsSync(path)) throw new NotRun(reason);
+}

@@ -6,7 +6,7 @@ import { extname } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { Refused } from "./not-done.ts";
+import { NotRun, Refused } from "./not-done.ts";
 
 const ANSWER_MS = 20_000;
 const STDERR_KEPT = 4_096;
@@ -17,6 +17,8 @@ const KEPT = ["PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH"];
 /** What an answer holds when the order could not be carried out. */
 interface Failure {
   readonly error: string;
+  /** The kernel does not know the call. */
+  readonly unknown?: boolean;
 }
 
 export interface ProgramOptions {
@@ -78,7 +80,7 @@ export class Program {
   async hear<Answer extends object>(): Promise<Answer> {
     const line = this.#answers.shift() ?? (await this.#nextLine());
     const answer = JSON.parse(line) as Answer | Failure;
-    if ("error" in answer) throw new Refused(answer.error);
+    if ("error" in answer) throw answer.unknown === true ? new NotRun(answer.error) : new Refused(answer.error);
     return answer;
   }
 

@@ -14,35 +14,13 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 import { requireAddon } from "../native.ts";
+import type { AttackerAct, AttackerOrder } from "./attacker.ts";
 import { ATTACKER_NAME, DECOY_NAME } from "./comm.ts";
+import type { DecoyOrder } from "./decoy.ts";
 import { Program, programArguments, type ProgramOptions } from "./program.ts";
 import { NotRun } from "./not-done.ts";
 
 const TOKEN_NAME = "RIMON_DECOY_TOKEN";
-
-export interface AttackerOrder {
-  readonly act:
-    | "ptrace-attach"
-    | "ptrace-seize"
-    | "process-vm-readv"
-    | "proc-mem-detached-mount"
-    | "mount-procfs"
-    | "pidfd-getfd"
-    | "text-patch"
-    | "read-at"
-    | "hold"
-    | "read-held"
-    | "read-file"
-    | "change-mode"
-    | "abort"
-    | "core-pattern-write";
-  readonly pid: number;
-  readonly fd: number;
-  readonly path: string;
-  /** Decimal: JSON has no 64-bit numbers. */
-  readonly address: string;
-  readonly length: number;
-}
 
 interface DecoyTold {
   readonly pid: number;
@@ -65,15 +43,31 @@ export interface Decoy extends Omit<DecoyTold, "secret"> {
   openPage(): Promise<void>;
   /** Makes it load a library. */
   load(path: string): Promise<void>;
+  /** Gives it a thread that has the secret on its stack and works; its tid. */
+  startComputing(): Promise<number>;
+  /** Makes it copy the secret to below 4 GiB; where. */
+  lowCopy(): Promise<string>;
+  /** Makes it hold a socket in which the secret waits to be read; its descriptor. */
+  holdSocket(): Promise<number>;
+  becomeDumpable(): Promise<void>;
+  /** RLIMIT_CORE 0, which can be raised again. */
+  lowerCoreLimit(): Promise<void>;
+  /** Makes it nobody's, if it is root's. */
+  dropRoot(): Promise<void>;
+}
+
+export interface DecoyOptions {
+  readonly environment?: Readonly<Record<string, string>>;
+  /** What node is told besides. */
+  readonly nodeOptions?: readonly string[];
+  /** The folder it finds at /etc, and it alone. */
+  readonly etc?: string;
 }
 
 export interface Attacker {
   readonly pid: number;
   /** Does it; throws Refused if the kernel would not have it. */
-  act(
-    act: AttackerOrder["act"],
-    order?: Partial<AttackerOrder>,
-  ): Promise<{ readonly at: bigint; readonly bytes: Buffer }>;
+  act(act: AttackerAct, order?: Partial<AttackerOrder>): Promise<{ readonly at: bigint; readonly bytes: Buffer }>;
 }
 
 export interface Tool {
@@ -90,7 +84,7 @@ export interface Range {
   readonly auditLog: string;
   /** When the drill's monitor was started; 0 before that. */
   monitorStartedAt(): bigint;
-  decoy(environment?: Readonly<Record<string, string>>): Promise<Decoy>;
+  decoy(options?: DecoyOptions): Promise<Decoy>;
   /** A decoy of one page or two that holds nothing but a token in its environment. */
   smallDecoy(): { readonly pid: number; readonly token: string };
   /** With mounts of its own, what it mounts ends with it. */
@@ -99,10 +93,12 @@ export interface Range {
   tool(path: string, args: readonly string[]): Tool;
   /** Where a program is, or NotRun. */
   find(program: string): string;
+  /** A folder of its own in shared memory, or NotRun where no code can be loaded from there. */
+  sharedMemory(): string;
   /** Copies a library that node itself has loaded into the folder. */
-  library(): string;
+  library(into?: string): string;
   /** Copies the addon into the folder: a library that node stays with once it has loaded it. */
-  addon(): string;
+  addon(into?: string): string;
   end(): Promise<void>;
 }
 
@@ -113,9 +109,14 @@ export interface RangeOptions {
   readonly monitorStartedAt: () => bigint;
 }
 
+/** Arguments of unshare(1): a shell that has /etc laid over, in its own mount table, and becomes the program. */
+const WITH_ETC = ["--mount", "--", "/bin/sh", "-c", 'mount --bind "$0" /etc && exec "$@"'];
+const SHARED_MEMORY = "/dev/shm";
+
 export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOptions): Range {
   const folder = mkdtempSync(join(root, `${name}-`));
   const programs: Program[] = [];
+  let shared: string | undefined;
 
   function start(
     path: string,
@@ -140,20 +141,27 @@ export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOpt
     folder,
     auditLog,
     monitorStartedAt,
-    async decoy(environment = {}) {
+    async decoy({ environment = {}, nodeOptions = [], etc } = {}) {
       const token = randomBytes(32).toString("hex");
-      const program = start(named(process.execPath, DECOY_NAME), [...programArguments("decoy"), folder], {
-        [TOKEN_NAME]: token,
-        ...environment,
-      });
+      const command = [named(process.execPath, DECOY_NAME), ...nodeOptions, ...programArguments("decoy"), folder];
+      const [path = "", ...args] = etc === undefined ? command : [this.find("unshare"), ...WITH_ETC, etc, ...command];
+      const program = start(path, args, { [TOKEN_NAME]: token, ...environment });
       const told = await program.hear<DecoyTold>();
+      const order = <Answer extends object>(name: DecoyOrder, more: object = {}): Promise<Answer> =>
+        program.ask<Answer>({ order: name, ...more });
       return {
         ...told,
         secret: Buffer.from(told.secret, "hex"),
         token,
-        harden: async () => void (await program.ask({ order: "harden" })),
-        openPage: async () => void (await program.ask({ order: "open-page" })),
-        load: async (path) => void (await program.ask({ order: "load", path })),
+        harden: async () => void (await order("harden")),
+        openPage: async () => void (await order("open-page")),
+        load: async (library) => void (await order("load", { path: library })),
+        startComputing: async () => (await order<{ tid: number }>("start-computing")).tid,
+        lowCopy: async () => (await order<{ address: string }>("low-copy")).address,
+        holdSocket: async () => (await order<{ fd: number }>("hold-socket")).fd,
+        becomeDumpable: async () => void (await order("become-dumpable")),
+        lowerCoreLimit: async () => void (await order("lower-core-limit")),
+        dropRoot: async () => void (await order("drop-root")),
       };
     },
     smallDecoy() {
@@ -193,7 +201,18 @@ export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOpt
       }
       throw new NotRun(`${program} is not installed`);
     },
-    library() {
+    sharedMemory() {
+      if (shared !== undefined) return shared;
+      const options = [...readFileSync("/proc/self/mountinfo", "utf8").matchAll(/^(?:\S+ ){4}(\S+) (\S+) /gm)]
+        .filter(([, path]) => path === SHARED_MEMORY)
+        .map(([, , own]) => own ?? "");
+      if (options.length === 0) throw new NotRun(`nothing is mounted at ${SHARED_MEMORY}`);
+      if (options.at(-1)?.split(",").includes("noexec") === true)
+        throw new NotRun(`${SHARED_MEMORY} is mounted noexec`);
+      shared = mkdtempSync(join(SHARED_MEMORY, `rimon-${name}-`));
+      return shared;
+    },
+    library(into = join(folder, "lib")) {
       const maps = readFileSync("/proc/self/maps", "utf8");
       const loaded = [...maps.matchAll(/ (\/\S+\.so(?:\.[\d.]+)?)$/gm)].map(([, path]) => path ?? "");
       // Not the C library or the loader, of which there must be one only. One that needs further libraries makes glibc
@@ -202,19 +221,19 @@ export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOpt
         .map((stem) => loaded.find((each) => new RegExp(`^${stem}[.-]`).test(basename(each))))
         .find((each) => each !== undefined);
       if (path === undefined) throw new NotRun("node has no library loaded that could be preloaded as well");
-      mkdirSync(join(folder, "lib"), { recursive: true });
-      const copy = join(folder, "lib", basename(path));
+      mkdirSync(into, { recursive: true });
+      const copy = join(into, basename(path));
       copyFileSync(path, copy);
       return copy;
     },
-    addon() {
-      const copy = join(folder, "late.node");
+    addon(into = folder) {
+      const copy = join(into, "late.node");
       copyFileSync(requireAddon().path, copy);
       return copy;
     },
     async end() {
       await Promise.all(programs.map((program) => program.end()));
-      rmSync(folder, { recursive: true, force: true });
+      for (const made of [folder, shared]) if (made !== undefined) rmSync(made, { recursive: true, force: true });
     },
   };
 }
@@ -229,4 +248,9 @@ export function leaked(secret: Buffer, got: Buffer): number {
 /** How many bytes of a token stand in what came out, wherever. */
 export function leakedToken(token: string, got: Buffer): number {
   return got.includes(token) ? token.length / 2 : 0;
+}
+
+/** How many bytes of the secret stand in what came out, wherever. */
+export function leakedSomewhere(secret: Buffer, got: Buffer): number {
+  return got.includes(secret) ? secret.length : 0;
 }

@@ -1,7 +1,7 @@
 // One way to get at a process's keys: how it is staged, how it is done, and who is expected to see it.
 
 import type { Finding } from "../finding.ts";
-import type { Range } from "./range.ts";
+import type { Attacker, Decoy, Range } from "./range.ts";
 
 export interface Technique {
   readonly name: string;
@@ -15,6 +15,8 @@ export interface Technique {
   readonly blind?: string;
   /** What would see it. */
   readonly needs?: "eBPF";
+  /** The kernel refuses it to everybody where Yama's ptrace_scope is 3. */
+  readonly yama?: true;
   /** Whoever sees it cannot tell by whom it was done. */
   readonly anonymous?: true;
   /** It has begun when the monitor starts. */
@@ -50,4 +52,27 @@ export function on(target: number): Deed["concerns"] {
 export function by(attacker: number): Deed["concerns"] {
   return ({ suspect }) =>
     suspect !== undefined && (suspect.pid === attacker || (suspect.ancestry ?? []).some(({ pid }) => pid === attacker));
+}
+
+/** What comes of an act on a decoy. */
+export interface Blow {
+  readonly at: bigint;
+  readonly leakedBytes?: number;
+}
+
+/** One decoy, and one attacker that does this to it. */
+export async function attackDecoy(
+  range: Range,
+  strike: (decoy: Decoy, attacker: Attacker) => Promise<Blow>,
+  prepare: (decoy: Decoy, attacker: Attacker) => Promise<unknown> = async () => {},
+): Promise<Staged> {
+  const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
+  await prepare(decoy, attacker);
+  return {
+    target: decoy.pid,
+    async act() {
+      const { at, leakedBytes = 0 } = await strike(decoy, attacker);
+      return { at, attacker: attacker.pid, leakedBytes, concerns: on(decoy.pid) };
+    },
+  };
 }

@@ -57,8 +57,8 @@ describe("rimon doctor", { concurrency: 2 }, () => {
       report.techniques.map(({ technique }) => technique),
       TECHNIQUES.map(({ name }) => name),
     );
-    const readv = report.techniques.find(({ technique }) => technique === "process-vm-readv");
-    assert.deepEqual([readv?.rung, readv?.outcome, readv?.needs], [null, "blind", "eBPF"]);
+    const getfd = report.techniques.find(({ technique }) => technique === "pidfd-getfd");
+    assert.deepEqual([getfd?.rung, getfd?.outcome, getfd?.needs], [null, "blind", "eBPF"]);
     for (const { severity, problem, change, gives } of report.advice) {
       for (const text of [severity, problem, change, gives]) assert.ok(text.length > 0);
     }
@@ -105,7 +105,7 @@ describe("rimon doctor", { concurrency: 2 }, () => {
       assert.ok(child.lines.items.includes(heading), heading);
     }
     assert.match(text, /^ {2}fanotify +attached but not proven +opening, reading/m);
-    assert.match(text, /^ {2}process-vm-readv +blind +no sensor sees process_vm_readv/m);
+    assert.match(text, /^ {2}pidfd-getfd +blind +no sensor sees pidfd_getfd/m);
     assert.match(text, /^ {2}kernel\.core_pattern +"/m);
   });
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -30,6 +30,9 @@ interface Decoy {
   readonly codeAddress: bigint;
   readonly secret: Buffer;
   readonly fd: number;
+  readonly tid: number;
+  readonly socket: number;
+  readonly low: bigint;
 }
 
 async function startDecoy(t: TestContext): Promise<Decoy> {
@@ -38,19 +41,39 @@ async function startDecoy(t: TestContext): Promise<Decoy> {
   writeFileSync(join(folder, "key"), "what the descriptor holds");
   const child = startNode(
     t,
-    `const { address, bytes, codeAddress } = addon.attack.secret();
+    `const { attack } = addon;
+     const { address, bytes, codeAddress } = attack.secret();
      const fd = require("fs").openSync(${JSON.stringify(join(folder, "key"))});
-     console.log(JSON.stringify({ address: String(address), codeAddress: String(codeAddress), secret: bytes.toString("hex"), fd }));
+     console.log(JSON.stringify({
+       address: String(address), codeAddress: String(codeAddress), secret: bytes.toString("hex"), fd,
+       tid: attack.startComputing(), socket: attack.holdSocket(),
+       low: process.arch === "x64" ? String(attack.lowCopy()) : "0",
+     }));
      process.stdin.resume();`,
   );
-  const said = JSON.parse(await lineOf(child)) as Record<"address" | "codeAddress" | "secret", string> & { fd: number };
+  const said = JSON.parse(await lineOf(child)) as Record<"address" | "codeAddress" | "secret" | "low", string> &
+    Record<"fd" | "tid" | "socket", number>;
   return {
     pid: child.pid,
     address: BigInt(said.address),
     codeAddress: BigInt(said.codeAddress),
     secret: Buffer.from(said.secret, "hex"),
     fd: said.fd,
+    tid: said.tid,
+    socket: said.socket,
+    low: BigInt(said.low),
   };
+}
+
+/** True if the kernel has it, and false only if it says that it has not. */
+function known(act: () => void): boolean {
+  try {
+    act();
+    return true;
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== "ENOSYS") throw thrown;
+    return false;
+  }
 }
 
 test("every way in brings the secret out, and leaves the decoy as it was", async (t) => {
@@ -71,17 +94,95 @@ test("every way in brings the secret out, and leaves the decoy as it was", async
   assert.equal(twin.process.pid, decoy.pid);
 });
 
-test("changed text is put back", async (t) => {
-  const decoy = await startDecoy(t);
-  const before = addon.attack.processVmReadv(decoy.pid, decoy.codeAddress, 16);
-  assert.notDeepEqual(before, Buffer.alloc(16));
-  addon.attack.patchText(decoy.pid, decoy.codeAddress);
-  assert.deepEqual(addon.attack.processVmReadv(decoy.pid, decoy.codeAddress, 16), before);
-  // The page was copied on write, which is what stays to be seen: of file-backed text none is anonymous otherwise.
-  const smaps = readFileSync(`/proc/${decoy.pid}/smaps`, "latin1").split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
-  const text = smaps.find((mapping) => / r-xp /.test(mapping) && mapping.includes(` ${path}\n`));
-  assert.match(text ?? "", /^Anonymous: +[1-9]/m);
+test("ways that a kernel may lack bring it out as well", async (t) => {
+  const { pid, address, secret, tid, socket, low } = await startDecoy(t);
+  const { attack } = addon;
+  assert.deepEqual(attack.pidfdGetfd(pid, socket, 32), secret);
+  assert.deepEqual(attack.pidfdGetfd(pid, socket, 32), secret, "it was looked at only");
+  assert.ok(attack.perfStack(tid, 4_096).includes(secret));
+  const ways: [string, () => void][] = [
+    ["uringRead", () => assert.deepEqual(attack.uringRead(`/proc/${pid}/mem`, address, 32), secret)],
+    ["bpfCopy", () => assert.deepEqual(attack.bpfCopy(pid, address, 32), secret)],
+    ["processMadvise", () => attack.processMadvise(pid, address, 4_096)],
+    ["kcmp", () => attack.kcmp(pid)],
+  ];
+  if (process.arch === "x64") {
+    ways.push(["processVmReadv32", () => assert.deepEqual(attack.processVmReadv32(pid, low, 32), secret)]);
+    assert.throws(() => attack.processVmReadv32(pid, address, 32), /EINVAL|ENOSYS/);
+  }
+  for (const [name, way] of ways) if (!known(way)) t.diagnostic(`this kernel has no ${name}`);
 });
+
+test("a tracer reads, lets go on, and leaves", async (t) => {
+  const { pid, address, secret } = await startDecoy(t);
+  const { attack } = addon;
+  for (const suspendSeccomp of [false, true]) {
+    attack.ptraceHold(pid, suspendSeccomp);
+    assert.equal(readTwin(pid)?.process.tracerPid, process.pid);
+    assert.deepEqual(attack.ptracePeek(pid, address, 32), secret);
+    assert.ok(attack.ptraceRegisters(pid, 1_024).length >= 100);
+    assert.notEqual(readFileSync(`/proc/${pid}/stat`, "latin1").split(") ")[1]?.[0], "t");
+    attack.ptraceRelease(pid);
+    assert.equal(readTwin(pid)?.process.tracerPid, 0);
+  }
+});
+
+test("a descriptor that was passed on is the one that was sent", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "rimon-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, "key"), "what it holds");
+  const { attack } = addon;
+  const socket = attack.bindSocket(join(folder, "socket"));
+  assert.throws(() => attack.receiveDescriptor(socket), { code: "EAGAIN" });
+  const sent = openSync(join(folder, "key"), "r");
+  attack.sendDescriptor(join(folder, "socket"), sent);
+  const received = attack.receiveDescriptor(socket);
+  assert.notEqual(received, sent);
+  assert.equal(readFileSync(received, "utf8"), "what it holds");
+  for (const fd of [socket, sent, received]) closeSync(fd);
+  assert.throws(() => attack.bindSocket("/".repeat(200)), { code: "ENAMETOOLONG" });
+});
+
+test("what is written beside the secret stays there", async (t) => {
+  const { pid, address, secret } = await startDecoy(t);
+  const { attack } = addon;
+  assert.equal(attack.processVmWritev(pid, address + 2_048n, Buffer.from("written")), 7);
+  assert.equal(attack.processVmReadv(pid, address + 2_048n, 7).toString(), "written");
+  assert.deepEqual(attack.processVmReadv(pid, address, 32), secret);
+});
+
+test("core_pattern is as it was: after a dump, and after the death of whoever changed it", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "rimon-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const setting = "/proc/sys/kernel/core_pattern";
+  const before = readFileSync(setting, "utf8");
+  const pattern = `|/bin/dd of=${join(folder, "core")}`;
+  addon.attack.dumpTo(start(t, "sleep", ["1000"]).pid, pattern);
+  assert.equal(readFileSync(setting, "utf8"), before);
+  await until("a dump", () => (existsSync(join(folder, "core")) ? true : undefined));
+
+  // A stopped process takes no SIGABRT, so the attacker is still waiting when it is killed.
+  const stopped = start(t, "sleep", ["1000"]);
+  stopped.kill("SIGSTOP");
+  const attacker = startNode(t, `addon.attack.dumpTo(${stopped.pid}, ${JSON.stringify(pattern)});`);
+  await until("the other pattern", () => (readFileSync(setting, "utf8").trim() === pattern ? true : undefined));
+  attacker.kill("SIGKILL");
+  await exitOf(attacker);
+  await until("the old pattern", () => (readFileSync(setting, "utf8") === before ? true : undefined));
+});
+
+for (const patch of ["patchText", "ptracePatchText"] as const)
+  test(`changed text is put back: ${patch}`, async (t) => {
+    const decoy = await startDecoy(t);
+    const before = addon.attack.processVmReadv(decoy.pid, decoy.codeAddress, 16);
+    assert.notDeepEqual(before, Buffer.alloc(16));
+    addon.attack[patch](decoy.pid, decoy.codeAddress);
+    assert.deepEqual(addon.attack.processVmReadv(decoy.pid, decoy.codeAddress, 16), before);
+    // The page was copied on write, which is what stays to be seen: of file-backed text none is anonymous otherwise.
+    const smaps = readFileSync(`/proc/${decoy.pid}/smaps`, "latin1").split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+    const text = smaps.find((mapping) => / r-xp /.test(mapping) && mapping.includes(` ${path}\n`));
+    assert.match(text ?? "", /^Anonymous: +[1-9]/m);
+  });
 
 test("the secret is the same for as long as the process lives", () => {
   const { address, bytes, codeAddress } = addon.attack.secret();

@@ -14,7 +14,7 @@ export const abortCore: Technique = {
       async act() {
         // Not dumpable: the kernel says that it dumps, and then neither writes a file nor calls core_pattern's program.
         await decoy.harden();
-        const { at } = await attacker.act("abort", { pid });
+        const { at } = await attacker.act("signal", { pid, signal: "SIGABRT" });
         return { at, attacker: attacker.pid, leakedBytes: 0, concerns: on(pid) };
       },
     };

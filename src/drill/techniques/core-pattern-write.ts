@@ -1,4 +1,4 @@
-import type { Technique } from "../technique.ts";
+import { by, type Technique } from "../technique.ts";
 
 export const corePatternWrite: Technique = {
   name: "core-pattern-write",
@@ -10,12 +10,7 @@ export const corePatternWrite: Technique = {
     return {
       async act() {
         const { at } = await attacker.act("core-pattern-write");
-        return {
-          at,
-          attacker: attacker.pid,
-          leakedBytes: 0,
-          concerns: ({ technique }) => technique === "core-pattern-write",
-        };
+        return { at, attacker: attacker.pid, leakedBytes: 0, concerns: by(attacker.pid) };
       },
     };
   },

@@ -11,7 +11,7 @@ export const ldAudit: Technique = {
     return {
       async act() {
         const at = process.hrtime.bigint();
-        const { pid } = await range.decoy({ LD_AUDIT: library });
+        const { pid } = await range.decoy({ environment: { LD_AUDIT: library } });
         const concerns = on(pid);
         return { at, leakedBytes: 0, concerns: (finding) => concerns(finding) && finding.technique === "ld-audit" };
       },

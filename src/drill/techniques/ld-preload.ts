@@ -11,7 +11,7 @@ export const ldPreload: Technique = {
     return {
       async act() {
         const at = process.hrtime.bigint();
-        const { pid } = await range.decoy({ LD_PRELOAD: library });
+        const { pid } = await range.decoy({ environment: { LD_PRELOAD: library } });
         const concerns = on(pid);
         // Not the library's mapping, which any way of loading it makes.
         return { at, leakedBytes: 0, concerns: (finding) => concerns(finding) && finding.technique === "ld-preload" };

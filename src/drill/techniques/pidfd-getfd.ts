@@ -7,6 +7,7 @@ export const pidfdGetfd: Technique = {
   rules: ["memory-read"],
   expected: [],
   needs: "eBPF",
+  yama: true,
   blind: "no sensor sees pidfd_getfd on this kernel without eBPF",
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);

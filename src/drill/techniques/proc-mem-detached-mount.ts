@@ -5,9 +5,9 @@ export const procMemDetachedMount: Technique = {
   name: "proc-mem-detached-mount",
   summary: "PID/mem in a procfs mounted where nobody else sees it (fsopen, fsmount)",
   rules: ["memory-read"],
-  expected: [],
+  expected: ["mmap-lock"],
   needs: "eBPF",
-  blind: "a procfs that stands in no mount table is beyond every fanotify mark; no sensor sees it without eBPF",
+  yama: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, address, length, secret } = decoy;

@@ -7,6 +7,7 @@ export const processVmReadv: Technique = {
   rules: ["memory-read"],
   expected: ["mmap-lock"],
   needs: "eBPF",
+  yama: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, address, length, secret } = decoy;

@@ -1,0 +1,23 @@
+import { needs } from "../not-done.ts";
+import { by, type Technique } from "../technique.ts";
+
+const PATH = "/dev/mem";
+
+export const devMemOpen: Technique = {
+  name: "dev-mem-open",
+  summary: "open /dev/mem, the physical memory",
+  rules: ["memory-read"],
+  expected: [],
+  blind: "no rule judges who opens the memory of the whole machine",
+  async stage(range) {
+    needs(PATH, "there is no /dev/mem here (CONFIG_DEVMEM, or a container without it)");
+    const attacker = await range.attacker();
+    return {
+      async act() {
+        // Opened and closed: nothing is read.
+        const { at } = await attacker.act("open-file", { path: PATH });
+        return { at, attacker: attacker.pid, leakedBytes: 0, concerns: by(attacker.pid) };
+      },
+    };
+  },
+};

@@ -1,0 +1,21 @@
+import { leakedToken } from "../range.ts";
+import { on, type Technique } from "../technique.ts";
+
+export const nodeInspect: Technique = {
+  name: "node-inspect",
+  summary: "the process is started with --inspect, and the inspector evaluates what it is told",
+  rules: ["debugger-present"],
+  expected: [],
+  blind: "its arguments are seen, but no rule judges them",
+  async stage(range) {
+    const attacker = await range.attacker();
+    return {
+      async act() {
+        const at = process.hrtime.bigint();
+        const { pid, token } = await range.decoy({ nodeOptions: ["--inspect=127.0.0.1:0"] });
+        const { bytes } = await attacker.act("inspect", { pid });
+        return { at, attacker: attacker.pid, leakedBytes: leakedToken(token, bytes), concerns: on(pid) };
+      },
+    };
+  },
+};

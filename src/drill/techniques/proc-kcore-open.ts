@@ -1,0 +1,23 @@
+import { needs } from "../not-done.ts";
+import { by, type Technique } from "../technique.ts";
+
+const PATH = "/proc/kcore";
+
+export const procKcoreOpen: Technique = {
+  name: "proc-kcore-open",
+  summary: "open /proc/kcore, the memory of the kernel and of everybody",
+  rules: ["memory-read"],
+  expected: [],
+  blind: "no rule judges who opens the memory of the whole machine",
+  async stage(range) {
+    needs(PATH, "this kernel has no /proc/kcore (CONFIG_PROC_KCORE)");
+    const attacker = await range.attacker();
+    return {
+      async act() {
+        // Opened and closed: nothing is read.
+        const { at } = await attacker.act("open-file", { path: PATH });
+        return { at, attacker: attacker.pid, leakedBytes: 0, concerns: by(attacker.pid) };
+      },
+    };
+  },
+};

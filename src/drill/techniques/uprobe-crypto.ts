@@ -1,0 +1,14 @@
+import { needs } from "../not-done.ts";
+import { attackDecoy, type Technique } from "../technique.ts";
+
+export const uprobeCrypto: Technique = {
+  name: "uprobe-crypto",
+  summary: "a uprobe on a function of the crypto library, in this process only",
+  rules: ["uprobe-set", "code-modified"],
+  expected: ["mmap-lock"],
+  needs: "eBPF",
+  async stage(range) {
+    needs("/sys/bus/event_source/devices/uprobe", "this kernel has no uprobes (CONFIG_UPROBE_EVENTS)");
+    return attackDecoy(range, ({ pid }, attacker) => attacker.act("uprobe-crypto", { pid }));
+  },
+};
