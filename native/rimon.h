@@ -330,6 +330,9 @@ int attack_ptrace_release(uint32_t tid);
 int attack_ptrace_patch_text(uint32_t pid, uint64_t address);
 
 /* attack_memory.c */
+#define ATTACK_SHARED	4096
+/* Maps the first bytes of a file, shared, for the rest of the process's life. */
+int attack_share(const char *path, char **ret_bytes);
 ssize_t attack_process_vm_readv(uint32_t pid, uint64_t address, char *buf, size_t len);
 /* By int $0x80 and the table of 32-bit calls; the address has to be below 4 GiB. */
 ssize_t attack_process_vm_readv_32(uint32_t pid, uint64_t address, char *buf, size_t len);

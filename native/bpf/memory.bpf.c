@@ -14,7 +14,6 @@
 
 #define QUIET_NS	200000000ull
 #define ALIVE_NS	10000000000ull
-#define ANCESTORS	16
 
 const volatile __u32 own_pid;
 const volatile struct memory_function functions[MEMORY_FUNCTIONS];
@@ -248,28 +247,13 @@ static __always_inline __u32 directed(__u32 operation, const struct call *call)
 	return operation;
 }
 
-static __always_inline bool is_of_rimon(struct task_struct *task)
-{
-	int i;
-
-	for (i = 0; i < ANCESTORS && task; i++) {
-		if ((__u32)task->tgid == own_pid)
-			return true;
-		if (task->tgid <= 1)
-			return false;
-		task = task->real_parent;
-	}
-	return false;
-}
-
-static __always_inline __u32 act(struct task_struct *task, const struct memory_event *event,
-				 const struct memory_protected *target, __u64 now)
+static __always_inline __u32 act(const struct memory_event *event, const struct memory_protected *target, __u64 now)
 {
 	struct memory_exempt exe = { event->exe_inode, event->exe_dev };
 
 	if (!control.enforce || !(target->enforce >> (event->operation & 63) & 1))
 		return MEMORY_SEEN;
-	if (event->pid == 1 || bpf_map_lookup_elem(&exempt, &exe) || is_of_rimon(task))
+	if (event->pid == 1 || bpf_map_lookup_elem(&exempt, &exe))
 		return MEMORY_SEEN;
 	if (now - control.heartbeat_ns > ALIVE_NS)
 		return MEMORY_ASLEEP;
@@ -319,7 +303,7 @@ int memory_lock(__u64 *ctx)
 		event.exe_inode = task->mm->exe_file->f_inode->i_ino;
 		event.exe_dev = task->mm->exe_file->f_inode->i_sb->s_dev;
 	}
-	event.action = act(task, &event, target, now);
+	event.action = act(&event, target, now);
 
 	event.start_ticks = start_ticks_of(task);
 	key.start_ticks = event.start_ticks;

@@ -1,5 +1,5 @@
 // The eBPF programs without the rest of rimon: each way into the memory of a process that is watched is told once, by
-// its right name. Nobody here is refused anything: readers are children of this process, which rimon never stops.
+// its right name. Targets and readers are children of the test.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
@@ -174,14 +174,23 @@ test("who is no longer protected is not told", async (t) => {
   assert.equal(touches().length, before);
 });
 
-test("whom rimon started is told and never stopped, and what it runs is known", async (t) => {
-  const { target, touches } = await watching(t, REFUSED);
-  const reader = await read("readv", target, target.pid);
-  assert.equal(reader.hex, target.secret);
-  const touch = await touchBy(touches, reader.pid);
-  assert.equal(touch.action, "seen");
+test("who is refused is killed, whoever started it, unless its executable is exempt", async (t) => {
+  const { watch, target, touches } = await watching(t, REFUSED);
   const { dev, ino } = statSync(compile("readv"));
+  const stopped = await read("readv", target, target.pid);
+  assert.equal(stopped.hex, undefined);
+  assert.equal(stopped.exit.signal, "SIGKILL");
+  const touch = await touchBy(touches, stopped.pid);
+  assert.equal(touch.action, "killed");
   assert.deepEqual(touch.exeFile, { dev, inode: ino });
+  watch.exempt(BigUint64Array.of(BigInt(dev), BigInt(ino)));
+  const spared = await read("readv", target, target.pid);
+  assert.equal(spared.hex, target.secret);
+  assert.equal((await touchBy(touches, spared.pid)).action, "seen");
+  watch.exempt(new BigUint64Array());
+  assert.equal((await read("readv", target, target.pid)).exit.signal, "SIGKILL");
+  watch.enforce(false);
+  assert.equal((await read("readv", target, target.pid)).hex, target.secret);
 });
 
 test("what a process says many times over is counted", async (t) => {
