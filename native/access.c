@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -197,7 +196,7 @@ int access_unprotect(struct access *a, uint32_t pid)
 	return bpf_map_remove(a->skel->maps.processes.map_fd, &pid);
 }
 
-void access_enforce(struct access *a, bool enforce)
+void access_enforce(struct access *a, uint32_t enforce)
 {
 	access_beat(a);
 	__atomic_store_n(&a->skel->bss->control.enforce, enforce, __ATOMIC_RELEASE);
@@ -208,23 +207,9 @@ void access_beat(struct access *a)
 	__atomic_store_n(&a->skel->bss->control.heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
 }
 
-int access_exempt(struct access *a, uint64_t dev, uint64_t inode)
+int access_exempt(struct access *a, const struct watch_file *files, size_t n)
 {
-	/* st_dev is packed for user space; the kernel's own s_dev has 20 bits of minor (include/linux/kdev_t.h). */
-	struct access_exempt key = { inode, (uint64_t)major(dev) << 20 | minor(dev) };
-	uint32_t one = 1;
-
-	return bpf_map_set(a->skel->maps.exempt.map_fd, &key, &one);
-}
-
-int access_exempt_nobody(struct access *a)
-{
-	struct access_exempt key;
-	int err = 0;
-
-	while (!err && bpf_map_next(a->skel->maps.exempt.map_fd, NULL, &key) == 0)
-		err = bpf_map_remove(a->skel->maps.exempt.map_fd, &key);
-	return err;
+	return bpf_map_files(a->skel->maps.exempt.map_fd, files, n);
 }
 
 uint64_t access_lost(struct access *a)

@@ -18,9 +18,17 @@ std::string On(const Napi::CallbackInfo &info, uint32_t pid)
 	return What(info) + " on process " + std::to_string(pid);
 }
 
+/* `length` may be a buffer instead, which is then read into. */
 template <typename Call>
 Napi::Value Read(Napi::Env env, const Napi::Value &length, const std::string &what, Call read)
 {
+	if (length.IsBuffer()) {
+		Napi::Buffer<char> into = length.As<Napi::Buffer<char>>();
+		ssize_t got = read(into.Data(), into.Length());
+
+		Check(env, static_cast<int>(got < 0 ? got : 0), what);
+		return Napi::Buffer<char>::Copy(env, into.Data(), static_cast<size_t>(got));
+	}
 	size_t len = Uint32Of(length, "length");
 
 	if (len > kReadMax)
@@ -140,6 +148,16 @@ Napi::Value PidfdGetfd(const Napi::CallbackInfo &info)
 		    [=](char *buf, size_t len) { return attack_pidfd_getfd(pid, fd, buf, len); });
 }
 
+/* It stays mapped for as long as the process lives. */
+Napi::Value Share(const Napi::CallbackInfo &info)
+{
+	std::string path = StringOf(info[0], "path");
+	char *bytes;
+
+	Check(info.Env(), attack_share(path.c_str(), &bytes), What(info) + " of " + path);
+	return Napi::Buffer<char>::New(info.Env(), bytes, ATTACK_SHARED, [](Napi::Env, char *) {});
+}
+
 Napi::Value BindSocket(const Napi::CallbackInfo &info)
 {
 	std::string path = StringOf(info[0], "path");
@@ -217,6 +235,7 @@ Napi::Object DefineAttack(Napi::Env env)
 		{ "ptraceSeize", "PTRACE_SEIZE", ReadAddress<attack_ptrace_seize> },
 		{ "ptracePeek", "PTRACE_PEEKDATA", ReadAddress<attack_ptrace_peek> },
 		{ "ptraceRegisters", "PTRACE_GETREGSET", ReadThread<attack_ptrace_registers> },
+		{ "share", "a mapping", Share },
 		{ "processVmReadv", "process_vm_readv", ReadAddress<attack_process_vm_readv> },
 		{ "processVmReadv32", "process_vm_readv by int 0x80", ReadAddress<attack_process_vm_readv_32> },
 		{ "processVmWritev", "process_vm_writev", ProcessVmWritev },

@@ -226,7 +226,7 @@ private:
 
 	void Enforce(const Napi::CallbackInfo &info)
 	{
-		Check(info.Env(), watch_enforce(Open(info.Env()), info[0].ToBoolean()), "switch enforcing");
+		Check(info.Env(), watch_enforce(Open(info.Env()), info[0].ToBoolean(), info[1].ToBoolean()), "switch enforcing");
 	}
 
 	void Beat(const Napi::CallbackInfo &info)

@@ -28,6 +28,25 @@
 
 #define PATCHED_MS	50
 
+int attack_share(const char *path, char **ret_bytes)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC), flags = MAP_SHARED;
+	void *bytes;
+
+	if (fd < 0)
+		return -errno;
+#ifdef MAP_32BIT
+	/* So that a 32-bit call can read straight into it. */
+	flags |= MAP_32BIT;
+#endif
+	bytes = mmap(NULL, ATTACK_SHARED, PROT_READ | PROT_WRITE, flags, fd, 0);
+	close(fd);
+	if (bytes == MAP_FAILED)
+		return -errno;
+	*ret_bytes = bytes;
+	return 0;
+}
+
 ssize_t attack_process_vm_readv(uint32_t pid, uint64_t address, char *buf, size_t len)
 {
 	struct iovec local = { buf, len }, remote = { (void *)(uintptr_t)address, len };
@@ -99,6 +118,7 @@ static bool has_calls_32(void)
 ssize_t attack_process_vm_readv_32(uint32_t pid, uint64_t address, char *buf, size_t len)
 {
 	struct low_page *low;
+	char *into;
 	ssize_t n;
 
 	if (!has_calls_32())
@@ -108,11 +128,13 @@ ssize_t attack_process_vm_readv_32(uint32_t pid, uint64_t address, char *buf, si
 	low = mmap(NULL, sizeof(*low), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	if (low == MAP_FAILED)
 		return -errno;
-	low->local = (struct iovec_32){ (uint32_t)(uintptr_t)low->bytes, (uint32_t)len };
+	/* What is shared lies there itself: what was fetched is in it whether or not the caller lives on. */
+	into = (uintptr_t)buf + len <= UINT32_MAX ? buf : low->bytes;
+	low->local = (struct iovec_32){ (uint32_t)(uintptr_t)into, (uint32_t)len };
 	low->remote = (struct iovec_32){ (uint32_t)address, (uint32_t)len };
 	n = call_32(PROCESS_VM_READV_32, (long)pid, (long)&low->local, 1, (long)&low->remote, 1);
-	if (n > 0)
-		memcpy(buf, low->bytes, (size_t)n);
+	if (n > 0 && into != buf)
+		memcpy(buf, into, (size_t)n);
 	munmap(low, sizeof(*low));
 	return n;
 }

@@ -58,11 +58,14 @@ static ssize_t peek(uint32_t pid, uint64_t address, char *buf, size_t len)
 	while (done < len) {
 		size_t piece = len - done < sizeof(long) ? len - done : sizeof(long);
 		long word, err;
+		/* Straight into the buffer, which may be shared with one that lives on. */
+		void *into = piece == sizeof(word) ? buf + done : (void *)&word;
 
-		err = trace(PTRACE_PEEKDATA, pid, address + done, &word);
+		err = trace(PTRACE_PEEKDATA, pid, address + done, into);
 		if (err)
 			return (ssize_t)err;
-		memcpy(buf + done, &word, piece);
+		if (into == &word)
+			memcpy(buf + done, &word, piece);
 		done += piece;
 	}
 	return (ssize_t)done;

@@ -4,9 +4,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "bpf.h"
+#include "bpf/enforce.h"
 #include "rimon.h"
 
 static int call(enum bpf_cmd command, union bpf_attr *attr)
@@ -70,6 +72,51 @@ uint64_t bpf_untold(uint64_t *counter, uint64_t *told)
 	return untold;
 }
 
+/* st_dev is packed for user space; the kernel's own s_dev has 20 bits of minor (include/linux/kdev_t.h). */
+static struct exempt_file exempt_of(const struct watch_file *file)
+{
+	return (struct exempt_file){ file->inode, (uint64_t)major(file->dev) << 20 | minor(file->dev) };
+}
+
+static bool is_among(const struct exempt_file *key, const struct watch_file *files, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		struct exempt_file other = exempt_of(&files[i]);
+
+		if (key->inode == other.inode && key->dev == other.dev)
+			return true;
+	}
+	return false;
+}
+
+int bpf_map_files(int map, const struct watch_file *files, size_t n)
+{
+	struct exempt_file keys[EXEMPT_MAX];
+	const void *before = NULL;
+	uint32_t one = 1;
+	size_t known, i;
+	int err;
+
+	/* Taken back first, or a full map had no room; who stays is spared without a gap. */
+	for (known = 0; known < EXEMPT_MAX && bpf_map_next(map, before, &keys[known]) == 0; known++)
+		before = &keys[known];
+	for (i = 0; i < known; i++) {
+		err = is_among(&keys[i], files, n) ? 0 : bpf_map_remove(map, &keys[i]);
+		if (err)
+			return err;
+	}
+	for (i = 0; i < n; i++) {
+		struct exempt_file key = exempt_of(&files[i]);
+
+		err = bpf_map_set(map, &key, &one);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
 int bpf_iterate(int link)
 {
 	union bpf_attr attr;
@@ -131,7 +178,8 @@ size_t ring_drain(struct ring *r, size_t limit, void (*each)(void *arg, const vo
 {
 	unsigned long at = __atomic_load_n(r->consumed, __ATOMIC_ACQUIRE);
 	unsigned long end = __atomic_load_n(r->produced, __ATOMIC_ACQUIRE);
-	size_t n = 0;
+	unsigned long next;
+	size_t n = 0, size;
 
 	while (at < end && n < limit) {
 		const uint32_t *head = (const uint32_t *)(r->data + (at & (r->size - 1)));
@@ -140,12 +188,18 @@ size_t ring_drain(struct ring *r, size_t limit, void (*each)(void *arg, const vo
 		/* Reserved before what is behind it, and not written yet. */
 		if (len & BPF_RINGBUF_BUSY_BIT)
 			break;
+		size = len & ~(uint32_t)BPF_RINGBUF_DISCARD_BIT;
+		next = at + ((size + BPF_RINGBUF_HDR_SZ + 7) & ~7ul);
+		/* No kernel writes that; what came after it cannot be found any more. */
+		if (next > end || next - at > r->size) {
+			__atomic_store_n(r->consumed, end, __ATOMIC_RELEASE);
+			break;
+		}
 		if (!(len & BPF_RINGBUF_DISCARD_BIT)) {
 			each(arg, (const char *)head + BPF_RINGBUF_HDR_SZ, len);
 			n++;
 		}
-		len &= ~(uint32_t)BPF_RINGBUF_DISCARD_BIT;
-		at += (len + BPF_RINGBUF_HDR_SZ + 7) & ~7ul;
+		at = next;
 		__atomic_store_n(r->consumed, at, __ATOMIC_RELEASE);
 		end = __atomic_load_n(r->produced, __ATOMIC_ACQUIRE);
 	}

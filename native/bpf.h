@@ -22,6 +22,11 @@ int bpf_map_next(int map, const void *key, void *ret_next);
 /* The difference between a counter that only grows and what was told of it. */
 uint64_t bpf_untold(uint64_t *counter, uint64_t *told);
 
+struct watch_file;
+
+/* Makes a map of struct exempt_file hold exactly these. */
+int bpf_map_files(int map, const struct watch_file *files, size_t n);
+
 /* Runs a task iterator over every task, for what its program does on the way. */
 int bpf_iterate(int link);
 

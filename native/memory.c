@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -209,18 +208,19 @@ int memory_protect(struct memory *m, const struct process_target *targets, size_
 
 int memory_unprotect(struct memory *m, uint32_t pid)
 {
+	int spaces = m->skel->maps.address_spaces.map_fd, err;
 	struct memory_protected known;
-	int err;
+	uint32_t owner;
 
 	if (bpf_map_get(m->skel->maps.processes.map_fd, &pid, &known) < 0)
 		return 0;
 	err = bpf_map_remove(m->skel->maps.processes.map_fd, &pid);
-	if (!err && known.mm)
-		err = bpf_map_remove(m->skel->maps.address_spaces.map_fd, &known.mm);
+	if (!err && known.mm && bpf_map_get(spaces, &known.mm, &owner) == 0 && owner == pid)
+		err = bpf_map_remove(spaces, &known.mm);
 	return err;
 }
 
-void memory_enforce(struct memory *m, bool enforce)
+void memory_enforce(struct memory *m, uint32_t enforce)
 {
 	memory_beat(m);
 	__atomic_store_n(&m->skel->bss->control.enforce, enforce, __ATOMIC_RELEASE);
@@ -231,23 +231,9 @@ void memory_beat(struct memory *m)
 	__atomic_store_n(&m->skel->bss->control.heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
 }
 
-int memory_exempt(struct memory *m, uint64_t dev, uint64_t inode)
+int memory_exempt(struct memory *m, const struct watch_file *files, size_t n)
 {
-	/* st_dev is packed for user space; the kernel's own s_dev has 20 bits of minor (include/linux/kdev_t.h). */
-	struct memory_exempt key = { inode, (uint64_t)major(dev) << 20 | minor(dev) };
-	uint32_t one = 1;
-
-	return bpf_map_set(m->skel->maps.exempt.map_fd, &key, &one);
-}
-
-int memory_exempt_nobody(struct memory *m)
-{
-	int map = m->skel->maps.exempt.map_fd, err = 0;
-	struct memory_exempt key;
-
-	while (!err && bpf_map_next(map, NULL, &key) == 0)
-		err = bpf_map_remove(map, &key);
-	return err;
+	return bpf_map_files(m->skel->maps.exempt.map_fd, files, n);
 }
 
 uint64_t memory_lost(struct memory *m)

@@ -202,6 +202,8 @@ struct memory_record {
 	__u32 tid;
 	__u32 target_pid;
 	__u32 syscall;		/* the call it happened in */
+	__u64 exe_dev;		/* st_dev and inode of what pid runs; both 0: not known */
+	__u64 exe_inode;
 };
 
 /* The kernel was asked for something of a protected process, or of itself (target_pid 0); a process record of pid came before. */

@@ -10,7 +10,7 @@ _Static_assert(sizeof(struct proc_file_record) == 48, "proc_file_record");
 _Static_assert(sizeof(struct file_record) == 40, "file_record");
 _Static_assert(sizeof(struct mounts_record) == 16, "mounts_record");
 _Static_assert(sizeof(struct lost_record) == 24, "lost_record");
-_Static_assert(sizeof(struct memory_record) == 56, "memory_record");
+_Static_assert(sizeof(struct memory_record) == 72, "memory_record");
 _Static_assert(sizeof(struct access_record) == 64, "access_record");
 _Static_assert(sizeof(struct call_record) == 64, "call_record");
 _Static_assert(sizeof(struct signal_record) == 48, "signal_record");

@@ -221,6 +221,11 @@ struct memory_event;
 /* From this bit on, what the access check refuses; below it, 1 << enum memory_operation. */
 #define TARGET_ACCESS_SHIFT	32
 
+struct watch_file {
+	uint64_t dev;
+	uint64_t inode;
+};
+
 /* A protected process, as every eBPF object is told of it. */
 struct process_target {
 	uint64_t start_ticks;
@@ -234,11 +239,12 @@ void memory_close(struct memory *m);
 int memory_fd(const struct memory *m);
 int memory_protect(struct memory *m, const struct process_target *targets, size_t n);
 int memory_unprotect(struct memory *m, uint32_t pid);
-void memory_enforce(struct memory *m, bool enforce);
+/* enum enforce of bpf/enforce.h */
+void memory_enforce(struct memory *m, uint32_t enforce);
 /* Once in ten seconds at least, or enforcing falls back to watching. */
 void memory_beat(struct memory *m);
-int memory_exempt(struct memory *m, uint64_t dev, uint64_t inode);
-int memory_exempt_nobody(struct memory *m);
+/* In place of those exempt before: st_dev and inode of each. */
+int memory_exempt(struct memory *m, const struct watch_file *files, size_t n);
 /* How many events the ring had no room for since it was last asked. */
 uint64_t memory_lost(struct memory *m);
 size_t memory_drain(struct memory *m, size_t limit, void (*each)(void *arg, const struct memory_event *event), void *arg);
@@ -256,11 +262,10 @@ void access_close(struct access *a);
 int access_fd(const struct access *a);
 int access_protect(struct access *a, const struct process_target *targets, size_t n);
 int access_unprotect(struct access *a, uint32_t pid);
-void access_enforce(struct access *a, bool enforce);
+void access_enforce(struct access *a, uint32_t enforce);
 /* Once in ten seconds at least, or enforcing falls back to watching. */
 void access_beat(struct access *a);
-int access_exempt(struct access *a, uint64_t dev, uint64_t inode);
-int access_exempt_nobody(struct access *a);
+int access_exempt(struct access *a, const struct watch_file *files, size_t n);
 uint64_t access_lost(struct access *a);
 size_t access_drain(struct access *a, size_t limit, void (*each)(void *arg, const struct access_event *event), void *arg);
 
@@ -357,12 +362,8 @@ int watch_unprotect(struct watch *w, uint32_t pid);
 int watch_listen(struct watch *w, bool on);
 
 /* watch_memory.c; -EBADF where the memory programs are not live. */
-struct watch_file {
-	uint64_t dev;
-	uint64_t inode;
-};
-
-int watch_enforce(struct watch *w, bool enforce);
+/* Whether what is to be refused is; on what descends from rimon only if `family`. */
+int watch_enforce(struct watch *w, bool enforce, bool family);
 /* User space lives: without it for ten seconds the kernel only watches. */
 int watch_beat(struct watch *w);
 /* Exactly these executables are never stopped. */
@@ -418,6 +419,9 @@ int attack_ptrace_patch_text(uint32_t pid, uint64_t address);
 int attack_ptrace_leave_breakpoint(uint32_t pid, uint64_t address);
 
 /* attack_memory.c */
+#define ATTACK_SHARED	4096
+/* Maps the first bytes of a file, shared, for the rest of the process's life. */
+int attack_share(const char *path, char **ret_bytes);
 ssize_t attack_process_vm_readv(uint32_t pid, uint64_t address, char *buf, size_t len);
 /* By int $0x80 and the table of 32-bit calls; the address has to be below 4 GiB. */
 ssize_t attack_process_vm_readv_32(uint32_t pid, uint64_t address, char *buf, size_t len);

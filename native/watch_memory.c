@@ -1,5 +1,6 @@
 /* The events of bpf/memory.bpf.c into records. */
 #include <errno.h>
+#include <sys/sysmacros.h>
 
 #include "bpf/memory.h"
 #include "watch.h"
@@ -34,6 +35,10 @@ static void memory_add(void *arg, const struct memory_event *event)
 		r->tid = event->actor.tid;
 		r->target_pid = event->target_pid;
 		r->syscall = event->syscall;
+		/* The kernel's own s_dev has 20 bits of minor (include/linux/kdev_t.h), st_dev is packed otherwise. */
+		if (event->exe_inode)
+			r->exe_dev = makedev(event->exe_dev >> 20, event->exe_dev & 0xfffff);
+		r->exe_inode = event->exe_inode;
 	}
 	batch_end(&w->scratch);
 }

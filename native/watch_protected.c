@@ -1,6 +1,7 @@
 /* Who is protected and what of them is refused, told to every eBPF object that is live; each follows fork, exec and exit by itself. */
 #include <errno.h>
 
+#include "bpf/enforce.h"
 #include "watch.h"
 
 static bool any_live(const struct watch *w)
@@ -49,12 +50,14 @@ int watch_listen(struct watch *w, bool on)
 	return w->calls.live ? calls_listen(w->calls_programs, on) : -EBADF;
 }
 
-int watch_enforce(struct watch *w, bool enforce)
+int watch_enforce(struct watch *w, bool enforce, bool family)
 {
+	uint32_t how = !enforce ? ENFORCE_OFF : family ? ENFORCE_FAMILY : ENFORCE_ON;
+
 	if (w->memory.live)
-		memory_enforce(w->memory_programs, enforce);
+		memory_enforce(w->memory_programs, how);
 	if (w->access.live)
-		access_enforce(w->access_programs, enforce);
+		access_enforce(w->access_programs, how);
 	return w->memory.live || w->access.live ? 0 : -EBADF;
 }
 
@@ -67,33 +70,13 @@ int watch_beat(struct watch *w)
 	return w->memory.live || w->access.live ? 0 : -EBADF;
 }
 
-static int memory_exempt_only(struct memory *m, const struct watch_file *files, size_t n)
-{
-	int err = memory_exempt_nobody(m);
-	size_t i;
-
-	for (i = 0; i < n && !err; i++)
-		err = memory_exempt(m, files[i].dev, files[i].inode);
-	return err;
-}
-
-static int access_exempt_only(struct access *a, const struct watch_file *files, size_t n)
-{
-	int err = access_exempt_nobody(a);
-	size_t i;
-
-	for (i = 0; i < n && !err; i++)
-		err = access_exempt(a, files[i].dev, files[i].inode);
-	return err;
-}
-
 int watch_exempt(struct watch *w, const struct watch_file *files, size_t n)
 {
 	int err = w->memory.live || w->access.live ? 0 : -EBADF;
 
 	if (w->memory.live)
-		err = first_of(err, memory_exempt_only(w->memory_programs, files, n));
+		err = first_of(err, memory_exempt(w->memory_programs, files, n));
 	if (w->access.live)
-		err = first_of(err, access_exempt_only(w->access_programs, files, n));
+		err = first_of(err, access_exempt(w->access_programs, files, n));
 	return err;
 }

@@ -96,6 +96,13 @@ export interface ActionSettings {
   readonly capture: { readonly enabled: boolean; readonly directory: string; readonly keep: number };
 }
 
+/** An executable that the kernel side refuses nothing. */
+export interface Exempt {
+  readonly exe: string;
+  /** Hexadecimal, lower case. */
+  readonly sha256: string;
+}
+
 export interface Configuration {
   readonly environment: "production" | "development";
   readonly mode: Mode;

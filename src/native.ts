@@ -71,8 +71,8 @@ export interface Watch {
   unprotect(pid: number): void;
   /** Whether system calls are looked at: off until asked for, since then each of the node costs a little more. */
   listen(on: boolean): void;
-  /** Whether what is to be refused is refused, or only told. */
-  enforce(on: boolean): void;
+  /** Whether what is to be refused is refused, or only told; to what descends from rimon only if `family`. */
+  enforce(on: boolean, family?: boolean): void;
   /** A sign of life: ten seconds without one, and the kernel only watches. */
   beat(): void;
   /** The executables that are never refused anything, in place of those named before: st_dev and inode of each. */
@@ -143,30 +143,32 @@ export interface DecoyActs {
  * thing.
  */
 export interface Attack extends DecoyActs {
-  ptraceAttach(pid: number, address: bigint, length: number): Buffer;
-  ptraceSeize(pid: number, address: bigint, length: number): Buffer;
+  /** The first 4096 bytes of a file, shared: what is read into them stays when the reader is killed. */
+  share(path: string): Buffer;
+  ptraceAttach(pid: number, address: bigint, into: number | Buffer): Buffer;
+  ptraceSeize(pid: number, address: bigint, into: number | Buffer): Buffer;
   /** Becomes the thread's tracer and lets it run, without its seccomp filter if that is asked for and allowed. */
   ptraceHold(tid: number, suspendSeccomp: boolean): void;
   /** Of a thread that is held, as the two that follow. */
-  ptracePeek(tid: number, address: bigint, length: number): Buffer;
-  ptraceRegisters(tid: number, length: number): Buffer;
+  ptracePeek(tid: number, address: bigint, into: number | Buffer): Buffer;
+  ptraceRegisters(tid: number, into: number | Buffer): Buffer;
   ptraceRelease(tid: number): void;
   /** Writes the word that is there flipped and back. */
   ptracePatchText(pid: number, address: bigint): void;
   /** Puts a breakpoint there and lets go without taking it away. */
   ptraceLeaveBreakpoint(pid: number, address: bigint): void;
-  processVmReadv(pid: number, address: bigint, length: number): Buffer;
+  processVmReadv(pid: number, address: bigint, into: number | Buffer): Buffer;
   /** By int $0x80; the address has to be below 4 GiB. */
-  processVmReadv32(pid: number, address: bigint, length: number): Buffer;
+  processVmReadv32(pid: number, address: bigint, into: number | Buffer): Buffer;
   processVmWritev(pid: number, address: bigint, bytes: Buffer): number;
   /** MADV_COLD. */
   processMadvise(pid: number, address: bigint, length: number): void;
   /** Mounts a procfs nobody else sees and reads the process's mem through it. */
-  procMemDetachedMount(pid: number, address: bigint, length: number): Buffer;
+  procMemDetachedMount(pid: number, address: bigint, into: number | Buffer): Buffer;
   /** Writes the byte that is there already flipped and back, through /proc/PID/mem. */
   patchText(pid: number, address: bigint): void;
   /** Duplicates descriptor `fd` of the process; how many bytes of `length` could be read from it. */
-  pidfdGetfd(pid: number, fd: number, length: number): Buffer;
+  pidfdGetfd(pid: number, fd: number, into: number | Buffer): Buffer;
   kcmp(pid: number): void;
   /** A datagram socket at this path. */
   bindSocket(path: string): number;
@@ -176,13 +178,13 @@ export interface Attack extends DecoyActs {
   /** An unnamed file that holds a program. */
   memfd(bytes: Buffer): number;
   /** Opens and reads the file by io_uring. */
-  uringRead(path: string, offset: bigint, length: number): Buffer;
+  uringRead(path: string, offset: bigint, into: number | Buffer): Buffer;
   /** The stack of a thread that runs, from the stack pointer on. */
-  perfStack(tid: number, length: number): Buffer;
+  perfStack(tid: number, into: number | Buffer): Buffer;
   /** Has a probe in the code of the process for a moment, on a function that this process has as well. */
   uprobe(pid: number, name: string): void;
   /** At most 32 bytes. */
-  bpfCopy(pid: number, address: bigint, length: number): Buffer;
+  bpfCopy(pid: number, address: bigint, into: number | Buffer): Buffer;
   /** RLIMIT_CORE of the process, as far up as it goes. */
   raiseCoreLimit(pid: number): void;
   /** Ends the process with SIGABRT while this is the core_pattern; the old one is back when it returns, or dies. */

@@ -204,6 +204,7 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     operation: must(MEMORY_OPERATION),
     byPid: must(PID),
     byTid: must(PID),
+    byExeFile: may(object({ dev: must(COUNT), inode: must(COUNT) })),
     action: must(oneOf({ seen: true, killed: true, "not-killed": true, asleep: true })),
     suppressed: must(COUNT),
   },
@@ -266,6 +267,7 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     path: must(TEXT),
     traits: must(object(TRAITS)),
     sha256: may(TEXT),
+    changedNs: may(TEXT),
   },
   "own-file.changed": {
     ...HEAD,
@@ -290,7 +292,7 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
   "sensor.lost": { ...HEAD, count: may(COUNT), reason: must(TEXT) },
   "self.troubled": {
     ...HEAD,
-    part: must(oneOf({ audit: true, spool: true, action: true, inspector: true })),
+    part: must(oneOf({ audit: true, spool: true, action: true, inspector: true, enforce: true })),
     message: must(TEXT),
     recovered: must(YES_NO),
   },

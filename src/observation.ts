@@ -267,6 +267,8 @@ export interface MemoryTouched extends Head<"memory.touched">, ProcessId {
   /** Who did it: the process and its thread. */
   readonly byPid: number;
   readonly byTid: number;
+  /** What it runs, as the kernel saw it: who was killed is gone before its /proc files can be read. */
+  readonly byExeFile?: { readonly dev: number; readonly inode: number };
   /**
    * What the kernel did about it: nothing, killed the toucher before the page was fetched, tried to and failed, or did
    * nothing because rimon gave no sign of life (the dead-man's switch).
@@ -361,6 +363,8 @@ export interface ExecutableIdentified extends Head<"executable.identified"> {
   readonly traits: ExecutableTraits;
   /** Hexadecimal; only of files that an exception names by hash. */
   readonly sha256?: string;
+  /** st_ctime in nanoseconds, of a file that was hashed: unlike st_mtime nobody can set it back. */
+  readonly changedNs?: string;
 }
 
 /** One of rimon's own files was changed by somebody else, or is no longer the same file. */
@@ -397,7 +401,7 @@ export interface Tick extends Head<"tick"> {}
 
 /** A spool is full, the audit log cannot be written: the monitor's own trouble, as a fact like any other. */
 export interface SelfTroubled extends Head<"self.troubled"> {
-  readonly part: "audit" | "spool" | "action" | "inspector";
+  readonly part: "audit" | "spool" | "action" | "inspector" | "enforce";
   readonly message: string;
   readonly recovered: boolean;
 }

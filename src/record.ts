@@ -94,6 +94,8 @@ export interface MemoryRecord {
   readonly suppressed: number;
   /** The number of the system call it happened in. */
   readonly syscall: number;
+  /** What `pid` runs, as far as the kernel said so. */
+  readonly exeFile?: { readonly dev: number; readonly inode: number };
 }
 
 /** The kernel was asked for something of a protected process, or of the node: `targetPid` 0. */

@@ -41,7 +41,7 @@ const KIND = {
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 56, 32, 64, 48, 0, 40, 72, 24, 0, 64];
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 0, 64];
 
 const HAVE = {
   status: 1 << 0,
@@ -194,7 +194,8 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
       case KIND.maps:
         records.push(readMaps(reader));
         break;
-      case KIND.memory:
+      case KIND.memory: {
+        const inode = reader.u64(64);
         records.push({
           kind: "memory",
           timeNs: reader.bigint(8),
@@ -206,8 +207,10 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           tid: reader.u32(44),
           targetPid: reader.u32(48),
           syscall: reader.u32(52),
+          ...(inode === 0 ? {} : { exeFile: { dev: reader.u64(56), inode } }),
         });
         break;
+      }
       case KIND.unlinkedExec:
         records.push({
           kind: "unlinked-exec",

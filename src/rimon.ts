@@ -17,7 +17,7 @@ import { ancestorsOf } from "./responders/kill-suspect.ts";
 import { createSensors } from "./sensors/all.ts";
 import type { OwnFile } from "./sensors/kernel-events.ts";
 import type { Sensor, SensorContext } from "./sensors/sensor.ts";
-import { refusalsOf } from "./policy/refusals.ts";
+import { exemptionsOf, notRefused, refusalsOf } from "./policy/refusals.ts";
 import type { State } from "./state.ts";
 import { openAuditLog } from "./store/audit-log.ts";
 import { unfinishedVerdicts } from "./store/unfinished.ts";
@@ -81,6 +81,8 @@ export interface MonitorOptions {
   readonly onRecord?: (record: MonitorRecord) => void;
   /** Receives every observation: the recording that replay() reads. */
   readonly onObservation?: (observation: Observation) => void;
+  /** Whether mode enforce refuses to what descends from this process too; a drill's attackers do. */
+  readonly refusesFamily?: boolean;
   /** Where the stdout sink writes. */
   readonly stdout?: ResponderOptions["stdout"];
 }
@@ -183,6 +185,8 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
   let sweepAsked = false;
   let passing: Promise<void> = Promise.resolve();
   let timer: NodeJS.Timeout | undefined;
+  /** Why what is to be refused is not, as last told. */
+  let unenforced: string | undefined;
 
   const context: SensorContext = {
     addon,
@@ -201,6 +205,8 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     resolve: (pidNamespace, pid) => state.findInNamespace(pidNamespace, pid)?.process,
     isLive: (sensor) => sensorStates.get(sensor)?.state === "live",
     refusals: (pid) => refusalsOf(configuration, state.find(pid)?.process),
+    refusesFamily: options.refusesFamily === true,
+    exemptions: (rule) => exemptionsOf(configuration, rule, now()),
   };
 
   async function pass(): Promise<void> {
@@ -214,7 +220,18 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
         emit({ kind: "sensor.state", at: now(), sensor: sensor.name, state: "down", reason: reasonOf(thrown) });
       }
     }
+    tellEnforcement();
     emit({ kind: "tick", at: now(), sensor: "rimon" });
+  }
+
+  /** Told once when it begins and once when it ends: what the configuration wants refused may be only watched. */
+  function tellEnforcement(): void {
+    const problem = notRefused(configuration, context.isLive);
+    if (problem === unenforced) return;
+    if (problem === undefined)
+      trouble("enforce", "What the configuration wants refused is refused, or no longer wanted.", true);
+    else trouble("enforce", problem);
+    unenforced = problem;
   }
 
   async function sweep(): Promise<void> {
@@ -297,6 +314,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
         });
       }
     }
+    tellEnforcement();
     schedule(configuration.intervalMs);
   }
 
@@ -319,7 +337,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
       protected: ready.protected,
       sensors: ready.sensors.map(({ name, state, reason }) => ({ name, state, reason })),
     });
-    tell({ type: "ready", ...ready, weakened });
+    tell({ type: "ready", ...ready, weakened: unenforced === undefined ? weakened : [...weakened, unenforced] });
     const held = beforeReady ?? [];
     beforeReady = undefined;
     for (const each of held) tell(each);

@@ -9,6 +9,7 @@ import {
   type Mapping,
   type MapsSeen,
   type MemoryOperation,
+  type MemoryTouched,
   type Observation,
   type SignalSent,
   type Posture,
@@ -116,7 +117,8 @@ export class State {
       case "ptrace.attached":
         return this.#remember(observation.tracerPid, "attach", observation.pid, observation.at);
       case "memory.touched":
-        return this.#remember(observation.byPid, observation.operation, observation.pid, observation.at);
+        this.#remember(observation.byPid, observation.operation, observation.pid, observation.at);
+        return this.#named(observation);
       case "access.checked":
         return this.#remember(
           observation.byPid,
@@ -365,6 +367,25 @@ export class State {
     this.#exited.delete(pid);
     this.#exited.set(pid, known);
     evictOldest(this.#exited, MAX_EXITED);
+  }
+
+  /** Who was killed could not be read any more, but whoever runs the same file could be. */
+  #named({ byPid, byExeFile }: MemoryTouched): void {
+    const known = this.#processes.get(byPid) ?? this.#exited.get(byPid);
+    if (byExeFile === undefined || known === undefined || known.process.exe !== undefined) return;
+    const isIt = ({ exeFile }: Process): boolean => exeFile?.inode === byExeFile.inode && exeFile.dev === byExeFile.dev;
+    const parent = this.#notAfter(known.process.parentPid, known.process.startTime);
+    const twin = [parent, ...this.#everybody()].find((each) => each !== undefined && isIt(each));
+    if (twin?.exe === undefined || twin.exeFile === undefined) return;
+    const { exe, exeFile, cmdline } = twin;
+    // A child that was forked and ran nothing of its own has its parent's words, too.
+    const words = twin === parent && known.process.cmdline === undefined && cmdline !== undefined ? { cmdline } : {};
+    known.process = { ...known.process, exe, exeFile, ...words };
+  }
+
+  *#everybody(): Generator<Process> {
+    for (const processes of [this.#processes, this.#exited])
+      for (const { process } of processes.values()) yield process;
   }
 
   #mapped({ pid, startTime, digest, mappings, at }: MapsSeen): void {

@@ -70,6 +70,8 @@ export async function survey(
     resolve: (pidNamespace: number, pid: number) => state.findInNamespace(pidNamespace, pid)?.process,
     isLive: () => false,
     refusals: () => [],
+    refusesFamily: false,
+    exemptions: () => [],
   };
   sensors = createSensors(
     context,

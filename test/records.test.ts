@@ -58,7 +58,7 @@ const MAPPING = record(
 
 const ASKED = [1_000n, 123_456, 3].map(u64).concat([1, 1, 0x12, 93, 94, 42, 43, 0].map(u32));
 
-const TOUCH = [1_000n, 123_456, 3].map(u64).concat([1, 1, 93, 94, 42, 310].map(u32));
+const TOUCH = [1_000n, 123_456, 3].map(u64).concat([1, 1, 93, 94, 42, 310].map(u32), [2_049, 77].map(u64));
 
 const CODE_PAGE = {
   page: "7f0000003000",
@@ -272,6 +272,7 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
         tid: 94,
         targetPid: 42,
         syscall: 310,
+        exeFile: { dev: 2_049, inode: 77 },
       },
     ],
   },

@@ -14,10 +14,8 @@
 #include "kernel.h"
 #include "event.h"
 #include "syscall.h"
+#include "spared.h"
 #include "access.h"
-
-#define ALIVE_NS	10000000000ull
-#define ANCESTORS	16
 
 #define EPERM	1
 
@@ -26,7 +24,6 @@
 #define PTRACE_MODE_FSCREDS	0x08
 #define PTRACE_MODE_REALCREDS	0x10
 
-const volatile __u32 own_pid;
 const volatile __u8 calls[SYSCALLS];
 const volatile __u8 compat_calls[SYSCALLS];
 
@@ -38,13 +35,6 @@ struct {
 	__type(key, __u32);	/* pid */
 	__type(value, struct access_protected);
 } processes SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, struct access_exempt);
-	__type(value, __u32);
-} exempt SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -85,28 +75,12 @@ static __always_inline __u64 refusal_of(__u32 mode, __u32 call)
 	return mode & PTRACE_MODE_FSCREDS && call != ACCESS_READ ? ACCESS_REFUSE_MEMORY : ACCESS_REFUSE_ATTACH;
 }
 
-static __always_inline bool is_of_rimon(struct task_struct *task)
-{
-	int i;
-
-	for (i = 0; i < ANCESTORS && task; i++) {
-		if ((__u32)task->tgid == own_pid)
-			return true;
-		if (task->tgid <= 1)
-			return false;
-		task = task->real_parent;
-	}
-	return false;
-}
-
 static __always_inline __u32 action_on(struct task_struct *task, const struct access_event *event,
 				       const struct access_protected *target)
 {
-	struct access_exempt exe = { event->exe_inode, event->exe_dev };
-
 	if (!control.enforce || !(target->refuse & refusal_of(event->mode, event->call)))
 		return ACCESS_SEEN;
-	if (task->tgid == 1 || bpf_map_lookup_elem(&exempt, &exe) || is_of_rimon(task))
+	if (is_spared(task, control.enforce, event->exe_inode, event->exe_dev))
 		return ACCESS_SEEN;
 	return event->time_ns - control.heartbeat_ns > ALIVE_NS ? ACCESS_ASLEEP : ACCESS_REFUSED;
 }

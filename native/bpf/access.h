@@ -42,17 +42,12 @@ struct access_protected {
 };
 
 struct access_control {
-	__u64 enforce;		/* 0: only watch */
+	__u64 enforce;		/* enum enforce */
 	__u64 heartbeat_ns;	/* CLOCK_MONOTONIC, of user space's latest sign of life */
 	__u64 lost;		/* events for which the ring had no room */
 	__u64 proofs;		/* accesses to the decoy that were refused */
 	__u32 decoy;		/* a pid that is refused to everybody, rimon too; 0: none */
 	__u32 reserved;
-};
-
-struct access_exempt {
-	__u64 inode;
-	__u64 dev;
 };
 
 struct access_event {

@@ -12,12 +12,9 @@
 #include "kernel.h"
 #include "event.h"
 #include "syscall.h"
+#include "spared.h"
 #include "memory.h"
 
-#define ALIVE_NS	10000000000ull
-#define ANCESTORS	16
-
-const volatile __u32 own_pid;
 const volatile struct memory_function functions[MEMORY_FUNCTIONS];
 const volatile __u8 syscalls[SYSCALLS];
 const volatile __u8 compat_syscalls[SYSCALLS];
@@ -37,13 +34,6 @@ struct {
 	__type(key, __u32);	/* pid */
 	__type(value, struct memory_protected);
 } processes SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, struct memory_exempt);
-	__type(value, __u32);
-} exempt SEC(".maps");
 
 struct frames {
 	__u64 at[MEMORY_FRAMES];
@@ -193,28 +183,11 @@ static __always_inline __u32 directed(__u32 operation, const struct call *call)
 	return operation;
 }
 
-static __always_inline bool is_of_rimon(struct task_struct *task)
+static __always_inline __u32 act(const struct memory_event *event, const struct memory_protected *target, __u64 now)
 {
-	int i;
-
-	for (i = 0; i < ANCESTORS && task; i++) {
-		if ((__u32)task->tgid == own_pid)
-			return true;
-		if (task->tgid <= 1)
-			return false;
-		task = task->real_parent;
-	}
-	return false;
-}
-
-static __always_inline __u32 act(struct task_struct *task, const struct memory_event *event,
-				 const struct memory_protected *target, __u64 now)
-{
-	struct memory_exempt exe = { event->exe_inode, event->exe_dev };
-
 	if (!control.enforce || !(target->enforce >> (event->operation & 63) & 1))
 		return MEMORY_SEEN;
-	if (event->actor.pid == 1 || bpf_map_lookup_elem(&exempt, &exe) || is_of_rimon(task))
+	if (is_spared(bpf_get_current_task_btf(), control.enforce, event->exe_inode, event->exe_dev))
 		return MEMORY_SEEN;
 	if (now - control.heartbeat_ns > ALIVE_NS)
 		return MEMORY_ASLEEP;
@@ -262,7 +235,7 @@ int memory_lock(__u64 *ctx)
 		event.exe_inode = task->mm->exe_file->f_inode->i_ino;
 		event.exe_dev = task->mm->exe_file->f_inode->i_sb->s_dev;
 	}
-	event.action = act(task, &event, target, now);
+	event.action = act(&event, target, now);
 
 	if (told_just_now(&event.actor, event.target_pid, event.operation << 8 | event.action, now, &event.suppressed))
 		return 0;
@@ -280,10 +253,19 @@ int memory_lock(__u64 *ctx)
 	return 0;
 }
 
+/* Its memory may have been given to another process meanwhile, which is here by the same key. */
+static __always_inline void address_space_forget(__u32 pid, __u64 mm)
+{
+	__u32 *owner = bpf_map_lookup_elem(&address_spaces, &mm);
+
+	if (owner && *owner == pid)
+		bpf_map_delete_elem(&address_spaces, &mm);
+}
+
 static __always_inline void address_space_set(__u32 pid, struct memory_protected *process, __u64 mm)
 {
 	if (process->mm && process->mm != mm)
-		bpf_map_delete_elem(&address_spaces, &process->mm);
+		address_space_forget(pid, process->mm);
 	process->mm = mm;
 	bpf_map_update_elem(&address_spaces, &mm, &pid, BPF_ANY);
 }
@@ -333,7 +315,7 @@ int BPF_PROG(memory_exit, struct task_struct *task)
 	if (!process)
 		return 0;
 	if (process->mm)
-		bpf_map_delete_elem(&address_spaces, &process->mm);
+		address_space_forget(pid, process->mm);
 	bpf_map_delete_elem(&processes, &pid);
 	return 0;
 }

@@ -64,14 +64,9 @@ struct memory_protected {
 };
 
 struct memory_control {
-	__u64 enforce;		/* 0: only watch */
+	__u64 enforce;		/* enum enforce */
 	__u64 heartbeat_ns;	/* CLOCK_MONOTONIC, of user space's latest sign of life */
 	__u64 lost;		/* events for which the ring had no room */
-};
-
-struct memory_exempt {
-	__u64 inode;
-	__u64 dev;
 };
 
 struct memory_event {

@@ -9,9 +9,11 @@ import { table, type StyleKind, type Terminal } from "./terminal.ts";
 export interface DrillCommandOptions {
   readonly json: boolean;
   readonly only?: readonly string[];
+  readonly enforce?: boolean;
 }
 
 const SHOWN: Readonly<Record<DrillOutcome, readonly [StyleKind, string]>> = {
+  stopped: ["ok", "■"],
   seen: ["ok", "✔"],
   missed: ["bad", "✘"],
   blind: ["bad", "✘"],
@@ -20,12 +22,13 @@ const SHOWN: Readonly<Record<DrillOutcome, readonly [StyleKind, string]>> = {
 };
 
 /** Runs the drill and prints it; the exit code. */
-export async function drillCommand({ json, only }: DrillCommandOptions, output: Terminal): Promise<number> {
+export async function drillCommand({ json, only, enforce }: DrillCommandOptions, output: Terminal): Promise<number> {
   const { signal, exitCode, release } = abortOnSignals();
   try {
     const { results } = await runDrill({
       signal,
       ...(only === undefined ? {} : { only }),
+      ...(enforce === undefined ? {} : { enforce }),
       onProgress: (doing) => output.status(json ? "" : doing),
       onResult: (result) => {
         if (json) output.write(`${JSON.stringify(result)}\n`);
@@ -77,7 +80,12 @@ export function drillTable(results: readonly DrillResult[], { style }: Terminal)
 export function drillSummary(results: readonly DrillResult[], { style }: Terminal): string {
   const ran = results.filter(({ outcome }) => outcome !== "not-run" && outcome !== "refused");
   const seen = ran.filter(({ detected }) => detected);
-  const lines = [style("bold", `${seen.length} of ${ran.length} techniques seen`)];
+  const stopped = ran.filter(({ outcome }) => outcome === "stopped");
+  const enforced = ran.filter((result) => result.enforced === true);
+  const stops = enforced.length === 0 ? "" : `, ${stopped.length} of ${enforced.length} stopped without a byte`;
+  const lines = [style("bold", `${seen.length} of ${ran.length} techniques seen${stops}`)];
+  const escaped = enforced.filter(({ outcome }) => outcome !== "stopped").map(({ technique }) => technique);
+  if (escaped.length > 0) lines.push(`${style("bad", "not stopped")}: ${escaped.join(", ")}`);
   const groups: readonly (readonly [DrillOutcome, StyleKind, string])[] = [
     ["missed", "bad", "missed"],
     ["blind", "high", "not seen"],

@@ -57,7 +57,7 @@ program
   .addOption(
     new Option(
       "--mode <mode>",
-      "overrides the configuration's mode; enforce does what monitor does until the kernel side is there",
+      "overrides the configuration's mode; enforce also kills who does what the configuration's enforce refuses",
     ).choices(["monitor", "enforce", "off"]),
   )
   .option("--record <file>", "write every observation to a new file, for replay")
@@ -98,15 +98,23 @@ program
   .addOption(
     new Option("--only <techniques>", "run these techniques, separated by commas; repeatable").argParser(collectNames),
   )
+  .option("--enforce", "have the kernel stop who reads the decoys' memory, and say what came out all the same")
   .option("--list", "name the techniques and run none")
   .addOption(jsonOption())
-  .action(async (options: Common & { only?: readonly string[]; list?: true }) => {
+  .action(async (options: Common & { only?: readonly string[]; list?: true; enforce?: true }) => {
     const { drillCommand, drillList } = await import("./drill.ts");
     const json = options.json === true;
     code =
       options.list === true
         ? drillList(json, terminal)
-        : await drillCommand({ json, ...(options.only === undefined ? {} : { only: options.only }) }, terminal);
+        : await drillCommand(
+            {
+              json,
+              ...(options.only === undefined ? {} : { only: options.only }),
+              ...(options.enforce === undefined ? {} : { enforce: options.enforce }),
+            },
+            terminal,
+          );
   });
 
 program

@@ -47,8 +47,8 @@ export async function loadSetup(overrides: Overrides): Promise<Setup> {
     now: Date.now(),
   });
   const configuration = override(parsed.configuration, overrides);
-  const ofFile = modeWeakness(parsed.configuration.mode);
-  const ofMode = modeWeakness(configuration.mode);
+  const ofFile = modeWeakness(parsed.configuration);
+  const ofMode = modeWeakness(configuration);
   const weakened = [...(ofMode === undefined ? [] : [ofMode]), ...parsed.weakened.filter((each) => each !== ofFile)];
   return { ...parsed, configuration, weakened, ...(file === undefined ? {} : { file: resolve(file) }) };
 }

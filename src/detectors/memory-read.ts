@@ -3,7 +3,7 @@ import type { AccessChecked, Call, CallMade, MemoryOperation, MemoryTouched } fr
 import type { State } from "../state.ts";
 import { MEMORY_ACCESSES, accessOperation, answerToAccess } from "./accesses.ts";
 import { nameOf, subjectOf, type Detector } from "./detector.ts";
-import { READS, answerTo, operationOf } from "./touches.ts";
+import { READS, actOf, answerTo, operationOf } from "./touches.ts";
 
 export const memoryRead: Detector = {
   rule: "memory-read",
@@ -73,7 +73,7 @@ function touched(observation: MemoryTouched, state: State): Detection | undefine
     operation: operationOf(observation),
     suspect: subjectOf(state, byPid),
     target: subjectOf(state, pid, startTime),
-    message: `${nameOf(state, byPid)} ${touch.did} of ${nameOf(state, pid, startTime)} by ${touch.by}${answerTo(observation)}`,
+    message: `${nameOf(state, byPid)} ${actOf(touch, observation)} of ${nameOf(state, pid, startTime)} by ${touch.by}${answerTo(observation)}`,
     evidence: [observation],
   };
 }

@@ -20,7 +20,7 @@ import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { reasonOf } from "../errors.ts";
 import { requireAddon } from "../native.ts";
-import { ATTACKER_NAME, writeComm } from "./comm.ts";
+import { ATTACKER_NAME, SHARED, writeComm } from "./comm.ts";
 import { evaluateIn } from "./inspector.ts";
 
 const CORE_PATTERN = "/proc/sys/kernel/core_pattern";
@@ -34,6 +34,8 @@ const say = (answer: object): void => void writeSync(3, `${JSON.stringify(answer
 
 writeComm(ATTACKER_NAME);
 const { attack } = requireAddon().addon;
+const sharedFile = process.env[SHARED];
+const shared = sharedFile === undefined ? undefined : attack.share(sharedFile);
 let held: number | undefined;
 let socket: number | undefined;
 
@@ -53,10 +55,10 @@ export interface AttackerOrder {
 type Act = (order: AttackerOrder) => Buffer | undefined | void | Promise<Buffer | undefined | void>;
 
 const ACTS = {
-  "ptrace-attach": ({ pid, address, length }) => attack.ptraceAttach(pid, BigInt(address), length),
-  "ptrace-seize": ({ pid, address, length }) => attack.ptraceSeize(pid, BigInt(address), length),
+  "ptrace-attach": ({ pid, address, length }) => attack.ptraceAttach(pid, BigInt(address), room(length)),
+  "ptrace-seize": ({ pid, address, length }) => attack.ptraceSeize(pid, BigInt(address), room(length)),
   "ptrace-hold": ({ pid }) => attack.ptraceHold(pid, false),
-  "ptrace-peek": ({ pid, address, length }) => attack.ptracePeek(pid, BigInt(address), length),
+  "ptrace-peek": ({ pid, address, length }) => attack.ptracePeek(pid, BigInt(address), room(length)),
   "ptrace-getregs": ({ pid }) => {
     attack.ptraceHold(pid, false);
     const registers = attack.ptraceRegisters(pid, REGISTERS);
@@ -72,13 +74,14 @@ const ACTS = {
     readMapFiles(pid);
     for (const tid of tids) attack.ptraceRelease(tid);
   },
-  "process-vm-readv": ({ pid, address, length }) => attack.processVmReadv(pid, BigInt(address), length),
-  "process-vm-readv-int80": ({ pid, address, length }) => attack.processVmReadv32(pid, BigInt(address), length),
+  "process-vm-readv": ({ pid, address, length }) => attack.processVmReadv(pid, BigInt(address), room(length)),
+  "process-vm-readv-int80": ({ pid, address, length }) => attack.processVmReadv32(pid, BigInt(address), room(length)),
   "process-vm-writev": ({ pid, address }) => void attack.processVmWritev(pid, BigInt(address), WRITTEN),
   "process-madvise": ({ pid, address, length }) => attack.processMadvise(pid, BigInt(address), length),
-  "proc-mem-detached-mount": ({ pid, address, length }) => attack.procMemDetachedMount(pid, BigInt(address), length),
+  "proc-mem-detached-mount": ({ pid, address, length }) =>
+    attack.procMemDetachedMount(pid, BigInt(address), room(length)),
   "mount-procfs": ({ path }) => void execFileSync("mount", ["-t", "proc", "proc", path]),
-  "pidfd-getfd": ({ pid, fd, length }) => attack.pidfdGetfd(pid, fd, length),
+  "pidfd-getfd": ({ pid, fd, length }) => attack.pidfdGetfd(pid, fd, room(length)),
   kcmp: ({ pid }) => attack.kcmp(pid),
   "code-breakpoint": ({ pid, address }) => attack.ptraceLeaveBreakpoint(pid, BigInt(address)),
   "text-patch": ({ pid, address }) => attack.patchText(pid, BigInt(address)),
@@ -101,7 +104,7 @@ const ACTS = {
       closeSync(fd);
     }
   },
-  "uring-read": ({ path, address, length }) => attack.uringRead(path, BigInt(address), length),
+  "uring-read": ({ path, address, length }) => attack.uringRead(path, BigInt(address), room(length)),
   hold: ({ path }) => void (held = openSync(path, "r")),
   "read-held": ({ address, length }) => readMemory(holding(held), address, length),
   "bind-socket": ({ path }) => void (socket = attack.bindSocket(path)),
@@ -120,7 +123,7 @@ const ACTS = {
       attack.uprobe(pid, PROBED[1]);
     }
   },
-  "bpf-copy": ({ pid, address, length }) => attack.bpfCopy(pid, BigInt(address), length),
+  "bpf-copy": ({ pid, address, length }) => attack.bpfCopy(pid, BigInt(address), room(length)),
   "memfd-exec": async ({ path }) => {
     const fd = attack.memfd(readFileSync(path));
     try {
@@ -153,6 +156,11 @@ const ACTS = {
 
 export type AttackerAct = keyof typeof ACTS;
 
+/** Where to read to: what comes into it is there for who ordered it even if this process is killed. */
+function room(length: number): Buffer {
+  return shared !== undefined && length <= shared.length ? shared.subarray(0, length) : Buffer.alloc(length);
+}
+
 function readAt(path: string, address: string, length: number): Buffer {
   const fd = openSync(path, "r");
   try {
@@ -163,7 +171,7 @@ function readAt(path: string, address: string, length: number): Buffer {
 }
 
 function readMemory(fd: number, address: string, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
+  const bytes = room(length);
   return bytes.subarray(0, readSync(fd, bytes, 0, length, BigInt(address)));
 }
 

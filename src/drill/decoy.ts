@@ -4,9 +4,10 @@
 import { closeSync, openSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { basename } from "node:path";
 import { reasonOf } from "../errors.ts";
 import { requireAddon } from "../native.ts";
-import { DECOY_NAME, writeComm } from "./comm.ts";
+import { writeComm } from "./comm.ts";
 
 export type DecoyOrder =
   | "harden"
@@ -29,7 +30,7 @@ const NOBODY = 65_534;
 
 const say = (answer: object): void => void writeSync(3, `${JSON.stringify(answer)}\n`);
 
-writeComm(DECOY_NAME);
+writeComm(basename(process.argv0));
 const { addon } = requireAddon();
 const { address, bytes, codeAddress } = addon.attack.secret();
 const tid = addon.attack.startThread();

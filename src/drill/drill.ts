@@ -10,17 +10,17 @@ import { RimonError, reasonOf } from "../errors.ts";
 import type { Finding, Severity } from "../finding.ts";
 import { requireAddon } from "../native.ts";
 import { startMonitor, type RunningMonitor, type SensorStatus } from "../rimon.ts";
-import { DECOY_NAME } from "./comm.ts";
+import { DECOY_NAME, enforcedDecoyName } from "./comm.ts";
 import { NotRun, Refused } from "./not-done.ts";
 import { createRange, type Range } from "./range.ts";
 import { by, type Deed, type Staged, type Technique } from "./technique.ts";
 import { TECHNIQUES } from "./techniques/all.ts";
 
 /**
- * "missed" should have been seen by a sensor that is live here; "blind" is beyond the sensors that are; "refused" is
+ * "stopped" was answered by the kernel before a byte came out (--enforce); "missed" should have been seen by a sensor that is live here; "blind" is beyond the sensors that are; "refused" is
  * what the kernel did not allow; "not-run" is what this node lacks a program for, or the kernel does not know.
  */
-export type DrillOutcome = "seen" | "missed" | "blind" | "refused" | "not-run";
+export type DrillOutcome = "stopped" | "seen" | "missed" | "blind" | "refused" | "not-run";
 
 export interface DrillResult {
   readonly technique: string;
@@ -36,6 +36,8 @@ export interface DrillResult {
   readonly latencyMs: number | null;
   /** How many bytes of the decoy's secret came out. */
   readonly leakedBytes: number;
+  /** The kernel was to stop it. */
+  readonly enforced?: true;
   /** Why it was not seen, or not run. */
   readonly reason?: string;
   /** What would see it. */
@@ -51,6 +53,8 @@ export interface DrillReport {
 export interface DrillOptions {
   /** Names of the techniques to run; every one if not given. None: the monitor is started and looked at only. */
   readonly only?: readonly string[];
+  /** Has the kernel stop who reads or writes the memory of the drill's own decoys. */
+  readonly enforce?: boolean;
   readonly signal?: AbortSignal;
   /** Told what is being done. */
   readonly onProgress?: (doing: string) => void;
@@ -67,6 +71,7 @@ const SETTLED_WITHIN_MS = 15_000;
 /** Techniques staged at a time, each with up to two processes. */
 const STAGED_AT_ONCE = 4;
 const MAX_ARRIVALS = 10_000;
+const STOPPED: readonly string[] = ["read-stopped", "write-stopped"];
 
 interface Prepared {
   readonly technique: Technique;
@@ -89,7 +94,9 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
   signal.throwIfAborted();
 
   const root = await mkdtemp(join(realpathSync(tmpdir()), "rimon-drill-"));
-  const configuration = privateConfiguration(join(root, "state"));
+  const enforce = options.enforce === true;
+  const decoyName = enforce ? enforcedDecoyName() : DECOY_NAME;
+  const configuration = privateConfiguration(join(root, "state"), decoyName, enforce);
   const ranges = new Set<Range>();
   const arrivals: Arrival[] = [];
   const watchers = new Set<() => void>();
@@ -104,6 +111,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     const range = createRange({
       root,
       name: technique.name,
+      decoyName,
       auditLog: configuration.audit.path,
       monitorStartedAt: () => startedAt,
     });
@@ -173,9 +181,12 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
       if (staged === undefined) throw failure;
       if (staged.target !== undefined) await beWatched(running, staged.target, technique.settled === true);
       const deed = await staged.act();
-      const lookedFor = comesTrue(() => firstOf(technique, deed, arrivals) !== undefined, WAIT_MS).then(() =>
-        finish(judge(technique, deed, firstOf(technique, deed, arrivals), running.status().sensors)),
-      );
+      const enforced = enforce && technique.stopped === true;
+      const find = (stopped: boolean): Arrival | undefined => firstOf(technique, deed, arrivals, stopped);
+      const lookedFor = comesTrue(() => find(enforced) !== undefined, WAIT_MS).then(() => {
+        const arrival = find(enforced) ?? find(false);
+        return finish(judge(technique, deed, arrival, running.status().sensors, enforced));
+      });
       // What nobody is expected to see is waited for while the next one is done.
       if (liveAmong(technique, running.status().sensors)) await lookedFor;
       else {
@@ -201,6 +212,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     };
     monitor = await startMonitor({
       configuration,
+      refusesFamily: enforce,
       onRecord(record) {
         if (record.type !== "finding" || record.repeats !== undefined) return;
         if (arrivals.length < MAX_ARRIVALS) arrivals.push({ finding: record, at: process.hrtime.bigint() });
@@ -241,10 +253,14 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
   }
 }
 
-/** The exit code a drill ends with: 0 if nothing was missed, 1 if something was, 3 if nothing could be done. */
+/** The exit code a drill ends with: 0 if nothing was missed and all was stopped that is to be, 1 if not, 3 if nothing could be done. */
 export function drillExitCode(results: readonly DrillResult[]): number {
   if (results.every(({ outcome }) => outcome === "not-run" || outcome === "refused")) return 3;
-  return results.some(({ outcome }) => outcome === "missed") ? 1 : 0;
+  const failed = results.some(
+    ({ outcome, enforced }) =>
+      outcome === "missed" || (enforced === true && (outcome === "seen" || outcome === "blind")),
+  );
+  return failed ? 1 : 0;
 }
 
 function choose(only: readonly string[] | undefined): readonly Technique[] {
@@ -256,8 +272,18 @@ function choose(only: readonly string[] | undefined): readonly Technique[] {
   return TECHNIQUES.filter(({ name }) => only?.includes(name) ?? true);
 }
 
-function firstOf({ rules }: Technique, deed: Deed, arrivals: readonly Arrival[]): Arrival | undefined {
-  return arrivals.find(({ finding, at }) => at >= deed.at && rules.includes(finding.rule) && deed.concerns(finding));
+function firstOf(
+  { rules }: Technique,
+  deed: Deed,
+  arrivals: readonly Arrival[],
+  stopped: boolean,
+): Arrival | undefined {
+  return arrivals.find(
+    ({ finding, at }) =>
+      at >= deed.at &&
+      (stopped ? STOPPED.includes(finding.operation) : rules.includes(finding.rule)) &&
+      deed.concerns(finding),
+  );
 }
 
 function isLive({ state }: SensorStatus): boolean {
@@ -273,6 +299,7 @@ function judge(
   deed: Deed,
   arrival: Arrival | undefined,
   sensors: readonly SensorStatus[],
+  enforced: boolean,
 ): DrillResult {
   const { name, anonymous, namedBy, expected, needs } = technique;
   const { attacker, leakedBytes } = deed;
@@ -281,15 +308,20 @@ function judge(
     const reason = missed
       ? `${expected.join(" or ")} should have seen it within ${WAIT_MS / 1_000} s`
       : whyBlind(technique, sensors);
-    const result = { ...unseen(name, missed ? "missed" : "blind", reason), leakedBytes };
+    const result = {
+      ...unseen(name, missed ? "missed" : "blind", reason),
+      leakedBytes,
+      ...(enforced ? { enforced } : {}),
+    };
     return needs === undefined ? result : { ...result, needs };
   }
   const { finding, at } = arrival;
   const { suspect, sensor, rule, severity } = finding;
   const nameless = anonymous === true || (namedBy !== undefined && !liveAmong({ expected: [namedBy] }, sensors));
+  const stopped = enforced && leakedBytes === 0 && STOPPED.includes(finding.operation);
   return {
     technique: name,
-    outcome: "seen",
+    outcome: stopped ? "stopped" : "seen",
     detected: true,
     attributed: nameless || attacker === undefined ? null : by(attacker)(finding),
     sensor,
@@ -298,6 +330,8 @@ function judge(
     suspect: suspect === undefined ? null : { pid: suspect.pid, comm: suspect.comm },
     latencyMs: Math.round(Number(at - deed.at) / 1e5) / 10,
     leakedBytes,
+    ...(enforced ? { enforced } : {}),
+    ...(enforced && !stopped ? { reason: "it was to be stopped and was not" } : {}),
   };
 }
 
@@ -331,14 +365,15 @@ function unseen(technique: string, outcome: DrillOutcome, reason: string): Drill
 }
 
 /** A monitor that tells nobody and does nothing, with its files in a folder that goes away. */
-function privateConfiguration(folder: string): Configuration {
+function privateConfiguration(folder: string, decoyName: string, enforce: boolean): Configuration {
+  const decoys = { by: "comm", value: decoyName } as const;
   const untouched = { enabled: false, cooldownMs: 60_000 };
   return {
     environment: "development",
-    mode: "monitor",
+    mode: enforce ? "enforce" : "monitor",
     intervalMs: 1_000,
     node: hostname(),
-    protect: [{ by: "comm", value: DECOY_NAME }],
+    protect: [decoys],
     rules: {},
     respond: {},
     exceptions: [],
@@ -361,6 +396,6 @@ function privateConfiguration(folder: string): Configuration {
       rotateBytes: 64 * 1024 * 1024,
       checkpointEvery: 256,
     },
-    enforce: [],
+    enforce: enforce ? [{ protect: decoys, operations: ["memory-read"] }] : [],
   };
 }

@@ -71,6 +71,11 @@ export class Program {
     });
   }
 
+  /** Ended by SIGKILL, and not by us. */
+  get killed(): boolean {
+    return this.#process.signalCode === "SIGKILL" && !this.#process.killed;
+  }
+
   get pid(): number {
     if (this.#process.pid === undefined) throw new Error(`${this.#name} could not be started`);
     return this.#process.pid;

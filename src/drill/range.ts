@@ -11,11 +11,12 @@ import {
   realpathSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
 import { requireAddon } from "../native.ts";
 import type { AttackerAct, AttackerOrder } from "./attacker.ts";
-import { ATTACKER_NAME, DECOY_NAME } from "./comm.ts";
+import { ATTACKER_NAME, SHARED } from "./comm.ts";
 import type { DecoyOrder } from "./decoy.ts";
 import { Program, programArguments, type ProgramOptions } from "./program.ts";
 import { NotRun } from "./not-done.ts";
@@ -105,6 +106,8 @@ export interface Range {
 export interface RangeOptions {
   readonly root: string;
   readonly name: string;
+  /** The comm of its decoys. */
+  readonly decoyName: string;
   readonly auditLog: string;
   readonly monitorStartedAt: () => bigint;
 }
@@ -112,8 +115,9 @@ export interface RangeOptions {
 /** Arguments of unshare(1): a shell that has /etc laid over, in its own mount table, and becomes the program. */
 const WITH_ETC = ["--mount", "--", "/bin/sh", "-c", 'mount --bind "$0" /etc && exec "$@"'];
 const SHARED_MEMORY = "/dev/shm";
+const SHARED_SIZE = 4_096;
 
-export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOptions): Range {
+export function createRange({ root, name, decoyName, auditLog, monitorStartedAt }: RangeOptions): Range {
   const folder = mkdtempSync(join(root, `${name}-`));
   const programs: Program[] = [];
   let shared: string | undefined;
@@ -143,7 +147,7 @@ export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOpt
     monitorStartedAt,
     async decoy({ environment = {}, nodeOptions = [], etc } = {}) {
       const token = randomBytes(32).toString("hex");
-      const command = [named(process.execPath, DECOY_NAME), ...nodeOptions, ...programArguments("decoy"), folder];
+      const command = [named(process.execPath, decoyName), ...nodeOptions, ...programArguments("decoy"), folder];
       const [path = "", ...args] = etc === undefined ? command : [this.find("unshare"), ...WITH_ETC, etc, ...command];
       const program = start(path, args, { [TOKEN_NAME]: token, ...environment });
       const told = await program.hear<DecoyTold>();
@@ -167,20 +171,30 @@ export function createRange({ root, name, auditLog, monitorStartedAt }: RangeOpt
     smallDecoy() {
       const token = randomBytes(32).toString("hex");
       // Ends with its input, as the others do.
-      const { pid } = start(named(realpathSync(this.find("cat")), DECOY_NAME), [], { [TOKEN_NAME]: token });
+      const { pid } = start(named(realpathSync(this.find("cat")), decoyName), [], { [TOKEN_NAME]: token });
       return { pid, token };
     },
     async attacker({ ownMounts = false } = {}) {
       const command = [named(process.execPath, ATTACKER_NAME), ...programArguments("attacker")];
       // unshare(1) becomes the program, so its pid is the attacker's.
       const [path = "", ...args] = ownMounts ? [this.find("unshare"), "--mount", "--", ...command] : command;
-      const program = start(path, args);
+      const shared = join(mkdtempSync(join(folder, "shared-")), "bytes");
+      writeFileSync(shared, Buffer.alloc(SHARED_SIZE));
+      const program = start(path, args, { [SHARED]: shared });
       const { pid } = await program.hear<{ pid: number }>();
       return {
         pid,
         async act(act, order = {}) {
-          const { at, bytes = "" } = await program.ask<{ at: string; bytes?: string }>({ act, ...order });
-          return { at: BigInt(at), bytes: Buffer.from(bytes, "hex") };
+          const before = process.hrtime.bigint();
+          try {
+            const { at, bytes = "" } = await program.ask<{ at: string; bytes?: string }>({ act, ...order });
+            return { at: BigInt(at), bytes: Buffer.from(bytes, "hex") };
+          } catch (thrown) {
+            if (!program.killed) throw thrown;
+            // It was killed in the act: what it got by then is in the file it shares with us, and nowhere else.
+            const got = readFileSync(shared);
+            return { at: before, bytes: got.subarray(0, got.findLastIndex((byte) => byte !== 0) + 1) };
+          }
         },
       };
     },

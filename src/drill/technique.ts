@@ -25,6 +25,8 @@ export interface Technique {
   readonly early?: true;
   /** The decoy has to have been watched for a while. */
   readonly settled?: true;
+  /** In enforce mode whoever does it is stopped before a byte comes out. */
+  readonly stopped?: true;
   /** Starts the decoy and whoever attacks it, up to the moment before the act. */
   stage(range: Range): Promise<Staged>;
 }

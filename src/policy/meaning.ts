@@ -6,6 +6,7 @@ import { ACTION_NAMES } from "../configuration.ts";
 import { nearestName, parseExpiry } from "./notation.ts";
 import { quote } from "./problem.ts";
 import type { Path, Problem } from "./problem.ts";
+import { REFUSABLE } from "./refusals.ts";
 
 export interface MeaningContext {
   readonly rules: readonly string[];
@@ -54,9 +55,12 @@ function ruleNames(root: Mapping, rules: readonly string[]): Problem[] {
   });
   list(root["enforce"]).forEach((entry, index) => {
     list(mapping(entry)["operations"]).forEach((name, position) => {
-      if (typeof name !== "string" || rules.includes(name)) return;
+      if (typeof name !== "string" || REFUSABLE.includes(name)) return;
       const path = ["enforce", index, "operations", position];
-      problems.push(value(path, `must be a rule, got ${quote(name)}${hint(name, rules)}`));
+      const expected = rules.includes(name) ? `a rule whose acts can be refused (${REFUSABLE.join(", ")})` : "a rule";
+      problems.push(
+        value(path, `must be ${expected}, got ${quote(name)}${rules.includes(name) ? "" : hint(name, rules)}`),
+      );
     });
   });
   return problems;

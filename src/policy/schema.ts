@@ -8,6 +8,7 @@ import type { Severity } from "../finding.ts";
 import { selectorProblem } from "../protection.ts";
 import { DEFAULT } from "./defaults.ts";
 import * as notation from "./notation.ts";
+import { REFUSABLE } from "./refusals.ts";
 
 function mapping<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   return z.strictObject(shape, {
@@ -212,9 +213,13 @@ export const fileSchema = mapping({
   enforce: list(
     mapping({
       protect: selector,
-      operations: list(z.string({ error: "must be a rule" }), 1, "a list of at least one rule"),
+      operations: list(z.string({ error: "must be a rule" }), 1, "a list of at least one rule").meta({
+        items: { enum: [...REFUSABLE] },
+      }),
     }),
-  ).exactOptional(),
+  )
+    .exactOptional()
+    .meta({ description: "What mode enforce refuses to others on whom: a reader of such memory is killed." }),
 });
 
 export type File = z.infer<typeof fileSchema>;

@@ -1,6 +1,6 @@
 // What a configuration gives up against the default one. Every start with any of it is an event in the audit log.
 
-import type { Configuration, HttpTarget, Mode } from "../configuration.ts";
+import type { Configuration, HttpTarget } from "../configuration.ts";
 import { atLeast } from "../finding.ts";
 import type { Severity } from "../finding.ts";
 import { formatDuration, isClearText } from "./notation.ts";
@@ -15,10 +15,10 @@ export interface WeakenedContext {
 }
 
 /** What a mode does not give that its name may promise. */
-export function modeWeakness(mode: Mode): string | undefined {
+export function modeWeakness({ mode, enforce }: Pick<Configuration, "mode" | "enforce">): string | undefined {
   if (mode === "off") return "The mode is off: findings are neither alerted nor answered.";
-  if (mode === "enforce")
-    return "The mode is enforce, but nothing is refused in the kernel yet: it does what monitor does.";
+  if (mode === "enforce" && enforce.length === 0)
+    return "The mode is enforce, but enforce has no entry: nothing is refused, as in monitor.";
   return undefined;
 }
 
@@ -30,7 +30,7 @@ export function weaknessesOf(configuration: Configuration, context: WeakenedCont
   if (configuration.environment === "development") {
     sentences.push("The environment is development: exceptions need neither a digest nor an end.");
   }
-  const mode = modeWeakness(configuration.mode);
+  const mode = modeWeakness(configuration);
   if (mode !== undefined) sentences.push(mode);
   if (configuration.intervalMs > context.intervalMs) {
     const [now, usual] = [formatDuration(configuration.intervalMs), formatDuration(context.intervalMs)];

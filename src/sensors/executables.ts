@@ -19,8 +19,10 @@ const MAX_SEARCHED = 128 * CHUNK;
 export function createExecutables(context: SensorContext, hashed: () => readonly string[]): Sensor {
   const name = "executables";
   const report = createStateReporter(context, name);
-  /** What was identified, and whether with its hash. */
-  const known = new Map<string, boolean>();
+  /** What was identified. */
+  const known = new Set<string>();
+  /** What the files of exceptions were when they were hashed, by path. */
+  const hashes = new Map<string, string>();
   const waiting: Process[] = [];
   let working: Promise<void> = Promise.resolve();
   let idle = true;
@@ -31,8 +33,8 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
   async function hashNamed(): Promise<void> {
     for (const path of hashed()) {
       try {
-        const file = versionOf(await stat(path, { bigint: true }));
-        if (known.get(keyOf(file)) !== true) await identify(path, path);
+        const stats = await stat(path, { bigint: true });
+        if (hashes.get(path) !== changeOf(stats)) await identify(path, path);
       } catch (thrown) {
         if ((thrown as NodeJS.ErrnoException).code !== "ENOENT") report("degraded", `${path}: ${reasonOf(thrown)}`);
       }
@@ -43,10 +45,15 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
     const handle = await open(source, "r");
     try {
       // Named by what was opened: the file may have been written or replaced since the process was seen.
-      const file = versionOf(await handle.stat({ bigint: true }));
+      const stats = await handle.stat({ bigint: true });
+      const file = versionOf(stats);
       const traits = await readTraits(handle);
       const sha256 = hashed().includes(path) ? await hashFile(handle) : undefined;
-      remember(keyOf(file), sha256 !== undefined);
+      const changed = changeOf(stats);
+      // Written to while it was hashed: the digest is of no file that ever was. The next pass comes back to it.
+      const settled = sha256 !== undefined && changeOf(await handle.stat({ bigint: true })) === changed;
+      if (settled) hashes.set(path, changed);
+      remember(keyOf(file));
       context.emit({
         kind: "executable.identified",
         at: context.now(),
@@ -54,16 +61,16 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
         file,
         path,
         traits,
-        ...(sha256 === undefined ? {} : { sha256 }),
+        ...(settled ? { sha256, changedNs: String(stats.ctimeNs) } : {}),
       });
     } finally {
       await handle.close();
     }
   }
 
-  function remember(key: string, withHash: boolean): void {
-    known.set(key, withHash);
-    for (const oldest of known.keys()) {
+  function remember(key: string): void {
+    known.add(key);
+    for (const oldest of known) {
       if (known.size <= MAX_KNOWN) break;
       known.delete(oldest);
     }
@@ -78,7 +85,7 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
         await identify(`/proc/${process.pid}/exe`, path);
       } catch {
         // The process is gone; the file is still there in most cases. If neither is, there is nothing to read.
-        await identify(path, path).catch(() => remember(keyOf(exeFile), false));
+        await identify(path, path).catch(() => remember(keyOf(exeFile)));
       }
     }
     idle = true;
@@ -131,6 +138,11 @@ function versionOf({ dev, ino, size, mtimeNs }: BigIntStats): FileVersion {
 
 function keyOf({ dev, inode, size, mtimeNs }: FileVersion): string {
   return `${dev}:${inode}:${size}:${mtimeNs}`;
+}
+
+/** Differs after every write, also after one whose author put st_mtime back. */
+function changeOf(stats: BigIntStats): string {
+  return `${keyOf(versionOf(stats))}:${stats.ctimeNs}`;
 }
 
 async function readTraits(handle: FileHandle): Promise<ExecutableTraits> {

@@ -39,6 +39,17 @@ export function createPrograms(context: SensorContext, sources: WatchSources, op
     const report = createStateReporter(context, sensor);
     let watch: Watch | undefined;
     let telling: ProtectedProcesses | undefined;
+    async function pass(): Promise<void> {
+      if (watch === undefined) return;
+      try {
+        await telling?.pass();
+      } catch (thrown) {
+        return report("down", `the eBPF programs cannot be told whom to protect: ${reasonOf(thrown)}`);
+      }
+      const status = watch?.status()[source];
+      if (status?.live === true) report("live");
+      else report("down", status?.reason);
+    }
     return {
       name: sensor,
       sees,
@@ -52,16 +63,9 @@ export function createPrograms(context: SensorContext, sources: WatchSources, op
           return report("unavailable", status.reason);
         }
         if (protectedProcesses === undefined) protectedProcesses = telling = createProtectedProcesses(context, watch);
-        telling?.pass();
-        report("live");
+        await pass();
       },
-      async pass() {
-        if (watch === undefined) return;
-        telling?.pass();
-        const status = watch.status()[source];
-        if (status.live) report("live");
-        else report("down", status.reason);
-      },
+      pass,
       notice(observation: Observation) {
         try {
           telling?.notice(observation);
@@ -82,9 +86,10 @@ export function fromProgram(record: ProgramRecord, at: number): Observation {
   const target = { pid: record.targetPid, startTime: record.targetStartTime };
   switch (record.kind) {
     case "memory": {
-      const { operation, action } = record;
+      const { operation, action, exeFile } = record;
+      const file = exeFile === undefined ? {} : { byExeFile: exeFile };
       const sensor = PROGRAMS.memory.sensor;
-      return { kind: "memory.touched", at, sensor, operation, ...target, byPid, byTid, action, suppressed };
+      return { kind: "memory.touched", at, sensor, operation, ...target, byPid, byTid, ...file, action, suppressed };
     }
     case "access": {
       const { call, attach, action, targetTid: tid } = record;

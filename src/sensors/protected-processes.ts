@@ -1,8 +1,11 @@
-// Tells the kernel who is protected and what of it is refused, and keeps it told: the programs of native/bpf/ follow
-// fork, exec and exit by themselves, and this follows what the configuration means. One place tells all of them.
+// Tells the kernel who is protected, what of it is refused and to which executables it is not, and keeps it told: the
+// programs of native/bpf/ follow fork, exec and exit by themselves, and this follows what the configuration means. One
+// place tells all of them.
 
+import { stat } from "node:fs/promises";
+import type { Exempt } from "../configuration.ts";
 import type { Watch } from "../native.ts";
-import type { Observation } from "../observation.ts";
+import type { ExecutableIdentified, Observation } from "../observation.ts";
 import { ACCESS_REFUSED, MEMORY_OPERATION } from "../record.ts";
 import type { SensorContext } from "./sensor.ts";
 
@@ -25,13 +28,15 @@ interface Told {
 export interface ProtectedProcesses {
   notice(observation: Observation): void;
   /** Compares everything, and switches on or off what is refused and whether system calls are looked at. */
-  pass(): void;
+  pass(): Promise<void>;
 }
 
 export function createProtectedProcesses(context: SensorContext, watch: Watch): ProtectedProcesses {
   const told = new Map<number, Told>();
+  const hashed = new Map<string, ExecutableIdentified>();
   const { memory, access, calls } = watch.status();
   let enforcing = false;
+  let exempt = "";
   let listening = false;
 
   function refusedOn(pid: number): bigint {
@@ -48,7 +53,7 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
     const numbers = [...targets].flatMap(([pid, { startTime, refused }]) => [BigInt(pid), BigInt(startTime), refused]);
     watch.protect(BigUint64Array.from(numbers));
     for (const [pid, target] of targets) told.set(pid, target);
-    // At once, not from the next pass on.
+    // At once, also for whoever is found between two passes.
     if (!enforcing && [...targets.values()].some(({ refused }) => refused !== 0n)) enforce(true);
     if (!listening) listen();
   }
@@ -67,7 +72,7 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
 
   function enforce(wanted: boolean): void {
     if (!memory.live && !access.live) return;
-    if (wanted !== enforcing) watch.enforce(wanted);
+    if (wanted !== enforcing) watch.enforce(wanted, context.refusesFamily);
     enforcing = wanted;
     watch.beat();
   }
@@ -78,6 +83,38 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
     const refused = refusedOn(pid);
     if (known?.startTime === startTime && known.refused === refused) return;
     protect(new Map([[pid, { startTime, refused }]]));
+  }
+
+  /** The kernel spares an executable everything or nothing: so whoever is excepted from every rule that is refused. */
+  function exemptFromAll(): readonly Exempt[] {
+    const rules = new Set(context.protectedProcesses().flatMap(({ pid }) => context.refusals(pid)));
+    const [first = [], ...others] = [...rules].map((rule) => context.exemptions(rule));
+    return first.filter(({ exe, sha256 }) =>
+      others.every((exemptions) => exemptions.some((other) => other.exe === exe && other.sha256 === sha256)),
+    );
+  }
+
+  /**
+   * The kernel knows an executable by device and inode only, so it is given one only while the file is what was hashed.
+   * What is left: a file that is rewritten in place is spared until the next pass (one interval), and where a
+   * filesystem gives stat(2) another device or inode than its own (overlayfs over several, btrfs) nobody is spared.
+   */
+  async function spare(): Promise<void> {
+    const files: bigint[] = [];
+    for (const { exe, sha256 } of exemptFromAll()) {
+      const known = hashed.get(exe);
+      if (known === undefined || known.sha256 !== sha256) continue;
+      const now = await stat(exe, { bigint: true }).catch(() => undefined);
+      const { dev, inode, size, mtimeNs } = known.file;
+      if (now === undefined || Number(now.dev) !== dev || Number(now.ino) !== inode) continue;
+      if (Number(now.size) !== size || String(now.mtimeNs) !== mtimeNs || String(now.ctimeNs) !== known.changedNs)
+        continue;
+      files.push(now.dev, now.ino);
+    }
+    const wanted = files.join(" ");
+    if (wanted === exempt) return;
+    watch.exempt(BigUint64Array.from(files));
+    exempt = wanted;
   }
 
   return {
@@ -93,9 +130,13 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
         case "process.exited":
           told.delete(observation.pid);
           return;
+        case "executable.identified":
+          if (observation.sha256 !== undefined) hashed.set(observation.path, observation);
+          return;
       }
     },
-    pass() {
+    async pass() {
+      await spare();
       const all = context
         .protectedProcesses()
         .map(({ pid, startTime }) => [pid, { startTime, refused: refusedOn(pid) }] as const);

@@ -165,6 +165,29 @@ describe("rimon drill", { concurrency: 3 }, () => {
     assert.deepEqual(processesNaming(folder), []);
   });
 
+  it("--enforce stops who reads or writes a decoy's memory, and not a byte is in what it shared with us", async () => {
+    const stopped = TECHNIQUES.filter((technique) => technique.stopped === true).map(({ name }) => name);
+    assert.ok(stopped.length > 15);
+    const folder = temporaryDirectory("drill");
+    const drill = startDrill(folder, ["--json", "--enforce", "--only", [...stopped, "maps-read"].join(",")]);
+    const { code } = await drill.exited;
+    const results = resultsOf(drill);
+    for (const technique of stopped) {
+      const result = results.get(technique) ?? assert.fail(technique);
+      const shown = JSON.stringify(result);
+      const lacking = LACKING[technique];
+      if (result.outcome === "not-run" && lacking !== undefined) continue;
+      assert.equal(result.outcome, "stopped", shown);
+      assert.deepEqual([result.leakedBytes, result.enforced, result.attributed], [0, true, true], shown);
+    }
+    const other = results.get("maps-read");
+    assert.equal(other?.outcome, "seen");
+    assert.equal(other?.enforced, undefined);
+    assert.equal(code, 0, drill.stderr);
+    assert.deepEqual(filesLeft(folder), []);
+    assert.deepEqual(processesNaming(folder), []);
+  });
+
   it("--list names them and runs none", async () => {
     const drill = startDrill(temporaryDirectory("drill"), ["--list"]);
     assert.deepEqual(await drill.exited, { code: 0, signal: null });

@@ -143,12 +143,12 @@ check(memoryRead, [
   },
   {
     when: "the touch was told",
-    observed: [VAULT, GDB, touched("vm-read", 93, 41), called("vm-read", 93, 41)],
+    observed: [VAULT, GDB, touched("vm-read"), called("vm-read", 93, 41)],
     says: undefined,
   },
   {
     when: "another touch was told",
-    observed: [VAULT, GDB, touched("vm-read", 93, 41), called("vm-write", 93, 41)],
+    observed: [VAULT, GDB, touched("vm-read"), called("vm-write", 93, 41)],
     says: "critical: gdb (93, uid 1000) tried to write to the memory of vault (41, root) by process_vm_writev",
     suspect: 93,
     target: 41,

@@ -1,10 +1,14 @@
 // The rules about who reaches into a protected process: ptrace-attach, memory-read, environ-read, maps-read.
 
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
 import { environRead } from "../../src/detectors/environ-read.ts";
 import { mapsRead } from "../../src/detectors/maps-read.ts";
 import { memoryRead } from "../../src/detectors/memory-read.ts";
 import { ptraceAttach } from "../../src/detectors/ptrace-attach.ts";
-import { accessed, aProcess, attached, executable, exited, seen } from "./observations.ts";
+import { uprobeSet } from "../../src/detectors/uprobe-set.ts";
+import type { MemoryOperation, MemoryTouched } from "../../src/observation.ts";
+import { accessed, aProcess, attached, detect, executable, exited, nodeWith, seen, touched } from "./observations.ts";
 import { check } from "./table.ts";
 
 const VAULT = seen(aProcess(41));
@@ -114,6 +118,108 @@ check(memoryRead, [
     says: undefined,
   },
   { when: "another file is opened", observed: [VAULT, GDB, accessed("environ", 93, 41)], says: undefined },
+]);
+
+const TOUCHES: readonly [operation: MemoryOperation, technique: string, says: string][] = [
+  ["vm-read", "process-vm-readv", "critical: gdb (93, uid 1000) read the memory of vault (41, root) by process_vm_readv"],
+  ["vm-write", "process-vm-writev", "critical: gdb (93, uid 1000) wrote to the memory of vault (41, root) by process_vm_writev"],
+  ["peek", "ptrace-peek", "critical: gdb (93, uid 1000) read the memory of vault (41, root) by ptrace"],
+  ["poke", "ptrace-poke", "critical: gdb (93, uid 1000) wrote to the memory of vault (41, root) by ptrace"],
+  ["mem-read", "proc-mem", "critical: gdb (93, uid 1000) read the memory of vault (41, root) by a descriptor of /proc/PID/mem"],
+  ["mem-write", "proc-mem", "critical: gdb (93, uid 1000) wrote to the memory of vault (41, root) by a descriptor of /proc/PID/mem"],
+  ["bpf", "bpf-copy-from-user-task", "critical: gdb (93, uid 1000) read the memory of vault (41, root) by an eBPF program"],
+  ["advise", "process-madvise", "medium: gdb (93, uid 1000) gave advice on the memory of vault (41, root) by process_madvise"],
+  ["move", "move-pages", "medium: gdb (93, uid 1000) moved pages of the memory of vault (41, root) by move_pages or migrate_pages"],
+  ["unknown", "unknown", "medium: gdb (93, uid 1000) took the lock of the memory of vault (41, root) by a way that rimon does not know"],
+]; // prettier-ignore
+
+const ANSWERS: readonly [action: MemoryTouched["action"], operation: string, says: string][] = [
+  ["killed", "read-stopped", "gdb (93, uid 1000) tried to read the memory of vault (41, root) by process_vm_readv, and was killed before a page was fetched"],
+  ["not-killed", "read-not-stopped", "gdb (93, uid 1000) read the memory of vault (41, root) by process_vm_readv; it was to be killed, and the kernel refused that"],
+  ["asleep", "read-not-stopped", "gdb (93, uid 1000) read the memory of vault (41, root) by process_vm_readv; it was to be killed, but rimon had given no sign of life"],
+]; // prettier-ignore
+
+check(memoryRead, [
+  ...TOUCHES.map(([operation, technique, says]) => ({
+    when: `touched by ${operation}`,
+    observed: [VAULT, GDB, touched(operation)],
+    says,
+    technique,
+    suspect: 93,
+    target: 41,
+  })),
+  ...ANSWERS.map(([action, , says]) => ({
+    when: `touched, and it was ${action}`,
+    observed: [VAULT, GDB, touched("vm-read", { action })],
+    says: `critical: ${says}`,
+    suspect: 93,
+    target: 41,
+  })),
+  {
+    when: "a write that was stopped",
+    observed: [VAULT, GDB, touched("poke", { action: "killed" })],
+    says: "critical: gdb (93, uid 1000) tried to write to the memory of vault (41, root) by ptrace, and was killed before a page was fetched",
+    suspect: 93,
+    target: 41,
+  },
+  {
+    when: "touched by nobody knows whom",
+    observed: [VAULT, touched("vm-read")],
+    says: "critical: process 93 (gone before it could be read) read the memory of vault (41, root) by process_vm_readv",
+    suspect: 93,
+    target: 41,
+  },
+  ...(["environ", "maps", "pagemap", "map-files", "uprobe", "cmdline"] as const).map((operation) => ({
+    when: `${operation} is another rule's or nobody's`,
+    observed: [VAULT, GDB, touched(operation)],
+    says: undefined,
+  })),
+  { when: "touched by itself", observed: [VAULT, GDB, touched("vm-read", { byPid: 41 })], says: undefined },
+  {
+    when: "the target of a touch is not protected",
+    observed: [VAULT, NGINX, GDB, touched("vm-read", { pid: 50, startTime: 500 })],
+    says: undefined,
+  },
+  {
+    when: "the touched process is an earlier owner of the pid",
+    observed: [VAULT, GDB, touched("vm-read", { startTime: 1 })],
+    says: undefined,
+  },
+]);
+
+describe("what a touch was answered with", () => {
+  for (const [action, operation] of [...ANSWERS, ["seen", "read"] as const]) {
+    it(action, () => {
+      const found = detect(memoryRead, [VAULT, GDB, touched("vm-read", { action })]);
+      assert.equal(found?.operation, operation);
+    });
+  }
+
+  it("who was killed has the name of the file it ran, as the kernel saw it", () => {
+    const forked = seen({ pid: 94, startTime: 940, parentPid: 93, comm: "gdb", kernelThread: false, uid: 0 });
+    const state = nodeWith([
+      VAULT,
+      GDB,
+      forked,
+      touched("vm-read", { byPid: 94, action: "killed", byExeFile: { dev: 8, inode: 7 } }),
+    ]);
+    assert.equal(state.actor(94).exe, "/usr/bin/gdb");
+    const other = nodeWith([VAULT, GDB, forked, touched("vm-read", { byPid: 94, byExeFile: { dev: 8, inode: 9 } })]);
+    assert.equal(other.actor(94).exe, undefined);
+  });
+});
+
+check(uprobeSet, [
+  {
+    when: "a uprobe is set",
+    observed: [VAULT, GDB, touched("uprobe")],
+    says: "critical: gdb (93, uid 1000) set or removed a uprobe on vault (41, root)",
+    technique: "uprobe",
+    suspect: 93,
+    target: 41,
+  },
+  { when: "memory is read", observed: [VAULT, GDB, touched("vm-read")], says: undefined },
+  { when: "by itself", observed: [VAULT, touched("uprobe", { byPid: 41 })], says: undefined },
 ]);
 
 const cat = (path: string) => seen(aProcess(93, { comm: "cat", ...executable(path, 5) }));

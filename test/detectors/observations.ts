@@ -79,9 +79,9 @@ export function accessed(
 
 export function touched(
   operation: MemoryOperation,
-  byPid: number,
-  pid: number,
   rest: Rest<"memory.touched"> = {},
+  byPid = 93,
+  pid = 41,
 ): ObservationOf<"memory.touched"> {
   const head = { kind: "memory.touched", at: AT, sensor: "mmap-lock" } as const;
   return { ...head, operation, pid, startTime: pid * 10, byPid, byTid: byPid, action: "seen", suppressed: 0, ...rest };

@@ -119,10 +119,10 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     pid, targetPid: pid, targetStartTime: startTime, targetTid: pid, path: text, ownMount: flag,
   }, ["targetPid", "targetStartTime", "targetTid"]), // prettier-ignore
   kind("memory.touched", {
-    pid, startTime, byPid: pid, byTid: pid, suppressed: count,
+    pid, startTime, byPid: pid, byTid: pid, suppressed: count, byExeFile: fc.record({ dev: count, inode: count }),
     operation: fc.constantFrom("vm-read", "mem-write", "environ", "pagemap", "uprobe", "unknown"),
     action: fc.constantFrom("seen", "killed", "not-killed", "asleep"),
-  }), // prettier-ignore
+  }, ["byExeFile"]), // prettier-ignore
   kind("access.checked", {
     pid, startTime, tid: pid, byPid: pid, byTid: pid, suppressed: count, attach: flag,
     call: fc.constantFrom("ptrace", "vm-read", "open", "pidfd-getfd", "kcmp", "setns", "other"),
@@ -146,11 +146,14 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     machine: fc.constantFrom("x86", "x86-64", "arm64"),
   }, ["differing", "changes", "machine"]), // prettier-ignore
   kind("key-file.held", { pid, startTime, path: text }),
-  kind("executable.identified", { file: version, path: text, traits, sha256: text }, ["sha256"]),
+  kind("executable.identified", { file: version, path: text, traits, sha256: text, changedNs: text }, [
+    "sha256",
+    "changedNs",
+  ]),
   kind("own-file.changed", { path: text, role: fc.constantFrom("audit", "key"), change: fc.constantFrom("mode", "written"), pid }, ["pid"]), // prettier-ignore
   kind("procfs.mounted", { path: text, dev: count, mountNamespace: count, marked: flag, reason: text }, ["mountNamespace", "reason"]), // prettier-ignore
   kind("sensor.state", { state: fc.constantFrom("live", "down", "degraded"), reason: text }, ["reason"]),
   kind("sensor.lost", { count, reason: text }, ["count"]),
-  kind("self.troubled", { part: fc.constantFrom("audit", "spool"), message: text, recovered: flag }),
+  kind("self.troubled", { part: fc.constantFrom("audit", "spool", "enforce"), message: text, recovered: flag }),
   kind("tick", {}),
 );

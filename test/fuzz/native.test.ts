@@ -13,7 +13,9 @@ const FLAGS =
   );
 const SOURCES = [
   "batch.c",
+  "bpf.c",
   "file_events.c",
+  "kallsyms.c",
   "proc_events.c",
   "proc_memory.c",
   "proc_parse.c",

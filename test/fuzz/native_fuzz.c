@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bpf.h"
 #include "rimon.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -75,6 +76,69 @@ static void compare_code(const char *buf, size_t len)
 		abort();
 }
 
+static void parse_kallsyms(const char *buf, size_t len)
+{
+	static const struct kernel_function functions[] = { { "mem_rw", 1 }, { "process_vm_rw", 2 } };
+	const char *line = buf, *end = buf + len;
+	struct kernel_range ranges[4];
+	struct kallsyms k = { .functions = functions, .n_functions = 2, .ranges = ranges, .room = 4 };
+	size_t i;
+
+	while (line < end) {
+		const char *newline = memchr(line, '\n', (size_t)(end - line));
+		size_t line_len = (size_t)((newline ? newline + 1 : end) - line);
+		/* A copy of its own, so that one byte past the line is found. */
+		char *copy = malloc(line_len);
+
+		memcpy(copy, line, line_len);
+		kallsyms_line(&k, copy, line_len);
+		free(copy);
+		line += line_len;
+	}
+	if (k.n > k.room || k.open > k.n)
+		abort();
+	for (i = 0; i < k.n; i++)
+		if (ranges[i].end < ranges[i].start || ranges[i].operation < 1 || ranges[i].operation > 2)
+			abort();
+}
+
+#define RING_SIZE 256
+
+struct drained {
+	const char *data;
+	size_t n;
+};
+
+static void drained_one(void *arg, const void *sample, size_t len)
+{
+	struct drained *d = arg;
+
+	inside(sample, len, d->data, 2 * RING_SIZE);
+	d->n++;
+}
+
+/* What the kernel never writes must not take the reader out of the ring either. */
+static void drain_ring(const char *buf, size_t len)
+{
+	unsigned long consumed = 0, produced = 0;
+	char *data = aligned_alloc(8, 2 * RING_SIZE);
+	struct ring ring = { .size = RING_SIZE, .consumed = &consumed, .produced = &produced, .data = data };
+	struct drained d = { data, 0 };
+
+	memset(data, 0, 2 * RING_SIZE);
+	if (len > RING_SIZE)
+		len = RING_SIZE;
+	memcpy(data, buf, len);
+	memcpy(data + RING_SIZE, data, RING_SIZE);
+	if (len >= 2) {
+		consumed = (unsigned char)buf[0] & ~7ul;
+		produced = consumed + ((unsigned char)buf[1] & ~7ul);
+	}
+	if (ring_drain(&ring, 64, drained_one, &d) != d.n || consumed > produced)
+		abort();
+	free(data);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	/* Exactly as large as what it holds, so that one byte too far is found. */
@@ -104,6 +168,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	parse_environ(buf, size);
 	parse_maps(buf, size);
 	compare_code(buf, size);
+	parse_kallsyms(buf, size);
+	drain_ring(buf, size);
 	if (proc_path_parse(buf, size, &path) == 0) {
 		if (path.len > size || !path.file || !path.pid)
 			abort();
@@ -134,6 +200,8 @@ static const char *const texts[] = {
 	"/proc/42/map_files",
 	"/proc/sys/kernel/core_pattern",
 	"pid:[4026531836]",
+	"ffffffff8177d090 t mem_rw.isra.0\nffffffff8177d090 t alias\nffffffff8177d1f0 T process_vm_rw\t[module]\n"
+	"ffffffff8177d2f0 t mem_rw.cold\nffffffff8177d300 D data\n",
 };
 
 static const char environment[] = "PATH=/bin\0LD_PRELOAD=/a.so:/b.so\0LD_AUDIT=/c.so\0LAST=1\0unterminated";
@@ -141,6 +209,11 @@ static const char environment[] = "PATH=/bin\0LD_PRELOAD=/a.so:/b.so\0LD_AUDIT=/
 /* nlmsghdr, cn_msg, proc_event: a tracer that attaches. */
 static const uint32_t datagram[] = {
 	76, 3, 0, 0, 1, 1, 9, 0, 40, 0x100, 0, 1, 0, 42, 43, 7, 7, 0, 0,
+};
+
+/* Three of a ring: one whole, one thrown away, one that is being written; each has a length and a page offset. */
+static const uint32_t samples[] = {
+	16, 0, 1, 2, 3, 4, 8 | BPF_RINGBUF_DISCARD_BIT, 0, 5, 6, 8 | BPF_RINGBUF_BUSY_BIT, 0, 7, 8,
 };
 
 static uint64_t next(uint64_t *state)
@@ -153,7 +226,7 @@ static uint64_t next(uint64_t *state)
 
 static size_t seed_choose(uint64_t *state, uint8_t *buf)
 {
-	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 2), len;
+	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 3), len;
 	const void *seed;
 
 	if (which < n) {
@@ -162,6 +235,9 @@ static size_t seed_choose(uint64_t *state, uint8_t *buf)
 	} else if (which == n) {
 		seed = environment;
 		len = sizeof(environment) - 1;
+	} else if (which == n + 1) {
+		seed = samples;
+		len = sizeof(samples);
 	} else {
 		seed = datagram;
 		len = sizeof(datagram);

@@ -63,7 +63,7 @@ actions:
   kill-suspect: { enabled: true, scope: ["comm:vault"] }
   capture: { enabled: false, directory: /srv/captures, keep: 3 }
 audit: { path: /srv/audit.ndjson, keyFile: /srv/audit.key, rotateSize: 1MiB, checkpointEvery: 8 }
-enforce: [{ protect: "comm:vault", operations: [memory-read, ptrace-attach] }]
+enforce: [{ protect: "comm:vault", operations: [memory-read] }]
 `;
 
 function parseText(text: string, context: Partial<ConfigurationContext> = {}) {
@@ -183,14 +183,13 @@ test("everything that can be set is set", () => {
       capture: { enabled: false, directory: "/srv/captures", keep: 3 },
     },
     audit: { path: "/srv/audit.ndjson", keyFile: "/srv/audit.key", rotateBytes: 1024 * 1024, checkpointEvery: 8 },
-    enforce: [{ protect: { by: "comm", value: "vault" }, operations: ["memory-read", "ptrace-attach"] }],
+    enforce: [{ protect: { by: "comm", value: "vault" }, operations: ["memory-read"] }],
   });
 });
 
 test("what is weaker than the default is told in sentences", () => {
   const { weakened } = parseText(FULL);
   assert.deepEqual(weakened, [
-    "The mode is enforce, but nothing is refused in the kernel yet: it does what monitor does.",
     "Processes are looked at every 2s instead of every 1s.",
     "The rule library-preloaded allows /usr/lib/libjemalloc.so.2.",
     "The rule ptrace-attach has an exception until 2027-01-01T00:00:00.000Z: on-call debugging",
@@ -203,7 +202,9 @@ test("what is weaker than the default is told in sentences", () => {
 
 const WEAKENED: [text: string, weakened: string[]][] = [
   ["mode: monitor\n", []],
-  ["mode: enforce\n", ["The mode is enforce, but nothing is refused in the kernel yet: it does what monitor does."]],
+  ["mode: enforce\n", ["The mode is enforce, but enforce has no entry: nothing is refused, as in monitor."]],
+  ["mode: enforce\nenforce: [{ protect: 'comm:vault', operations: [memory-read] }]\n", []],
+  ["enforce: [{ protect: 'comm:vault', operations: [memory-read] }]\n", []],
   ["alerts: { minimumSeverity: low }\n", []],
   ["actions: { kill-suspect: { enabled: false } }\n", []],
   ["rules: { memory-read: { enabled: false } }\n", ["The rule memory-read is off."]],

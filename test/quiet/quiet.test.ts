@@ -33,9 +33,10 @@ before(async () => {
   vault = await spawnTarget({ name: NAME, threads: 4, children: 2 });
   const folder = temporaryDirectory("quiet");
   redis = new Child("redis-server", ["--port", "0", "--unixsocket", join(folder, "redis.sock"), "--save", "", "--dir", folder]); // prettier-ignore
-  rimon = startRimon({
-    args: ["--protect", `comm:${NAME}`, "--protect", `pid:${redis.pid}`, "--protect", `comm:${NODE_NAME}`],
-  });
+  // Whoever reads the memory of one of these three is killed: nothing ordinary does.
+  const protect = [`comm:${NAME}`, `pid:${redis.pid}`, `comm:${NODE_NAME}`].map((each) => `"${each}"`);
+  const enforce = protect.map((each) => `{ protect: ${each}, operations: [memory-read] }`);
+  rimon = startRimon({ config: `mode: enforce\nprotect: [${protect.join(", ")}]\nenforce: [${enforce.join(", ")}]\n` });
   await rimon.ready;
   // Compiles and compiles again while it is watched; its comm is what rimon knows it by.
   compiling = new Child(process.execPath, ["-e", WARMING_UP, NODE_NAME]);
@@ -161,8 +162,10 @@ test("nothing was lost, no sensor went blind, and nothing said otherwise by the 
   assert.equal(rimon.stderr, "");
 });
 
-test("and it was awake: one read of memory is told", async () => {
-  spawnSync("cat", [`/proc/${vault.pid}/mem`], { stdio: "ignore" });
+test("and it was awake: one read of memory is stopped and told", async () => {
+  const skip = `skip=${Number(vault.address)}`;
+  const read = spawnSync("dd", [`if=/proc/${vault.pid}/mem`, "bs=1", skip, "count=32"], { stdio: "ignore" });
+  assert.equal(read.signal, "SIGKILL");
   const { severity } = await rimon.waitForFinding("memory-read", 10_000, ({ target }) => target?.pid === vault.pid);
   assert.equal(severity, "critical");
 });

@@ -30,6 +30,8 @@ export function createContext(protectedIds: ProcessId[] = []): TestContext {
     resolve: () => undefined,
     isLive: () => false,
     refusals: () => [],
+    refusesFamily: false,
+    exemptions: () => [],
     of: (kind) => emitted.items.filter((each): each is ObservationOf<typeof kind> => each.kind === kind),
     close: () => procfs.close(),
   };

@@ -7,6 +7,7 @@ export const bpfCopyFromUserTask: Technique = {
   summary: "an eBPF task iterator that copies memory of the process (bpf_copy_from_user_task)",
   rules: ["memory-read"],
   expected: ["mmap-lock"],
+  stopped: true,
   needs: "eBPF",
   async stage(range) {
     needs("/sys/kernel/btf/vmlinux", "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)");

@@ -6,6 +6,7 @@ export const procMemDetachedMount: Technique = {
   summary: "PID/mem in a procfs mounted where nobody else sees it (fsopen, fsmount)",
   rules: ["memory-read"],
   expected: ["mmap-lock"],
+  stopped: true,
   needs: "eBPF",
   yama: true,
   async stage(range) {

@@ -6,6 +6,7 @@ export const procMemHeld: Technique = {
   summary: "read by a descriptor of /proc/PID/mem opened before rimon started",
   rules: ["memory-read"],
   expected: ["descriptors", "fanotify"],
+  stopped: true,
   early: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);

@@ -8,6 +8,7 @@ export const procMemIoUring: Technique = {
   summary: "/proc/PID/mem opened and read by io_uring, without a call of open or read",
   rules: ["memory-read"],
   expected: ["fanotify", "mmap-lock"],
+  stopped: true,
   async stage(range) {
     if (isOff()) throw new NotRun("io_uring is switched off (kernel.io_uring_disabled is 2)");
     return attackDecoy(range, async ({ pid, address, length, secret }, attacker) => {

@@ -12,6 +12,7 @@ export const procMemOtherMount: Technique = {
   summary: "PID/mem in a second procfs, mounted 0.3 s before in a mount namespace of its own",
   rules: ["memory-read"],
   expected: ["fanotify"],
+  stopped: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker({ ownMounts: true })]);
     const { pid, address, length, secret } = decoy;

@@ -7,6 +7,7 @@ export const procMemPassedFd: Technique = {
   summary: "read by a descriptor of /proc/PID/mem that another process opened and passed on (SCM_RIGHTS)",
   rules: ["memory-read"],
   expected: ["fanotify", "mmap-lock"],
+  stopped: true,
   async stage(range) {
     const [decoy, opener, reader] = await Promise.all([range.decoy(), range.attacker(), range.attacker()]);
     const { pid, address, length, secret } = decoy;

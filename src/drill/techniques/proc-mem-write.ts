@@ -8,6 +8,7 @@ export const procMemWrite: Technique = {
   summary: "write to data of the process through /proc/PID/mem",
   rules: ["memory-read"],
   expected: ["fanotify", "mmap-lock"],
+  stopped: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, address } = decoy;
@@ -24,7 +25,7 @@ export const procMemWrite: Technique = {
           at,
           attacker: attacker.pid,
           leakedBytes: 0,
-          concerns: (finding) => concerns(finding) && finding.operation === "write",
+          concerns: (finding) => concerns(finding) && finding.operation.startsWith("write"),
         };
       },
     };

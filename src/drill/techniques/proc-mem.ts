@@ -6,6 +6,7 @@ export const procMem: Technique = {
   summary: "open and read /proc/PID/mem",
   rules: ["memory-read"],
   expected: ["fanotify"],
+  stopped: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, address, length, secret } = decoy;

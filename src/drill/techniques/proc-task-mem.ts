@@ -6,6 +6,7 @@ export const procTaskMem: Technique = {
   summary: "the same memory by way of /proc/PID/task/TID/mem",
   rules: ["memory-read"],
   expected: ["fanotify"],
+  stopped: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, tid, address, length, secret } = decoy;

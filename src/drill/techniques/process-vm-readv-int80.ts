@@ -7,6 +7,7 @@ export const processVmReadvInt80: Technique = {
   summary: "process_vm_readv by the table of 32-bit calls (int $0x80)",
   rules: ["memory-read"],
   expected: ["mmap-lock", "calls"],
+  stopped: true,
   needs: "eBPF",
   yama: true,
   async stage(range) {

@@ -6,6 +6,7 @@ export const processVmReadv: Technique = {
   summary: "process_vm_readv(2)",
   rules: ["memory-read"],
   expected: ["mmap-lock", "calls"],
+  stopped: true,
   needs: "eBPF",
   yama: true,
   async stage(range) {

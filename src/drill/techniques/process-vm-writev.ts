@@ -8,6 +8,7 @@ export const processVmWritev: Technique = {
   summary: "process_vm_writev(2) to data of the process",
   rules: ["memory-read"],
   expected: ["mmap-lock", "calls"],
+  stopped: true,
   needs: "eBPF",
   yama: true,
   async stage(range) {

@@ -6,6 +6,7 @@ export const ptraceAttach: Technique = {
   summary: "PTRACE_ATTACH, then PTRACE_PEEKDATA",
   rules: ["ptrace-attach"],
   expected: ["proc-connector", "calls"],
+  stopped: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, address, length, secret } = decoy;

@@ -6,6 +6,7 @@ export const ptracePeekAfterSeize: Technique = {
   summary: "PTRACE_PEEKDATA by a tracer that had seized the process before rimon started",
   rules: ["ptrace-attach", "memory-read"],
   expected: ["process-table"],
+  stopped: true,
   early: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);

@@ -6,6 +6,7 @@ export const ptraceThread: Technique = {
   summary: "PTRACE_SEIZE of one thread that is not the main one",
   rules: ["ptrace-attach"],
   expected: ["proc-connector", "calls"],
+  stopped: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, tid, address, length, secret } = decoy;

@@ -5,6 +5,7 @@ export const textPatch: Technique = {
   summary: "write to the code of the process through /proc/PID/mem",
   rules: ["memory-read"],
   expected: ["fanotify"],
+  stopped: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, codeAddress } = decoy;
@@ -18,7 +19,8 @@ export const textPatch: Technique = {
           at,
           attacker: attacker.pid,
           leakedBytes: 0,
-          concerns: (finding) => concerns(finding) && finding.operation === "write",
+          // It reads what it flips, and is stopped at that where it is to be.
+          concerns: (finding) => concerns(finding) && ["write", "read-stopped"].includes(finding.operation),
         };
       },
     };

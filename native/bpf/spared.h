@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Whom the programs that stop or refuse leave alone, whatever the scope. */
+#ifndef RIMON_BPF_SPARED_H
+#define RIMON_BPF_SPARED_H
+
+#include "kernel.h"
+#include "enforce.h"
+
+#define ALIVE_NS	10000000000ull
+#define ANCESTORS	16
+
+const volatile __u32 own_pid;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, EXEMPT_MAX);
+	__type(key, struct exempt_file);
+	__type(value, __u32);
+} exempt SEC(".maps");
+
+static __always_inline bool is_of_rimon(struct task_struct *task)
+{
+	int i;
+
+	for (i = 0; i < ANCESTORS && task; i++) {
+		if ((__u32)task->tgid == own_pid)
+			return true;
+		if (task->tgid <= 1)
+			return false;
+		task = task->real_parent;
+	}
+	return false;
+}
+
+static __always_inline bool is_spared(struct task_struct *task, __u64 enforce, __u64 exe_inode, __u32 exe_dev)
+{
+	struct exempt_file exe = { exe_inode, exe_dev };
+
+	if (task->tgid == 1 || bpf_map_lookup_elem(&exempt, &exe))
+		return true;
+	return enforce == ENFORCE_FAMILY ? (__u32)task->tgid == own_pid : is_of_rimon(task);
+}
+
+#endif
