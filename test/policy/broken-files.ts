@@ -47,7 +47,7 @@ export const BROKEN_FILES: readonly BrokenFile[] = [
     name: "a rule in enforce that nothing can refuse",
     text: "mode: enforce\nenforce: [{ protect: comm:vault, operations: [memory-read, library-preloaded] }]\n",
     problems: [
-      '2:60: enforce[0].operations[1] must be a rule whose acts can be refused (memory-read), got "library-preloaded"',
+      '2:60: enforce[0].operations[1] must be a rule whose acts can be refused (memory-read, ptrace-attach), got "library-preloaded"',
     ],
   },
   {
