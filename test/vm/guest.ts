@@ -88,7 +88,8 @@ export async function runInGuest(options: GuestOptions): Promise<GuestRun> {
   function machine(): string[] {
     const words = `console=ttyS0 quiet panic=-1 no_timer_check lsm=${lsm} ${append}`;
     // Never KVM: where /dev/kvm can be opened it need not work, and a stock kernel then hangs.
-    const board = "-M pc -accel tcg,thread=multi -cpu max -smp 2 -m 1G -nodefaults -no-reboot -display none";
+    const board =
+      "-M pc -accel tcg,thread=multi -cpu qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+rdrand,+rdseed -smp 2 -m 1G -nodefaults -no-reboot -display none";
     return [
       ...`timeout --foreground --signal=KILL ${longestMs / 1_000} setpriv --pdeathsig KILL`.split(" "),
       "qemu-system-x86_64",

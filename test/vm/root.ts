@@ -51,8 +51,8 @@ printf '\\n${MARK}ended %d\\n' $status >/dev/ttyS1
 poweroff -f
 `;
 
-/** Programs of this system that come along, with their libraries. */
-const PROGRAMS = ["busybox", "setpriv"];
+/** Programs of this system that come along besides, with their libraries; named by their paths, lest busybox's run. */
+const PROGRAMS = ["setpriv"];
 
 /** What every machine has; it changes only with this system. */
 export function baseArchive(): Buffer {
@@ -65,7 +65,8 @@ export function baseArchive(): Buffer {
   archive.file("etc/group", "root:x:0:\nnogroup:x:65534:\n");
   archive.file("etc/hosts", "127.0.0.1 localhost guest\n");
   addProgram(archive, process.execPath, done, "/usr/bin/node");
-  for (const program of PROGRAMS) addProgram(archive, findProgram(program), done, `/bin/${program}`);
+  addProgram(archive, findProgram("busybox"), done, "/bin/busybox");
+  for (const program of PROGRAMS) addTree(archive, findProgram(program), done);
   return archive.end();
 }
 
