@@ -20,10 +20,12 @@ const TOOLS = {
   readelf: "binutils",
   "redis-server": "redis-server",
   openssl: "openssl",
+  "qemu-system-x86_64": "qemu-system-x86",
+  busybox: "busybox-static",
 };
 
 /** Tests of these folders watch the whole node or change it for a moment: one at a time, after the others. */
-const ALONE = ["attacks", "quiet", "end-to-end", "faults", "drill", "native", "cli", "sensors", "readme"];
+const ALONE = ["attacks", "quiet", "end-to-end", "faults", "drill", "native", "cli", "sensors", "readme", "vm"];
 
 /** Beyond it a test hangs. */
 const LONGEST_MS = 300_000;

@@ -6,17 +6,21 @@ import { table } from "../../src/cli/terminal.ts";
 import type { DrillResult } from "../../src/drill/drill.ts";
 import type { DiagnosedSensor } from "../../src/drill/diagnosis.ts";
 import { TECHNIQUES } from "../../src/drill/techniques/all.ts";
+import { compile } from "../fixtures/compile.ts";
 import { MACHINES, MODES, type Machine } from "./expected.ts";
 import { runInGuest, type GuestRun } from "./guest.ts";
 
 const SECTION = "@@section ";
 /** As many as there are processors to emulate theirs on. */
-const AT_ONCE = 2;
+const AT_ONCE = 1;
 
 interface Report {
   readonly host: { readonly kernel: string; readonly btf?: boolean };
   readonly sensors: readonly DiagnosedSensor[];
 }
+
+/** Says whether the kernel makes events of the process connector. */
+const listeners = compile("../../vm/programs/connector-listeners", { output: "connector-listeners" });
 
 const tables: string[] = [];
 after(() => console.log(tables.sort().join("\n")));
@@ -34,10 +38,11 @@ describe("rimon drill and rimon doctor", { concurrency: AT_ONCE }, () => {
       const run = await runInGuest({
         kernel,
         script: scriptFor(machine),
-        extras: ["strace"],
+        extras: ["strace", listeners],
         ...(lsm === undefined ? {} : { lsm }),
       });
       const sections = sectionsOf(run.lines);
+      assert.deepEqual([sections.get("before"), sections.get("after")], [["0"], ["0"]], said(run));
       for (const { name } of MODES) judge(machine, name, run, parsed<DrillResult>(run, sections, name));
       const [report, ...others] = parsed<Report>(run, sections, "doctor");
       assert.ok(report !== undefined && others.length === 0, said(run));
@@ -50,12 +55,15 @@ describe("rimon drill and rimon doctor", { concurrency: AT_ONCE }, () => {
 
 function scriptFor({ before = "", under = "", only = [] }: Machine): string {
   const choice = only.flatMap((name) => ["--only", name]);
-  const drills = MODES.map(({ name, options }) => [name, "drill", "--json", ...options, ...choice]);
-  const runs = [...drills, ["doctor", "doctor", "--json", "--no-drill"]];
-  return [
-    before,
-    ...runs.map(([name, ...words]) => `echo '${SECTION}${name}'; ${under} rimon ${words.join(" ")}`),
-  ].join("\n");
+  const rimon = `${under} rimon`;
+  const drills = MODES.map(({ name, options }) => [name, rimon, "drill", "--json", ...options, ...choice]);
+  const sections = [
+    ["before", listeners],
+    ...drills,
+    ["doctor", rimon, "doctor --json --no-drill"],
+    ["after", listeners],
+  ];
+  return [before, ...sections.map(([name, ...words]) => `echo '${SECTION}${name}'; ${words.join(" ")}`)].join("\n");
 }
 
 function judge(machine: Machine, mode: string, run: GuestRun, results: readonly DrillResult[]): void {

@@ -35,7 +35,9 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
-for each in /tmp /run /dev/shm; do mount -t tmpfs tmpfs $each; done
+# With what comes along from there.
+for each in /tmp /run /dev/shm; do mount -t tmpfs tmpfs /mnt; cp -a $each/. /mnt; mount -o move /mnt $each; done
+chmod 1777 /tmp
 mount -t securityfs securityfs /sys/kernel/security
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf
