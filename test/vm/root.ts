@@ -2,7 +2,7 @@
 // init that runs one command.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync, lstatSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from "node:fs";
 import { delimiter, isAbsolute, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Archive } from "./archive.ts";
@@ -14,13 +14,8 @@ const HOME = "/rimon";
 /** Begins a line that init says itself. */
 export const MARK = "@@vm ";
 
-/** What rimon is made of once installed, and what it needs at run time. */
-const PACKAGE = [
-  "package.json",
-  "dist",
-  "build/Release/rimon.node",
-  ...["commander", "node-gyp-build", "yaml", "zod"].map((name) => `node_modules/${name}`),
-];
+/** What rimon is made of once installed. */
+const PACKAGE = ["package.json", "dist", "build/Release/rimon.node"];
 
 /** Types, sources and maps of packages: nothing that node loads. */
 const UNUSED = /\.(?:d\.[cm]?ts|map|md|markdown)$|\/node_modules\/zod\/src\//;
@@ -76,7 +71,8 @@ export function baseArchive(): Buffer {
 export function commandArchive(script: string, extras: readonly string[] = []): Buffer {
   const archive = new Archive();
   const done = new Set<string>();
-  for (const path of PACKAGE) {
+  const { dependencies } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as { dependencies: object };
+  for (const path of [...PACKAGE, ...Object.keys(dependencies).map((name) => `node_modules/${name}`)]) {
     if (!existsSync(join(project, path))) throw new Error(`expected ${path} in ${project}: npm run build`);
     addTree(archive, join(project, path), done);
   }
@@ -107,7 +103,7 @@ function addProgram(archive: Archive, path: string, done: Set<string>, place: st
   if (!once(done, place)) return;
   const content = readFileSync(path);
   archive.file(place, content, statSync(path).mode & 0o777);
-  if (content.readUInt32BE(0) !== 0x7f454c46 || path.startsWith(project)) return;
+  if (path.startsWith(project) || content.toString("latin1", 0, 4) !== "\x7fELF") return;
   for (const library of librariesOf(path)) addProgram(archive, realpathSync(library), done, library);
 }
 
@@ -121,10 +117,12 @@ function librariesOf(path: string): string[] {
   return [...said.matchAll(/(\/\S+) \(0x/g)].map(([, library]) => library ?? "");
 }
 
-function findProgram(name: string): string {
+/** Where a program of this system is. */
+export function findProgram(name: string): string {
   const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
   const path = folders.map((folder) => join(folder, name)).find((each) => isAbsolute(each) && existsSync(each));
-  if (path === undefined) throw new Error(`expected ${name} to be installed, for the virtual machine`);
+  if (path === undefined)
+    throw new Error(`expected ${name} to be installed, for virtual machines; npm test installs what it needs`);
   return path;
 }
 
