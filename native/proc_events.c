@@ -131,6 +131,15 @@ fail:
 	return err;
 }
 
+void connector_close(int fd)
+{
+	__u32 ignore = PROC_CN_MCAST_IGNORE;
+
+	/* The kernel counts who listens, and a closed socket counts on: it would go on making events for nobody. */
+	listen_send(fd, &ignore, sizeof(ignore), 0);
+	close(fd);
+}
+
 int connector_parse(const char *buf, size_t len, struct process_event_record *ret, enum connector_verdict *ret_verdict)
 {
 	struct process_event_record r;

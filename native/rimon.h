@@ -179,6 +179,7 @@ int proc_files_sweep(const struct procfs *p, const char *suffixes, size_t suffix
 
 /* proc_events.c: the netlink process connector. */
 int connector_open(int *ret_fd, const char **ret_what);
+void connector_close(int fd);
 
 enum connector_verdict {
 	CONNECTOR_IGNORED,

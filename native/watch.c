@@ -356,7 +356,8 @@ void watch_close(struct watch *w)
 		close(w->mounts[i].fd);
 	free(w->mounts);
 	watch_roots_free(w);
-	close_fd(w->connector.fd);
+	if (w->connector.fd >= 0)
+		connector_close(w->connector.fd);
 	close_fd(w->files.fd);
 	memory_close(w->memory_programs);
 	access_close(w->access_programs);

@@ -25,31 +25,38 @@ const TOOLS = {
   "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
   "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu",
   "qemu-aarch64": "qemu-user",
+  "qemu-system-x86_64": "qemu-system-x86",
+  busybox: "busybox-static",
 };
 
 /** Tests of these folders watch the whole node or change it for a moment: one at a time, after the others. */
 const ALONE = ["attacks", "quiet", "end-to-end", "faults", "drill", "native", "cli", "sensors", "readme", "packaging"];
 
-/** Beyond it a test hangs. */
+/** Those of this folder boot emulated machines, the last of all. */
+const EMULATED = "vm";
+
+/** Beyond it a file of tests hangs. */
 const LONGEST_MS = 300_000;
+const LONGEST_EMULATED_MS = 900_000;
 
 const named = process.argv.slice(2);
 run(process.execPath, [join(root, "scripts", "build.mjs"), "--missing"]);
 provideTools();
 
 const files = named.length > 0 ? named : testFiles(join(root, "test"));
-const alone = files.filter((file) =>
-  ALONE.some((folder) => relative(join(root, "test"), join(root, file)).startsWith(`${folder}/`)),
-);
-const together = files.filter((file) => !alone.includes(file));
+const isIn = (folder) => (file) => relative(join(root, "test"), join(root, file)).startsWith(`${folder}/`);
+const emulated = files.filter(isIn(EMULATED));
+const alone = files.filter((file) => ALONE.some((folder) => isIn(folder)(file)));
+const together = files.filter((file) => !alone.includes(file) && !emulated.includes(file));
 let failed = false;
 if (together.length > 0) failed = test(together, 2) || failed;
 if (alone.length > 0) failed = test(alone, 1) || failed;
+if (emulated.length > 0) failed = test(emulated, 1, LONGEST_EMULATED_MS) || failed;
 process.exit(failed ? 1 : 0);
 
-function test(files, concurrency) {
+function test(files, concurrency, longestMs = LONGEST_MS) {
   // A test that fails may leave something open; it must not hold up the others for ever.
-  const bounds = ["--test-force-exit", `--test-timeout=${LONGEST_MS}`];
+  const bounds = ["--test-force-exit", `--test-timeout=${longestMs}`];
   const args = [
     "--import",
     "tsx",

@@ -2,7 +2,7 @@
 // init that runs one command.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync, lstatSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from "node:fs";
 import { delimiter, isAbsolute, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Archive } from "./archive.ts";
@@ -14,13 +14,8 @@ const HOME = "/rimon";
 /** Begins a line that init says itself. */
 export const MARK = "@@vm ";
 
-/** What rimon is made of once installed, and what it needs at run time. */
-const PACKAGE = [
-  "package.json",
-  "dist",
-  "build/Release/rimon.node",
-  ...["commander", "node-gyp-build", "yaml", "zod"].map((name) => `node_modules/${name}`),
-];
+/** What rimon is made of once installed. */
+const PACKAGE = ["package.json", "dist", "build/Release/rimon.node"];
 
 /** Types, sources and maps of packages: nothing that node loads. */
 const UNUSED = /\.(?:d\.[cm]?ts|map|md|markdown)$|\/node_modules\/zod\/src\//;
@@ -35,7 +30,9 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
-for each in /tmp /run /dev/shm; do mount -t tmpfs tmpfs $each; done
+# With what comes along from there.
+for each in /tmp /run /dev/shm; do mount -t tmpfs tmpfs /mnt; cp -a $each/. /mnt; mount -o move /mnt $each; done
+chmod 1777 /tmp
 mount -t securityfs securityfs /sys/kernel/security
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf
@@ -51,8 +48,8 @@ printf '\\n${MARK}ended %d\\n' $status >/dev/ttyS1
 poweroff -f
 `;
 
-/** Programs of this system that come along, with their libraries. */
-const PROGRAMS = ["busybox", "setpriv"];
+/** Programs of this system that come along besides, with their libraries; named by their paths, lest busybox's run. */
+const PROGRAMS = ["setpriv"];
 
 /** What every machine has; it changes only with this system. */
 export function baseArchive(): Buffer {
@@ -65,7 +62,8 @@ export function baseArchive(): Buffer {
   archive.file("etc/group", "root:x:0:\nnogroup:x:65534:\n");
   archive.file("etc/hosts", "127.0.0.1 localhost guest\n");
   addProgram(archive, process.execPath, done, "/usr/bin/node");
-  for (const program of PROGRAMS) addProgram(archive, findProgram(program), done, `/bin/${program}`);
+  addProgram(archive, findProgram("busybox"), done, "/bin/busybox");
+  for (const program of PROGRAMS) addTree(archive, findProgram(program), done);
   return archive.end();
 }
 
@@ -73,7 +71,8 @@ export function baseArchive(): Buffer {
 export function commandArchive(script: string, extras: readonly string[] = []): Buffer {
   const archive = new Archive();
   const done = new Set<string>();
-  for (const path of PACKAGE) {
+  const { dependencies } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as { dependencies: object };
+  for (const path of [...PACKAGE, ...Object.keys(dependencies).map((name) => `node_modules/${name}`)]) {
     if (!existsSync(join(project, path))) throw new Error(`expected ${path} in ${project}: npm run build`);
     addTree(archive, join(project, path), done);
   }
@@ -104,7 +103,7 @@ function addProgram(archive: Archive, path: string, done: Set<string>, place: st
   if (!once(done, place)) return;
   const content = readFileSync(path);
   archive.file(place, content, statSync(path).mode & 0o777);
-  if (content.readUInt32BE(0) !== 0x7f454c46 || path.startsWith(project)) return;
+  if (path.startsWith(project) || content.toString("latin1", 0, 4) !== "\x7fELF") return;
   for (const library of librariesOf(path)) addProgram(archive, realpathSync(library), done, library);
 }
 
@@ -118,10 +117,12 @@ function librariesOf(path: string): string[] {
   return [...said.matchAll(/(\/\S+) \(0x/g)].map(([, library]) => library ?? "");
 }
 
-function findProgram(name: string): string {
+/** Where a program of this system is. */
+export function findProgram(name: string): string {
   const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
   const path = folders.map((folder) => join(folder, name)).find((each) => isAbsolute(each) && existsSync(each));
-  if (path === undefined) throw new Error(`expected ${name} to be installed, for the virtual machine`);
+  if (path === undefined)
+    throw new Error(`expected ${name} to be installed, for virtual machines; npm test installs what it needs`);
   return path;
 }
 

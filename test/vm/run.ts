@@ -8,6 +8,8 @@
 //     --seconds N      when it is ended; 240 if not given
 // A single COMMAND is a line for the shell; several words are one command with its arguments.
 
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { runInGuest } from "./guest.ts";
 import { KERNELS, type KernelName } from "./kernels.ts";
@@ -35,6 +37,9 @@ const SOURCE = [
   "tsconfig.json",
   ...["tsx", "esbuild", "@esbuild"].map((name) => `node_modules/${name}`),
 ];
+
+const build = fileURLToPath(new URL("../../scripts/build.mjs", import.meta.url));
+if (spawnSync(process.execPath, [build, "--missing"], { stdio: "inherit" }).status !== 0) process.exit(1);
 
 const quoted = positionals.map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
 const {

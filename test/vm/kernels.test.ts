@@ -1,0 +1,115 @@
+// rimon on other kernels: each machine of expected.ts is booted, drilled and asked by doctor. One at a time: two at once
+// are no faster where there are two processors, and what waits for an answer then waits too long.
+
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+import { table } from "../../src/cli/terminal.ts";
+import type { DrillResult } from "../../src/drill/drill.ts";
+import type { DiagnosedSensor } from "../../src/drill/diagnosis.ts";
+import { TECHNIQUES } from "../../src/drill/techniques/all.ts";
+import { compile } from "../fixtures/compile.ts";
+import { MACHINES, MODES, type Machine } from "./expected.ts";
+import { runInGuest, type GuestRun } from "./guest.ts";
+
+const SECTION = "@@section ";
+
+interface Report {
+  readonly host: { readonly kernel: string; readonly btf?: boolean };
+  readonly sensors: readonly DiagnosedSensor[];
+}
+
+/** Says whether the kernel makes events of the process connector. */
+const listeners = compile("../../vm/programs/connector-listeners", { output: "connector-listeners" });
+
+const tables: string[] = [];
+after(() => console.log(tables.join("\n")));
+
+test("what may go unseen, undone or unattached has the name of a technique", () => {
+  const names = new Set(TECHNIQUES.map(({ name }) => name));
+  for (const { unseen, undone, only = [] } of MACHINES)
+    for (const name of [...Object.keys(unseen), ...Object.keys(undone), ...only]) assert.ok(names.has(name), name);
+});
+
+describe("rimon drill and rimon doctor", () => {
+  for (const machine of MACHINES) {
+    test(machine.name, async () => {
+      const { kernel, lsm } = machine;
+      const run = await runInGuest({
+        kernel,
+        script: scriptFor(machine),
+        extras: ["strace", listeners],
+        ...(lsm === undefined ? {} : { lsm }),
+      });
+      const sections = sectionsOf(run.lines);
+      assert.deepEqual([sections.get("before"), sections.get("after")], [["0"], ["0"]], said(run));
+      for (const { name } of MODES) judge(machine, name, run, parsed<DrillResult>(run, sections, name));
+      const [report, ...others] = parsed<Report>(run, sections, "doctor");
+      assert.ok(report !== undefined && others.length === 0, said(run));
+      assert.equal(report.host.kernel, run.release);
+      const unattached = report.sensors.filter(({ health }) => health === "unavailable");
+      for (const { name, reason } of unattached) assert.ok(name in machine.unattached, `${name}: ${reason}`);
+    });
+  }
+});
+
+function scriptFor({ before = "", under = "", only = [] }: Machine): string {
+  const choice = only.flatMap((name) => ["--only", name]);
+  const rimon = `${under} rimon`;
+  const drills = MODES.map(({ name, options }) => [name, rimon, "drill", "--json", ...options, ...choice]);
+  const sections = [
+    ["before", listeners],
+    ...drills,
+    ["doctor", rimon, "doctor --json --no-drill"],
+    ["after", listeners],
+  ];
+  return [before, ...sections.map(([name, ...words]) => `echo '${SECTION}${name}'; ${words.join(" ")}`)].join("\n");
+}
+
+function judge(machine: Machine, mode: string, run: GuestRun, results: readonly DrillResult[]): void {
+  tables.push(`${machine.name} (${run.release}), ${mode}\n${tableOf(results)}`);
+  const drilled = TECHNIQUES.map(({ name }) => name).filter((name) => machine.only?.includes(name) ?? true);
+  assert.deepEqual(
+    results.map(({ technique }) => technique),
+    drilled,
+    said(run),
+  );
+  const wrong = results.filter(({ technique, outcome, detected, attributed }) => {
+    if (outcome === "not-run" || outcome === "refused") return !(technique in machine.undone);
+    return attributed === false || (!detected && !(technique in machine.unseen));
+  });
+  assert.deepEqual(wrong, []);
+}
+
+function tableOf(results: readonly DrillResult[]): string {
+  const rows = results.map(({ technique, outcome, sensor, latencyMs, suspect, leakedBytes }) => [
+    technique,
+    outcome === "blind" || outcome === "missed" ? "no" : outcome,
+    sensor ?? "",
+    latencyMs === null ? "" : `${latencyMs} ms`,
+    suspect?.comm ?? "",
+    String(leakedBytes),
+  ]);
+  return table([["technique", "seen", "by", "after", "suspect", "bytes out"], ...rows]);
+}
+
+function sectionsOf(lines: readonly string[]): ReadonlyMap<string, readonly string[]> {
+  const sections = new Map<string, string[]>();
+  let section: string[] = [];
+  for (const line of lines) {
+    if (line.startsWith(SECTION)) sections.set(line.slice(SECTION.length), (section = []));
+    else section.push(line);
+  }
+  return sections;
+}
+
+function parsed<Item>(run: GuestRun, sections: ReadonlyMap<string, readonly string[]>, name: string): Item[] {
+  try {
+    return (sections.get(name) ?? []).map((line) => JSON.parse(line) as Item);
+  } catch (thrown) {
+    throw new Error(`expected lines of JSON from ${name}\n${said(run)}`, { cause: thrown });
+  }
+}
+
+function said({ release, lines, console }: GuestRun): string {
+  return `${release} said:\n${lines.join("\n")}\n${console}`;
+}
