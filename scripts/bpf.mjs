@@ -39,11 +39,38 @@ function generate(source) {
     run("clang", [...flags, "-fdebug-compilation-dir=/rimon", "-c", source, "-o", object]);
     writeFileSync(object, withoutLines(readFileSync(object)));
     const header = run("bpftool", ["gen", "skeleton", "-L", object, "name", `${name}_bpf`]);
-    writeFileSync(loaderOf(source), `/* Of source ${hashOf(source)}. */\n${header}`);
-    console.log(`${source}: ${(header.length / 1024).toFixed(0)} KiB of loader`);
+    // Ours, not that of a libbpf that may be installed where it is built.
+    const { text, bytes } = packed(header.replace("<bpf/skel_internal.h>", '"skel_internal.h"'));
+    writeFileSync(loaderOf(source), `/* Of source ${hashOf(source)}. */\n${text}`);
+    console.log(`${source}: ${(bytes / 1024).toFixed(1)} KiB of loader`);
   } finally {
     rmSync(scratch, { recursive: true });
   }
+}
+
+/** The loader program and its data with runs of zeros, which are half of them, as 0 and their length (skel_internal.h). */
+function packed(header) {
+  let bytes = 0;
+  const text = header.replaceAll(/(opts\.(?:data|insns) = \(void \*\)")([^"]*)"/g, (_, head, literal) => {
+    const raw = [...literal.matchAll(/\\(?:0|x([0-9a-f]{2}))/g)].map(([, hex]) =>
+      hex === undefined ? 0 : parseInt(hex, 16),
+    );
+    const short = [];
+    for (let at = 0; at < raw.length;) {
+      let run = 0;
+      while (raw[at + run] === 0 && run < 255) run++;
+      if (run > 0) short.push(0, run);
+      else short.push(raw[at]);
+      at += Math.max(run, 1);
+    }
+    bytes += short.length;
+    const escaped = short.map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`);
+    const lines = Array.from({ length: Math.ceil(escaped.length / 28) }, (_, line) =>
+      escaped.slice(line * 28, line * 28 + 28).join(""),
+    );
+    return `${head}\\\n${lines.join("\\\n")}"`;
+  });
+  return { text, bytes };
 }
 
 /** Source lines are for the verifier's log, and would be half of every loader. linux: tools/lib/bpf/libbpf_internal.h */

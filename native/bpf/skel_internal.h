@@ -113,10 +113,34 @@ static inline int skel_link_create(int program, int target, enum bpf_attach_type
 	return skel_bpf(BPF_LINK_CREATE, &attr);
 }
 
+/* A zero stands for as many as the byte behind it says: half of a loader is zeros. */
+static inline void *skel_unpack(const void *packed, size_t size)
+{
+	const unsigned char *from = packed;
+	unsigned char *data = malloc(size);
+	size_t at = 0;
+
+	while (data && at < size) {
+		size_t run = *from ? 1 : from[1];
+
+		if (run > size - at)
+			run = size - at;
+		memset(data + at, *from, run);
+		from += *from ? 1 : 2;
+		at += run;
+	}
+	return data;
+}
+
 static inline int bpf_load_and_run(struct bpf_load_and_run_opts *opts)
 {
-	int map, program = -1, zero = 0, err;
+	void *data = skel_unpack(opts->data, opts->data_sz), *insns = skel_unpack(opts->insns, opts->insns_sz);
+	int map = -1, program = -1, zero = 0, err = -ENOMEM;
 	union bpf_attr attr;
+
+	opts->errstr = "memory";
+	if (!data || !insns)
+		goto out;
 
 	memset(&attr, 0, sizeof(attr));
 	attr.map_type = BPF_MAP_TYPE_ARRAY;
@@ -125,21 +149,21 @@ static inline int bpf_load_and_run(struct bpf_load_and_run_opts *opts)
 	attr.max_entries = 1;
 	strcpy(attr.map_name, "__loader.map");
 	opts->errstr = "create a map for the loader";
-	map = skel_bpf(BPF_MAP_CREATE, &attr);
-	if (map < 0)
-		return map;
+	err = map = skel_bpf(BPF_MAP_CREATE, &attr);
+	if (err < 0)
+		goto out;
 
 	memset(&attr, 0, sizeof(attr));
 	attr.map_fd = (__u32)map;
 	attr.key = (unsigned long)&zero;
-	attr.value = (unsigned long)opts->data;
+	attr.value = (unsigned long)data;
 	err = skel_bpf(BPF_MAP_UPDATE_ELEM, &attr);
 	if (err < 0)
 		goto out;
 
 	memset(&attr, 0, sizeof(attr));
 	attr.prog_type = BPF_PROG_TYPE_SYSCALL;
-	attr.insns = (unsigned long)opts->insns;
+	attr.insns = (unsigned long)insns;
 	attr.insn_cnt = opts->insns_sz / (__u32)sizeof(struct bpf_insn);
 	attr.license = (unsigned long)"Dual BSD/GPL";
 	attr.fd_array = (unsigned long)&map;
@@ -159,9 +183,12 @@ static inline int bpf_load_and_run(struct bpf_load_and_run_opts *opts)
 	if (err == 0)
 		err = (int)attr.test.retval;
 out:
-	close(map);
+	if (map >= 0)
+		close(map);
 	if (program >= 0)
 		close(program);
+	free(data);
+	free(insns);
 	return err < 0 ? err : 0;
 }
 
