@@ -135,7 +135,13 @@ const ACTS = {
   "deleted-exec": async ({ path, folder }) => {
     const copy = join(folder, basename(path));
     copyFileSync(path, copy);
-    await run(copy, basename(path)).finally(() => unlinkSync(copy));
+    const fd = openSync(copy, "r");
+    try {
+      unlinkSync(copy);
+      await run(`/proc/${process.pid}/fd/${fd}`, basename(path));
+    } finally {
+      closeSync(fd);
+    }
   },
   inspect: async ({ pid }) => Buffer.from(await evaluateIn(pid, "JSON.stringify(process.env)")),
   "change-mode": ({ path }) => chmodSync(path, 0o644),

@@ -269,6 +269,26 @@ check(inspectorOpened, [
     ],
     says: undefined,
   },
+  {
+    when: "node is started with --inspect",
+    observed: [seen(aProcess(41, { ...executable("/usr/bin/node", 8), cmdline: ["node", "--inspect=0", "kms.js"] }))],
+    says: "high: vault (41, root) was started with --inspect=0, which opens its inspector",
+    technique: "node-inspect",
+    target: 41,
+  },
+  {
+    when: "the option is the script's own",
+    observed: [seen(aProcess(41, { ...executable("/usr/bin/node", 8), cmdline: ["node", "kms.js", "--inspect"] }))],
+    says: undefined,
+  },
+  {
+    when: "only the port of an inspector that stays closed is given",
+    observed: [
+      seen(aProcess(41, { ...executable("/usr/bin/node", 8), cmdline: ["node", "--inspect-port=1", "kms.js"] })),
+    ],
+    says: undefined,
+  },
+  { when: "its arguments could not be read", observed: [NODE], says: undefined },
   { when: "another signal", observed: [NODE, GDB, signalled(6, 93, 41)], says: undefined },
   { when: "by itself", observed: [NODE, signalled(10, 41, 41)], says: undefined },
   { when: "the target is not protected", observed: [NGINX, GDB, signalled(10, 93, 50)], says: undefined },

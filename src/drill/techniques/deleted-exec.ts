@@ -3,10 +3,10 @@ import { by, type Technique } from "../technique.ts";
 
 export const deletedExec: Technique = {
   name: "deleted-exec",
-  summary: "a program whose file is removed once it runs",
+  summary: "a program whose file is removed before it is started, by its descriptor",
   rules: ["fileless-exec"],
-  expected: [],
-  blind: "the file still has its name when it is started, and nobody looks again",
+  expected: ["exec"],
+  needs: "eBPF",
   async stage(range) {
     const attacker = await range.attacker();
     const path = realpathSync(range.find("cat"));

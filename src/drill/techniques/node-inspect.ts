@@ -4,9 +4,9 @@ import { on, type Technique } from "../technique.ts";
 export const nodeInspect: Technique = {
   name: "node-inspect",
   summary: "the process is started with --inspect, and the inspector evaluates what it is told",
-  rules: ["debugger-present"],
-  expected: [],
-  blind: "its arguments are seen, but no rule judges them",
+  rules: ["inspector-opened"],
+  expected: ["exec", "proc-connector", "process-table"],
+  anonymous: true,
   async stage(range) {
     const attacker = await range.attacker();
     return {
