@@ -13,7 +13,7 @@ import { startMonitor, type RunningMonitor, type SensorStatus } from "../rimon.t
 import { DECOY_NAME, enforcedDecoyName } from "./comm.ts";
 import { NotRun, Refused } from "./not-done.ts";
 import { createRange, type Range } from "./range.ts";
-import { by, type Deed, type Staged, type Technique } from "./technique.ts";
+import { by, on, type Deed, type Staged, type Technique } from "./technique.ts";
 import { TECHNIQUES } from "./techniques/all.ts";
 
 /**
@@ -71,7 +71,7 @@ const SETTLED_WITHIN_MS = 15_000;
 /** Techniques staged at a time, each with up to two processes. */
 const STAGED_AT_ONCE = 4;
 const MAX_ARRIVALS = 10_000;
-const STOPPED: readonly string[] = ["read-stopped", "write-stopped"];
+const STOPPED = /-(?:stopped|refused)$/;
 
 interface Prepared {
   readonly technique: Technique;
@@ -180,8 +180,8 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     try {
       if (staged === undefined) throw failure;
       if (staged.target !== undefined) await beWatched(running, staged.target, technique.settled === true);
-      const deed = await staged.act();
       const enforced = enforce && technique.stopped === true;
+      const deed = await (enforced ? actOrBeRefused(staged) : staged.act());
       const find = (stopped: boolean): Arrival | undefined => firstOf(technique, deed, arrivals, stopped);
       const lookedFor = comesTrue(() => find(enforced) !== undefined, WAIT_MS).then(() => {
         const arrival = find(enforced) ?? find(false);
@@ -281,9 +281,20 @@ function firstOf(
   return arrivals.find(
     ({ finding, at }) =>
       at >= deed.at &&
-      (stopped ? STOPPED.includes(finding.operation) : rules.includes(finding.rule)) &&
+      (stopped ? STOPPED.test(finding.operation) : rules.includes(finding.rule)) &&
       deed.concerns(finding),
   );
+}
+
+/** The deed; or what there is of one that the kernel did not let happen, which gives nothing to anybody. */
+async function actOrBeRefused(staged: Staged): Promise<Deed> {
+  const at = process.hrtime.bigint();
+  try {
+    return await staged.act();
+  } catch (thrown) {
+    if (!(thrown instanceof Refused) || staged.target === undefined) throw thrown;
+    return { at, leakedBytes: 0, concerns: on(staged.target) };
+  }
 }
 
 function isLive({ state }: SensorStatus): boolean {
@@ -318,7 +329,7 @@ function judge(
   const { finding, at } = arrival;
   const { suspect, sensor, rule, severity } = finding;
   const nameless = anonymous === true || (namedBy !== undefined && !liveAmong({ expected: [namedBy] }, sensors));
-  const stopped = enforced && leakedBytes === 0 && STOPPED.includes(finding.operation);
+  const stopped = enforced && leakedBytes === 0 && STOPPED.test(finding.operation);
   return {
     technique: name,
     outcome: stopped ? "stopped" : "seen",
@@ -396,6 +407,6 @@ function privateConfiguration(folder: string, decoyName: string, enforce: boolea
       rotateBytes: 64 * 1024 * 1024,
       checkpointEvery: 256,
     },
-    enforce: enforce ? [{ protect: decoys, operations: ["memory-read"] }] : [],
+    enforce: enforce ? [{ protect: decoys, operations: ["memory-read", "ptrace-attach"] }] : [],
   };
 }

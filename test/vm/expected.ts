@@ -1,5 +1,7 @@
 // The machines rimon is drilled in, and what each may leave unseen, undone or unattached: by name, with the reason.
 
+import type { Technique } from "../../src/drill/technique.ts";
+import { TECHNIQUES } from "../../src/drill/techniques/all.ts";
 import type { KernelName } from "./kernels.ts";
 
 type Reasons = Readonly<Record<string, string>>;
@@ -15,6 +17,8 @@ export interface Machine {
   readonly under?: string;
   /** The techniques drilled; all of them if not given. */
   readonly only?: readonly string[];
+  /** Whether mode enforce has something to stop with there. */
+  readonly enforces: boolean;
   /** Techniques that may go unseen. */
   readonly unseen: Reasons;
   /** Techniques that may be refused by the kernel, or lack a program there. */
@@ -24,36 +28,74 @@ export interface Machine {
 }
 
 export interface Mode {
-  readonly name: string;
+  readonly name: "monitor" | "enforce";
   /** Behind `rimon drill --json`. */
   readonly options: readonly string[];
+  /** Whether the technique is drilled in this mode. */
+  drills(technique: Technique): boolean;
 }
 
 /** How each machine is drilled, one after the other; each has a table of its own. */
-export const MODES: readonly Mode[] = [{ name: "monitor", options: [] }];
+export const MODES: readonly Mode[] = [
+  { name: "monitor", options: [], drills: () => true },
+  // What is to be stopped, and nothing else.
+  { name: "enforce", options: ["--enforce"], drills: ({ stopped }) => stopped === true },
+];
 
-const WITHOUT_EBPF = {
-  "proc-mem-detached-mount": "a procfs in no mount table is beyond fanotify's marks",
-  "process-vm-readv":
-    "the call opens no file and traces nobody: neither fanotify nor the process connector tells of it",
-  "pidfd-getfd": "the call opens no file and traces nobody: neither fanotify nor the process connector tells of it",
+const PROGRAMS = ["exec", "mmap-lock", "ptrace-access", "calls", "signals"];
+
+function because(names: readonly string[], reason: string): Reasons {
+  return Object.fromEntries(names.map((name) => [name, reason]));
+}
+
+/** What only an eBPF program sees. */
+const BY_EBPF = TECHNIQUES.filter(({ needs }) => needs === "eBPF").map(({ name }) => name);
+
+const NO_GDB = {
+  gcore: "gdb is not in the machine: it would need Python's library",
 };
 
-const NO_GDB = { gcore: "gdb is not in the machine: it would need Python's library" };
+const NO_DEVICES = {
+  "proc-kcore-open": "the kernel of the machine may be built without it",
+  "dev-mem-open": "the kernel of the machine may be built without it",
+};
 
 /** What differs between a kernel with all that eBPF needs and one without. */
-const CONCERNED = ["ptrace-attach", "proc-mem", "process-vm-readv", "pidfd-getfd", "environ-read", "ld-preload"];
+const CONCERNED = [
+  "ptrace-attach",
+  "proc-mem",
+  "process-vm-readv",
+  "pidfd-getfd",
+  "environ-read",
+  "memfd-exec",
+  "sigquit-core",
+  "ld-preload",
+];
+
+const BEFORE_5_17 = "a light skeleton is loaded by the kernel itself since v5.17";
+const NO_BTF = "the kernel's types cannot be read";
+const NO_CAPABILITY = "loading a program needs CAP_BPF (bpf(2))";
+const NO_MARK = "a mark on a file system needs CAP_SYS_ADMIN (fanotify_mark(2))";
 
 export const MACHINES: readonly Machine[] = [
-  { name: "5.10", kernel: "5.10", unseen: WITHOUT_EBPF, undone: NO_GDB, unattached: {} },
-  { name: "6.1", kernel: "6.1", unseen: WITHOUT_EBPF, undone: NO_GDB, unattached: {} },
-  { name: "6.12", kernel: "6.12", unseen: WITHOUT_EBPF, undone: NO_GDB, unattached: {} },
+  {
+    name: "5.10",
+    kernel: "5.10",
+    enforces: false,
+    unseen: because(BY_EBPF, BEFORE_5_17),
+    undone: { ...NO_GDB, ...NO_DEVICES },
+    unattached: because(PROGRAMS, BEFORE_5_17),
+  },
+  { name: "6.1", kernel: "6.1", enforces: true, unseen: {}, undone: { ...NO_GDB, ...NO_DEVICES }, unattached: {} },
+  { name: "6.12", kernel: "6.12", enforces: true, unseen: {}, undone: { ...NO_GDB, ...NO_DEVICES }, unattached: {} },
   {
     name: "newest",
     kernel: "newest",
-    unseen: WITHOUT_EBPF,
+    enforces: true,
+    unseen: {},
     undone: {
       ...NO_GDB,
+      ...NO_DEVICES,
       "text-patch": "built with CONFIG_PROC_MEM_FORCE_PTRACE=y: /proc/PID/mem writes to code only while tracing",
     },
     unattached: {},
@@ -63,7 +105,8 @@ export const MACHINES: readonly Machine[] = [
     kernel: "6.1",
     lsm: "lockdown,capability,landlock,yama",
     only: CONCERNED,
-    unseen: WITHOUT_EBPF,
+    enforces: true,
+    unseen: {},
     undone: {},
     unattached: {},
   },
@@ -73,9 +116,10 @@ export const MACHINES: readonly Machine[] = [
     kernel: "6.1",
     before: "mount -t tmpfs tmpfs /sys/kernel/btf",
     only: CONCERNED,
-    unseen: WITHOUT_EBPF,
+    enforces: false,
+    unseen: because(BY_EBPF, NO_BTF),
     undone: {},
-    unattached: {},
+    unattached: because(PROGRAMS, NO_BTF),
   },
   {
     name: "6.1, without CAP_BPF",
@@ -83,12 +127,9 @@ export const MACHINES: readonly Machine[] = [
     // CAP_SYS_ADMIN stands in for CAP_BPF (capabilities(7)), so it goes as well.
     under: "/usr/bin/setpriv --bounding-set=-bpf,-sys_admin --inh-caps=-bpf,-sys_admin",
     only: CONCERNED,
-    unseen: {
-      ...WITHOUT_EBPF,
-      "proc-mem": "a mark on a file system needs CAP_SYS_ADMIN (fanotify_mark(2))",
-      "environ-read": "a mark on a file system needs CAP_SYS_ADMIN (fanotify_mark(2))",
-    },
+    enforces: false,
+    unseen: { ...because(BY_EBPF, NO_CAPABILITY), "proc-mem": NO_MARK, "environ-read": NO_MARK },
     undone: {},
-    unattached: { fanotify: "a mark on a file system needs CAP_SYS_ADMIN (fanotify_mark(2))" },
+    unattached: { fanotify: NO_MARK, ...because(PROGRAMS, NO_CAPABILITY) },
   },
 ];

@@ -8,7 +8,7 @@ import type { DrillResult } from "../../src/drill/drill.ts";
 import type { DiagnosedSensor } from "../../src/drill/diagnosis.ts";
 import { TECHNIQUES } from "../../src/drill/techniques/all.ts";
 import { compile } from "../fixtures/compile.ts";
-import { MACHINES, MODES, type Machine } from "./expected.ts";
+import { MACHINES, MODES, type Machine, type Mode } from "./expected.ts";
 import { runInGuest, type GuestRun } from "./guest.ts";
 
 const SECTION = "@@section ";
@@ -42,7 +42,7 @@ describe("rimon drill and rimon doctor", () => {
       });
       const sections = sectionsOf(run.lines);
       assert.deepEqual([sections.get("before"), sections.get("after")], [["0"], ["0"]], said(run));
-      for (const { name } of MODES) judge(machine, name, run, parsed<DrillResult>(run, sections, name));
+      for (const mode of modesOf(machine)) judge(machine, mode, run, parsed<DrillResult>(run, sections, mode.name));
       const [report, ...others] = parsed<Report>(run, sections, "doctor");
       assert.ok(report !== undefined && others.length === 0, said(run));
       assert.equal(report.host.kernel, run.release);
@@ -52,10 +52,25 @@ describe("rimon drill and rimon doctor", () => {
   }
 });
 
-function scriptFor({ before = "", under = "", only = [] }: Machine): string {
-  const choice = only.flatMap((name) => ["--only", name]);
+function modesOf({ enforces }: Machine): readonly Mode[] {
+  return MODES.filter(({ name }) => name === "monitor" || enforces);
+}
+
+function drilledIn({ only }: Machine, mode: Mode): readonly string[] {
+  return TECHNIQUES.filter((each) => mode.drills(each) && (only?.includes(each.name) ?? true)).map(({ name }) => name);
+}
+
+function scriptFor(machine: Machine): string {
+  const { before = "", under = "" } = machine;
   const rimon = `${under} rimon`;
-  const drills = MODES.map(({ name, options }) => [name, rimon, "drill", "--json", ...options, ...choice]);
+  const drills = modesOf(machine).map((mode) => [
+    mode.name,
+    rimon,
+    "drill --json",
+    ...mode.options,
+    "--only",
+    drilledIn(machine, mode).join(","),
+  ]);
   const sections = [
     ["before", listeners],
     ...drills,
@@ -65,16 +80,16 @@ function scriptFor({ before = "", under = "", only = [] }: Machine): string {
   return [before, ...sections.map(([name, ...words]) => `echo '${SECTION}${name}'; ${words.join(" ")}`)].join("\n");
 }
 
-function judge(machine: Machine, mode: string, run: GuestRun, results: readonly DrillResult[]): void {
-  tables.push(`${machine.name} (${run.release}), ${mode}\n${tableOf(results)}`);
-  const drilled = TECHNIQUES.map(({ name }) => name).filter((name) => machine.only?.includes(name) ?? true);
+function judge(machine: Machine, mode: Mode, run: GuestRun, results: readonly DrillResult[]): void {
+  tables.push(`${machine.name} (${run.release}), ${mode.name}\n${tableOf(results)}`);
   assert.deepEqual(
     results.map(({ technique }) => technique),
-    drilled,
+    drilledIn(machine, mode),
     said(run),
   );
-  const wrong = results.filter(({ technique, outcome, detected, attributed }) => {
+  const wrong = results.filter(({ technique, outcome, detected, attributed, leakedBytes }) => {
     if (outcome === "not-run" || outcome === "refused") return !(technique in machine.undone);
+    if (mode.name === "enforce") return outcome !== "stopped" || leakedBytes !== 0;
     return attributed === false || (!detected && !(technique in machine.unseen));
   });
   assert.deepEqual(wrong, []);
