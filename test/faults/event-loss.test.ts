@@ -7,11 +7,14 @@ import type { Finding } from "../../src/finding.ts";
 import { startAttack, type Attack } from "../fixtures/attack.ts";
 import { Child } from "../fixtures/child.ts";
 import { compile } from "../fixtures/compile.ts";
-import { startRimon, type Monitor } from "../fixtures/monitor.ts";
+import { isLive, startRimon, type Monitor } from "../fixtures/monitor.ts";
 import { spawnTarget, type Target } from "../fixtures/target.ts";
 import { attachFound, DEADLINE_MS } from "./attach.ts";
 
-/** Each is a fork and an exit; rimon's receive buffer of 32 MiB holds about 43,000 events. */
+/**
+ * Each is a fork and an exit, and a call about the target: rimon's receive buffer of 32 MiB holds about 43,000 events, the
+ * ring of its eBPF program some thousands.
+ */
 const FORKS = 60_000;
 const HOLD_MS = 120_000;
 
@@ -61,8 +64,8 @@ const blindFinding = (sensor: string): Promise<Finding> =>
 
 test("a storm of forks: the loss is told, and an attach that still holds is found by the sweep", async (t) => {
   const attack = await whileStopped(async () => {
-    assert.equal(await storm("forkstorm", FORKS, 60), FORKS);
-    // The queue is full: of this attach the kernel tells nobody.
+    assert.equal(await storm("forkstorm", FORKS, 60, target.pid), FORKS);
+    // The queue and the ring are full: of this attach the kernel tells nobody.
     const attach = start(t, "attach", [target.pid, target.address, 8, HOLD_MS]);
     assert.equal((await attach.next()).failed, undefined);
     return attach;
@@ -70,6 +73,12 @@ test("a storm of forks: the loss is told, and an attach that still holds is foun
   const blind = await blindFinding("proc-connector");
   assert.equal(blind.severity, "high");
   assert.match(blind.message, /proc-connector lost an unknown number of events: .*overflowed; a full scan follows/);
+
+  if (isLive(await rimon.ready, "calls")) {
+    const calls = await blindFinding("calls");
+    const lost = Number(/^calls lost (\d+) events: the ring/.exec(calls.message)?.[1]);
+    assert.ok(lost > FORKS / 2 && lost < FORKS, calls.message);
+  }
 
   const found = await rimon.waitForFinding("ptrace-attach", DEADLINE_MS, ({ suspect }) => suspect?.pid === attack.pid);
   assert.equal(found.sensor, "process-table");

@@ -1,51 +1,72 @@
-// Attackers who are gone before anything of them can be read: each is told.
+// Attackers who are gone before anything of them can be read: each is told, and by name where eBPF saw it start.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { startRimon, type Monitor } from "../fixtures/monitor.ts";
+import { after, before, describe, it } from "node:test";
+import { isLive, startRimon, type Monitor } from "../fixtures/monitor.ts";
 import { spawnTarget, type Target } from "../fixtures/target.ts";
 import { startAttack } from "../fixtures/attack.ts";
 import { DEADLINE_MS } from "./attach.ts";
 
 const ATTACKERS = 12;
 
-let target: Target;
-let rimon: Monitor;
+/** Without these no eBPF program can be loaded. */
+const NO_EBPF = ["bpf", "perfmon", "sys_admin"];
 
-before(async () => {
-  target = await spawnTarget();
-  rimon = startRimon({ config: `protect: ["pid:${target.pid}"]\nrespond: { critical: [], high: [] }\n` });
-  await rimon.ready;
-});
+for (const { what, without } of [
+  { what: "with all it can have", without: [] },
+  { what: "without eBPF", without: NO_EBPF },
+]) {
+  describe(what, () => {
+    let target: Target;
+    let rimon: Monitor;
+    let named: boolean;
 
-after(async () => {
-  await rimon?.kill9();
-  await target?.stop();
-});
+    before(async () => {
+      target = await spawnTarget();
+      rimon = startRimon({
+        config: `protect: ["pid:${target.pid}"]\nrespond: { critical: [], high: [] }\n`,
+        without,
+      });
+      named = isLive(await rimon.ready, "exec");
+      if (without.length > 0) assert.equal(named, false);
+    });
 
-test("attacks made and ended while rimon was stopped are findings, one each", async () => {
-  const pids: number[] = [];
-  process.kill(rimon.pid, "SIGSTOP");
-  try {
-    for (let count = 0; count < ATTACKERS; count++) {
-      const attack = startAttack("attach", [target.pid, target.address, 8]);
-      assert.equal((await attack.next()).failed, undefined);
-      await attack.exited;
-      pids.push(attack.pid);
-    }
-  } finally {
-    process.kill(rimon.pid, "SIGCONT");
-  }
-  let traced = 0;
-  for (const pid of pids) {
-    const found = await rimon.waitForFinding("ptrace-attach", DEADLINE_MS, ({ evidence }) =>
-      evidence.some((seen) => seen.kind === "ptrace.attached" && seen.tracerPid === pid),
-    );
-    assert.equal(found.suspect?.pid, pid);
-    assert.equal(found.suspect?.startTime, -1);
-    if (found.suspect?.ancestry?.[0]?.pid === process.pid) traced++;
-    assert.match(found.message, new RegExp(`^process ${pid} \\(gone before it could be read\\) attached to `));
-  }
-  assert.ok(traced > 0, "who started them is known by their forks");
-  assert.equal(await rimon.stop(), 0);
-});
+    after(async () => {
+      await rimon?.kill9();
+      await target?.stop();
+    });
+
+    it("tells of attacks made and ended while rimon was stopped, one finding each", async () => {
+      const pids: number[] = [];
+      process.kill(rimon.pid, "SIGSTOP");
+      try {
+        for (let count = 0; count < ATTACKERS; count++) {
+          const attack = startAttack("attach", [target.pid, target.address, 8]);
+          assert.equal((await attack.next()).failed, undefined);
+          await attack.exited;
+          pids.push(attack.pid);
+        }
+      } finally {
+        process.kill(rimon.pid, "SIGCONT");
+      }
+      let traced = 0;
+      for (const pid of pids) {
+        const found = await rimon.waitForFinding("ptrace-attach", DEADLINE_MS, ({ evidence }) =>
+          evidence.some((seen) => seen.kind === "ptrace.attached" && seen.tracerPid === pid),
+        );
+        assert.equal(found.suspect?.pid, pid);
+        if (found.suspect?.ancestry?.[0]?.pid === process.pid) traced++;
+        if (named) {
+          assert.equal(found.suspect?.comm, "attach");
+          assert.match(found.suspect?.exe ?? "", /\/attach$/);
+          assert.ok((found.suspect?.startTime ?? 0) > 0);
+        } else {
+          assert.equal(found.suspect?.startTime, -1);
+          assert.match(found.message, new RegExp(`^process ${pid} \\(gone before it could be read\\) attached to `));
+        }
+      }
+      assert.ok(traced > 0, "who started them is known by their forks");
+      assert.equal(await rimon.stop(), 0);
+    });
+  });
+}

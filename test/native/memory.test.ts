@@ -174,8 +174,10 @@ test("who is no longer protected is not told", async (t) => {
   assert.equal(touches().length, before);
 });
 
-test("who is refused is killed, whoever started it, unless its executable is exempt", async (t) => {
+test("who descends from the watch is spared, unless it is said otherwise; who is not is killed, unless its executable is exempt", async (t) => {
   const { watch, target, touches } = await watching(t, REFUSED);
+  assert.equal((await read("readv", target, target.pid)).hex, target.secret);
+  watch.enforce(true, true);
   const { dev, ino } = statSync(compile("readv"));
   const stopped = await read("readv", target, target.pid);
   assert.equal(stopped.hex, undefined);

@@ -78,7 +78,8 @@ function procFile(
 function goesFirst(): boolean {
   const stats = readdirSync("/proc/self/task").map((tid) => readFileSync(`/proc/self/task/${tid}/stat`, "latin1"));
   const stat = stats.find((each) => each.includes("(rimon-watch)"));
-  assert.ok(stat !== undefined, "a thread named rimon-watch");
+  // It gives itself its name.
+  if (stat === undefined) return false;
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return fields[38] === "1" && fields[37] === "1";
 }
