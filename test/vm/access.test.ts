@@ -171,7 +171,7 @@ test("a rimon that may not load programs says so, and refuses nothing", async ()
   const found = await sections({
     kernel: "6.1",
     script: `
-start 'memory-read, ptrace-attach' /bin/setpriv --bounding-set -bpf,-sys_admin --inh-caps -bpf,-sys_admin
+start 'memory-read, ptrace-attach' /usr/bin/setpriv --bounding-set -bpf,-sys_admin --inh-caps -bpf,-sys_admin
 section granted; ./reach $vault
 section ready; grep '^{"type":"ready"' records
 kill -TERM $rimon; wait $rimon`,
