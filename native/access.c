@@ -24,26 +24,26 @@ static const struct call_number {
 	uint8_t call;
 } compat_calls[] = {
 #if defined(__x86_64__)
-	{ 26, ACCESS_PTRACE }, { 347, ACCESS_VM_READ }, { 348, ACCESS_VM_WRITE }, { 5, ACCESS_OPEN },
-	{ 295, ACCESS_OPEN }, { 437, ACCESS_OPEN }, { 3, ACCESS_READ }, { 180, ACCESS_READ }, { 145, ACCESS_READ },
-	{ 333, ACCESS_READ }, { 378, ACCESS_READ }, { 187, ACCESS_READ }, { 239, ACCESS_READ }, { 313, ACCESS_READ },
-	{ 438, ACCESS_PIDFD_GETFD }, { 349, ACCESS_KCMP }, { 440, ACCESS_ADVISE }, { 336, ACCESS_PERF },
-	{ 317, ACCESS_MOVE }, { 294, ACCESS_MOVE }, { 346, ACCESS_SETNS },
+	{ 26, ACCESS_BY_PTRACE }, { 347, ACCESS_BY_VM_READ }, { 348, ACCESS_BY_VM_WRITE }, { 5, ACCESS_BY_OPEN },
+	{ 295, ACCESS_BY_OPEN }, { 437, ACCESS_BY_OPEN }, { 3, ACCESS_BY_READ }, { 180, ACCESS_BY_READ }, { 145, ACCESS_BY_READ },
+	{ 333, ACCESS_BY_READ }, { 378, ACCESS_BY_READ }, { 187, ACCESS_BY_READ }, { 239, ACCESS_BY_READ }, { 313, ACCESS_BY_READ },
+	{ 438, ACCESS_BY_PIDFD_GETFD }, { 349, ACCESS_BY_KCMP }, { 440, ACCESS_BY_ADVISE }, { 336, ACCESS_BY_PERF },
+	{ 317, ACCESS_BY_MOVE }, { 294, ACCESS_BY_MOVE }, { 346, ACCESS_BY_SETNS },
 #else
-	{ 0, ACCESS_OTHER },
+	{ 0, ACCESS_BY_OTHER },
 #endif
 }, calls[] = {
-	{ SYS_ptrace, ACCESS_PTRACE }, { SYS_process_vm_readv, ACCESS_VM_READ }, { SYS_process_vm_writev, ACCESS_VM_WRITE },
-	{ SYS_openat, ACCESS_OPEN }, { 437, ACCESS_OPEN }, { SYS_read, ACCESS_READ }, { SYS_pread64, ACCESS_READ },
-	{ SYS_readv, ACCESS_READ }, { SYS_preadv, ACCESS_READ }, { SYS_preadv2, ACCESS_READ }, { SYS_sendfile, ACCESS_READ },
-	{ SYS_splice, ACCESS_READ }, { 438, ACCESS_PIDFD_GETFD }, { SYS_kcmp, ACCESS_KCMP }, { 440, ACCESS_ADVISE },
-	{ SYS_perf_event_open, ACCESS_PERF }, { SYS_move_pages, ACCESS_MOVE }, { SYS_migrate_pages, ACCESS_MOVE },
-	{ SYS_setns, ACCESS_SETNS },
+	{ SYS_ptrace, ACCESS_BY_PTRACE }, { SYS_process_vm_readv, ACCESS_BY_VM_READ }, { SYS_process_vm_writev, ACCESS_BY_VM_WRITE },
+	{ SYS_openat, ACCESS_BY_OPEN }, { 437, ACCESS_BY_OPEN }, { SYS_read, ACCESS_BY_READ }, { SYS_pread64, ACCESS_BY_READ },
+	{ SYS_readv, ACCESS_BY_READ }, { SYS_preadv, ACCESS_BY_READ }, { SYS_preadv2, ACCESS_BY_READ }, { SYS_sendfile, ACCESS_BY_READ },
+	{ SYS_splice, ACCESS_BY_READ }, { 438, ACCESS_BY_PIDFD_GETFD }, { SYS_kcmp, ACCESS_BY_KCMP }, { 440, ACCESS_BY_ADVISE },
+	{ SYS_perf_event_open, ACCESS_BY_PERF }, { SYS_move_pages, ACCESS_BY_MOVE }, { SYS_migrate_pages, ACCESS_BY_MOVE },
+	{ SYS_setns, ACCESS_BY_SETNS },
 #if defined(__x86_64__)
-	{ SYS_open, ACCESS_OPEN },
+	{ SYS_open, ACCESS_BY_OPEN },
 	/* Of x32 (arch/x86/entry/syscalls/syscall_64.tbl). */
-	{ 515, ACCESS_READ }, { 534, ACCESS_READ }, { 546, ACCESS_READ }, { 521, ACCESS_PTRACE }, { 533, ACCESS_MOVE },
-	{ 539, ACCESS_VM_READ }, { 540, ACCESS_VM_WRITE },
+	{ 515, ACCESS_BY_READ }, { 534, ACCESS_BY_READ }, { 546, ACCESS_BY_READ }, { 521, ACCESS_BY_PTRACE }, { 533, ACCESS_BY_MOVE },
+	{ 539, ACCESS_BY_VM_READ }, { 540, ACCESS_BY_VM_WRITE },
 #endif
 };
 

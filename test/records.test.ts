@@ -56,7 +56,7 @@ const MAPPING = record(
   ["/bin/cat"],
 );
 
-const ASKED = [1_000n, 123_456, 3].map(u64).concat([1, 1, 0x12, 93, 94, 42, 43, 0].map(u32));
+const ASKED = [1_000n, 123_456, 3].map(u64).concat([4, 1, 0x12, 93, 94, 42, 43, 0].map(u32));
 
 const TOUCH = [1_000n, 123_456, 3].map(u64).concat([1, 1, 93, 94, 42, 310].map(u32), [2_049, 77].map(u64));
 
@@ -285,7 +285,7 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
         timeNs: 1_000n,
         targetStartTime: 123_456,
         suppressed: 3,
-        call: "ptrace",
+        call: "open",
         action: "refused",
         attach: true,
         pid: 93,

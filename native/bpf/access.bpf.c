@@ -48,10 +48,10 @@ static __always_inline __u32 call_of(struct task_struct *task)
 
 	/* One of io_uring's is in no call of its own. */
 	if (task->flags & PF_IO_WORKER)
-		return ACCESS_OTHER;
+		return ACCESS_BY_OTHER;
 	number = syscall_number(regs);
 	if (number >= SYSCALLS)
-		return ACCESS_OTHER;
+		return ACCESS_BY_OTHER;
 	return syscall_is_compat(task) ? compat_calls[number] : calls[number];
 }
 
@@ -62,17 +62,17 @@ static __always_inline bool reaches_in(__u32 mode, __u32 call)
 		return true;
 	/* A pidfd is given to setns by whoever enters a container: lxc-attach, nsenter, machinectl. */
 	if (mode & PTRACE_MODE_REALCREDS)
-		return call != ACCESS_SETNS;
+		return call != ACCESS_BY_SETNS;
 	/* v5.18, 5bc68f0ca0b6 */
-	return call == ACCESS_ADVISE;
+	return call == ACCESS_BY_ADVISE;
 }
 
 /* By the files of procfs (FSCREDS) only mem is reached, and by reading: stack, syscall. */
 static __always_inline __u64 refusal_of(__u32 mode, __u32 call)
 {
-	if (call == ACCESS_VM_READ || call == ACCESS_VM_WRITE || call == ACCESS_ADVISE)
+	if (call == ACCESS_BY_VM_READ || call == ACCESS_BY_VM_WRITE || call == ACCESS_BY_ADVISE)
 		return ACCESS_REFUSE_MEMORY;
-	return mode & PTRACE_MODE_FSCREDS && call != ACCESS_READ ? ACCESS_REFUSE_MEMORY : ACCESS_REFUSE_ATTACH;
+	return mode & PTRACE_MODE_FSCREDS && call != ACCESS_BY_READ ? ACCESS_REFUSE_MEMORY : ACCESS_REFUSE_ATTACH;
 }
 
 static __always_inline __u32 action_on(struct task_struct *task, const struct access_event *event,
@@ -121,6 +121,9 @@ static __always_inline bool access_refused(struct task_struct *child, __u32 mode
 		return false;
 	event.mode = mode;
 	event.call = call_of(task);
+	/* Only files of procfs ask in the name of the file system's user; by io_uring no call says so. */
+	if (event.call == ACCESS_BY_OTHER && mode & PTRACE_MODE_FSCREDS && mode & PTRACE_MODE_ATTACH)
+		event.call = ACCESS_BY_OPEN;
 	if (!reaches_in(mode, event.call) || start_ticks_of(child) != target->start_ticks)
 		return false;
 	event.time_ns = bpf_ktime_get_ns();

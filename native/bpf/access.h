@@ -10,20 +10,20 @@
 #define ACCESS_PROTECTED_MAX	16384
 #define ACCESS_RING_SIZE	(1 << 18)
 
-/* The call an access was asked for in. Values are part of record.h's format. */
+/* The call an access was asked for in. Values are part of record.h's format, whose ACCESS_* are something else. */
 enum access_call {
-	ACCESS_OTHER = 0,
-	ACCESS_PTRACE = 1,
-	ACCESS_VM_READ = 2,	/* process_vm_readv */
-	ACCESS_VM_WRITE = 3,	/* process_vm_writev */
-	ACCESS_OPEN = 4,	/* of a file of procfs */
-	ACCESS_READ = 5,
-	ACCESS_PIDFD_GETFD = 6,
-	ACCESS_KCMP = 7,
-	ACCESS_ADVISE = 8,	/* process_madvise */
-	ACCESS_PERF = 9,	/* perf_event_open */
-	ACCESS_MOVE = 10,	/* move_pages, migrate_pages */
-	ACCESS_SETNS = 11,
+	ACCESS_BY_OTHER = 0,
+	ACCESS_BY_PTRACE = 1,
+	ACCESS_BY_VM_READ = 2,	/* process_vm_readv */
+	ACCESS_BY_VM_WRITE = 3,	/* process_vm_writev */
+	ACCESS_BY_OPEN = 4,	/* of a file of procfs */
+	ACCESS_BY_READ = 5,
+	ACCESS_BY_PIDFD_GETFD = 6,
+	ACCESS_BY_KCMP = 7,
+	ACCESS_BY_ADVISE = 8,	/* process_madvise */
+	ACCESS_BY_PERF = 9,	/* perf_event_open */
+	ACCESS_BY_MOVE = 10,	/* move_pages, migrate_pages */
+	ACCESS_BY_SETNS = 11,
 };
 
 enum access_action {

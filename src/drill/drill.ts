@@ -72,6 +72,8 @@ const SETTLED_WITHIN_MS = 15_000;
 const STAGED_AT_ONCE = 4;
 const MAX_ARRIVALS = 10_000;
 const STOPPED = /-(?:stopped|refused)$/;
+/** The rules that what was stopped is told by. */
+const STOPPING: readonly string[] = ["memory-read", "ptrace-attach"];
 
 interface Prepared {
   readonly technique: Technique;
@@ -180,11 +182,15 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     try {
       if (staged === undefined) throw failure;
       if (staged.target !== undefined) await beWatched(running, staged.target, technique.settled === true);
-      const enforced = enforce && technique.stopped === true;
-      const deed = await (enforced ? actOrBeRefused(staged) : staged.act());
+      const { deed, refused } = await (enforce
+        ? actOrBeRefused(staged)
+        : { deed: await staged.act(), refused: undefined });
+      const enforced = enforce && (technique.stopped === true || refused !== undefined);
       const find = (stopped: boolean): Arrival | undefined => firstOf(technique, deed, arrivals, stopped);
       const lookedFor = comesTrue(() => find(enforced) !== undefined, WAIT_MS).then(() => {
         const arrival = find(enforced) ?? find(false);
+        // Refused, and not by rimon: the kernel has reasons of its own.
+        if (arrival === undefined && refused !== undefined) return finish(notDone(technique, refused));
         return finish(judge(technique, deed, arrival, running.status().sensors, enforced));
       });
       // What nobody is expected to see is waited for while the next one is done.
@@ -281,19 +287,21 @@ function firstOf(
   return arrivals.find(
     ({ finding, at }) =>
       at >= deed.at &&
-      (stopped ? STOPPED.test(finding.operation) : rules.includes(finding.rule)) &&
+      (stopped ? STOPPED.test(finding.operation) && STOPPING.includes(finding.rule) : rules.includes(finding.rule)) &&
       deed.concerns(finding),
   );
 }
 
 /** The deed; or what there is of one that the kernel did not let happen, which gives nothing to anybody. */
-async function actOrBeRefused(staged: Staged): Promise<Deed> {
+async function actOrBeRefused(staged: Staged): Promise<{ readonly deed: Deed; readonly refused: Refused | undefined }> {
   const at = process.hrtime.bigint();
   try {
-    return await staged.act();
+    return { deed: await staged.act(), refused: undefined };
   } catch (thrown) {
     if (!(thrown instanceof Refused) || staged.target === undefined) throw thrown;
-    return { at, leakedBytes: 0, concerns: on(staged.target) };
+    const { attacker } = thrown;
+    const deed = { at, leakedBytes: 0, concerns: on(staged.target), ...(attacker === undefined ? {} : { attacker }) };
+    return { deed, refused: thrown };
   }
 }
 

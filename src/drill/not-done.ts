@@ -6,7 +6,15 @@ import { existsSync } from "node:fs";
 export class NotRun extends Error {}
 
 /** The kernel did not let the attacker do it. */
-export class Refused extends Error {}
+export class Refused extends Error {
+  /** Whom it did not let. */
+  readonly attacker?: number;
+
+  constructor(message: string, attacker?: number) {
+    super(message);
+    if (attacker !== undefined) this.attacker = attacker;
+  }
+}
 
 /** NotRun for this reason unless the file is there. */
 export function needs(path: string, reason: string): void {

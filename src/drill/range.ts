@@ -19,7 +19,7 @@ import type { AttackerAct, AttackerOrder } from "./attacker.ts";
 import { ATTACKER_NAME, SHARED } from "./comm.ts";
 import type { DecoyOrder } from "./decoy.ts";
 import { Program, programArguments, type ProgramOptions } from "./program.ts";
-import { NotRun } from "./not-done.ts";
+import { NotRun, Refused } from "./not-done.ts";
 
 const TOKEN_NAME = "RIMON_DECOY_TOKEN";
 
@@ -190,6 +190,7 @@ export function createRange({ root, name, decoyName, auditLog, monitorStartedAt 
             const { at, bytes = "" } = await program.ask<{ at: string; bytes?: string }>({ act, ...order });
             return { at: BigInt(at), bytes: Buffer.from(bytes, "hex") };
           } catch (thrown) {
+            if (thrown instanceof Refused) throw new Refused(thrown.message, pid);
             if (!program.killed) throw thrown;
             // It was killed in the act: what it got by then is in the file it shares with us, and nowhere else.
             const got = readFileSync(shared);

@@ -31,15 +31,22 @@ export interface Mode {
   readonly name: "monitor" | "enforce";
   /** Behind `rimon drill --json`. */
   readonly options: readonly string[];
+  /** Techniques that may come to nothing in this mode before they begin. */
+  readonly undone: Reasons;
   /** Whether the technique is drilled in this mode. */
   drills(technique: Technique): boolean;
 }
 
 /** How each machine is drilled, one after the other; each has a table of its own. */
 export const MODES: readonly Mode[] = [
-  { name: "monitor", options: [], drills: () => true },
+  { name: "monitor", options: [], undone: {}, drills: () => true },
   // What is to be stopped, and nothing else.
-  { name: "enforce", options: ["--enforce"], drills: ({ stopped }) => stopped === true },
+  {
+    name: "enforce",
+    options: ["--enforce"],
+    undone: { "proc-mem-passed-fd": "who is to open it and pass it on is refused already" },
+    drills: ({ stopped }) => stopped === true,
+  },
 ];
 
 const PROGRAMS = ["exec", "mmap-lock", "ptrace-access", "calls", "signals"];
@@ -51,14 +58,16 @@ function because(names: readonly string[], reason: string): Reasons {
 /** What only an eBPF program sees. */
 const BY_EBPF = TECHNIQUES.filter(({ needs }) => needs === "eBPF").map(({ name }) => name);
 
-const NO_GDB = {
+const UNDONE_THERE = {
+  "core-pipe-handler": "its small decoy is a copy of a program, which one of busybox cannot be",
+  "ld-so-preload": "only glibc reads the file, and the programs there are busybox's",
   gcore: "gdb is not in the machine: it would need Python's library",
 };
 
-const NO_DEVICES = {
-  "proc-kcore-open": "the kernel of the machine may be built without it",
-  "dev-mem-open": "the kernel of the machine may be built without it",
-};
+const MACHINE_MEMORY = because(
+  ["proc-kcore-open", "dev-mem-open"],
+  "no sensor sees who opens the memory of the whole machine",
+);
 
 /** What differs between a kernel with all that eBPF needs and one without. */
 const CONCERNED = [
@@ -82,20 +91,36 @@ export const MACHINES: readonly Machine[] = [
     name: "5.10",
     kernel: "5.10",
     enforces: false,
-    unseen: because(BY_EBPF, BEFORE_5_17),
-    undone: { ...NO_GDB, ...NO_DEVICES },
+    unseen: { ...because(BY_EBPF, BEFORE_5_17), ...MACHINE_MEMORY },
+    undone: {
+      "bpf-copy-from-user-task": "its iterator cannot be bound to one process before v6.1",
+      ...UNDONE_THERE,
+    },
     unattached: because(PROGRAMS, BEFORE_5_17),
   },
-  { name: "6.1", kernel: "6.1", enforces: true, unseen: {}, undone: { ...NO_GDB, ...NO_DEVICES }, unattached: {} },
-  { name: "6.12", kernel: "6.12", enforces: true, unseen: {}, undone: { ...NO_GDB, ...NO_DEVICES }, unattached: {} },
+  {
+    name: "6.1",
+    kernel: "6.1",
+    enforces: true,
+    unseen: MACHINE_MEMORY,
+    undone: UNDONE_THERE,
+    unattached: {},
+  },
+  {
+    name: "6.12",
+    kernel: "6.12",
+    enforces: true,
+    unseen: MACHINE_MEMORY,
+    undone: UNDONE_THERE,
+    unattached: {},
+  },
   {
     name: "newest",
     kernel: "newest",
     enforces: true,
-    unseen: {},
+    unseen: MACHINE_MEMORY,
     undone: {
-      ...NO_GDB,
-      ...NO_DEVICES,
+      ...UNDONE_THERE,
       "text-patch": "built with CONFIG_PROC_MEM_FORCE_PTRACE=y: /proc/PID/mem writes to code only while tracing",
     },
     unattached: {},

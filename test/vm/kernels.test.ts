@@ -87,9 +87,11 @@ function judge(machine: Machine, mode: Mode, run: GuestRun, results: readonly Dr
     drilledIn(machine, mode),
     said(run),
   );
-  const wrong = results.filter(({ technique, outcome, detected, attributed, leakedBytes }) => {
-    if (outcome === "not-run" || outcome === "refused") return !(technique in machine.undone);
-    if (mode.name === "enforce") return outcome !== "stopped" || leakedBytes !== 0;
+  const wrong = results.filter(({ technique, outcome, detected, attributed, leakedBytes, rule }) => {
+    if (outcome === "not-run" || outcome === "refused")
+      return !(technique in machine.undone || technique in mode.undone);
+    if (mode.name === "enforce")
+      return outcome !== "stopped" || leakedBytes !== 0 || (technique.startsWith("proc-mem") && rule !== "memory-read");
     return attributed === false || (!detected && !(technique in machine.unseen));
   });
   assert.deepEqual(wrong, []);
