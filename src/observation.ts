@@ -173,7 +173,9 @@ export type Call =
   | "dumpable"
   | "tracer"
   /** bpf(2) BPF_PROG_LOAD */
-  | "bpf-load";
+  | "bpf-load"
+  /** mmap(2), mprotect(2) with PROT_EXEC, by the process itself */
+  | "map-code";
 
 /** The system call in which a process asked to reach into another. */
 export type AccessCall =

@@ -115,6 +115,7 @@ const CALLS: readonly (Call | undefined)[] = [
   "dumpable",
   "tracer",
   "bpf-load",
+  "map-code",
 ];
 
 const ACTIONS: readonly (MemoryRecord["action"] | undefined)[] = ["seen", "killed", "not-killed", "asleep"];

@@ -19,7 +19,7 @@
 /* A program that sets itself up says so of itself in its first moments: nginx does in each worker. */
 #define SETTLED_NS	3000000000ull
 
-/* linux: include/uapi/linux/{ptrace,prctl,perf_event,resource,magic}.h */
+/* linux: include/uapi/linux/{ptrace,prctl,perf_event,resource,magic,mman-common}.h */
 #define PTRACE_SEIZE		0x4206
 #define PTRACE_GETREGSET	0x4204
 #define PTRACE_SETREGSET	0x4205
@@ -27,6 +27,7 @@
 #define PR_SET_PTRACER		0x59616d61
 #define PERF_FLAG_PID_CGROUP	4
 #define RLIMIT_CORE		4
+#define PROT_EXEC		4
 #define PID_FS_MAGIC		0x50494446
 
 const volatile __u32 own_pid;
@@ -176,13 +177,12 @@ static __always_inline void tell(struct call_event *event, struct task_struct *t
 	bpf_ringbuf_submit(room, 0);
 }
 
-/* Of the process itself, for others to make use of. */
-static __always_inline int opened_itself(struct call_event *event, struct task_struct *task)
+/* Of the process itself. */
+static __always_inline int by_itself(struct call_event *event, struct task_struct *task)
 {
 	__u64 *start_ticks = process_find(task->tgid);
 
-	if (!start_ticks || !event->call ||
-	    bpf_ktime_get_boot_ns() - task->group_leader->start_boottime < SETTLED_NS)
+	if (!start_ticks)
 		return 0;
 	event->target_pid = task->tgid;
 	event->target_tid = task->pid;
@@ -214,6 +214,9 @@ int calls_enter(__u64 *ctx)
 		return 0;
 	compat = syscall_is_compat(task);
 	event.call = compat ? kinds >> 8 : kinds & 0xff;
+	/* The most frequent by far, so nothing else is read for it. */
+	if (event.call == CALL_MAP_CODE)
+		return syscall_argument(regs, compat, 2) & PROT_EXEC ? by_itself(&event, task) : 0;
 	argument[0] = syscall_argument(regs, compat, 0);
 	argument[1] = syscall_argument(regs, compat, 1);
 	argument[2] = syscall_argument(regs, compat, 2);
@@ -249,7 +252,10 @@ int calls_enter(__u64 *ctx)
 		event.argument = argument[1];
 		event.call = prctl_call(argument[0], event.argument);
 		event.has_argument = event.call == CALL_TRACER;
-		return opened_itself(&event, task);
+		/* While it starts it does so for nobody to make use of. */
+		if (!event.call || bpf_ktime_get_boot_ns() - task->group_leader->start_boottime < SETTLED_NS)
+			return 0;
+		return by_itself(&event, task);
 	case CALL_BPF_LOAD:
 		if ((__u32)argument[0] != BPF_PROG_LOAD)
 			return 0;

@@ -9,8 +9,23 @@ export function createAddressSpace(context: SensorContext): Sensor {
   const name = "address-space";
   const report = createStateReporter(context, name);
   let digests = new Map<string, bigint>();
+  /** One reading after the other, so that what was seen last is what is known. */
+  let reading = Promise.resolve();
 
-  async function pass(): Promise<void> {
+  function pass(): Promise<void> {
+    return (reading = reading.then(readAll));
+  }
+
+  /** The process has just asked for code to be mapped: it is looked at now, not at the next pass. */
+  function look(id: ProcessId): void {
+    reading = reading.then(async () => {
+      const digest = await readOne(id).catch(() => undefined);
+      // What cannot be read is told by the next pass.
+      if (digest !== undefined) digests.set(processKey(id), digest);
+    });
+  }
+
+  async function readAll(): Promise<void> {
     const next = new Map<string, bigint>();
     const failures: string[] = [];
     for (const id of context.protectedProcesses()) {
@@ -57,7 +72,13 @@ export function createAddressSpace(context: SensorContext): Sensor {
       // A new image has a new address space under the same pid.
       if (observation.kind === "process.seen" && observation.by === "exec")
         digests.delete(processKey(observation.process));
+      if (observation.kind === "call.made" && observation.call === "map-code") {
+        const { pid, startTime } = observation;
+        if (pid !== undefined && startTime !== undefined) look({ pid, startTime });
+      }
     },
-    async stop() {},
+    async stop() {
+      await reading;
+    },
   };
 }

@@ -7,7 +7,7 @@ import { reasonOf } from "../errors.ts";
 import { isRelocated, isWrittenByProgram, readCodeFile, type CodeFile } from "../function-map/code-file.ts";
 import type { ReadAt } from "../function-map/elf.ts";
 import { readPlaces } from "../function-map/symbols.ts";
-import { processKey, type CodeChange, type ProcessId } from "../observation.ts";
+import { processKey, type CodeChange, type MemoryOperation, type ProcessId } from "../observation.ts";
 import type { CodePagesRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
@@ -15,14 +15,30 @@ import { createStateReporter, type Sensor, type SensorContext } from "./sensor.t
 type Page = CodePagesRecord["pages"][number];
 
 const MAX_CHANGES = 16;
+const WRITES: ReadonlySet<MemoryOperation> = new Set(["vm-write", "poke", "mem-write", "uprobe"]);
 
 export function createCodePages(context: SensorContext): Sensor {
   const name = "code-pages";
   const report = createStateReporter(context, name);
   /** Per process the pages that are copies, and what was found in each. */
   let known = new Map<string, ReadonlyMap<string, string>>();
+  /** One look after the other, so that what was seen last is what is known. */
+  let looking = Promise.resolve();
 
-  async function pass(): Promise<void> {
+  function pass(): Promise<void> {
+    return (looking = looking.then(lookAtAll));
+  }
+
+  /** Somebody has just written to its memory: its code is looked at now, not at the next pass. */
+  function lookSoon(id: ProcessId): void {
+    looking = looking.then(async () => {
+      const found = await look(id).catch(() => undefined);
+      // What cannot be read is told by the next pass.
+      if (found !== undefined) known.set(processKey(id), found.pages);
+    });
+  }
+
+  async function lookAtAll(): Promise<void> {
     const next: typeof known = new Map();
     const failures: string[] = [];
     for (const id of context.protectedProcesses()) {
@@ -101,8 +117,12 @@ export function createCodePages(context: SensorContext): Sensor {
       // A new image has new pages under the same pid.
       if (observation.kind === "process.seen" && observation.by === "exec")
         known.delete(processKey(observation.process));
+      if (observation.kind === "memory.touched" && WRITES.has(observation.operation))
+        lookSoon({ pid: observation.pid, startTime: observation.startTime });
     },
-    async stop() {},
+    async stop() {
+      await looking;
+    },
   };
 }
 
