@@ -15,6 +15,7 @@ const TOOLS = {
   ltrace: "ltrace",
   perf: "linux-perf",
   lsof: "lsof",
+  pstree: "psmisc",
   ps: "procps",
   script: "bsdutils",
   setpriv: "util-linux",
