@@ -23,7 +23,7 @@ static const struct numbered native_calls[] = {
 	{ SYS_ptrace, CALL_ATTACH }, { SYS_process_vm_readv, CALL_VM_READ }, { SYS_process_vm_writev, CALL_VM_WRITE },
 	{ 438, CALL_GETFD }, { SYS_kcmp, CALL_COMPARE }, { SYS_perf_event_open, CALL_PERF },
 	{ SYS_prlimit64, CALL_CORE_LIMIT }, { 440, CALL_ADVISE }, { SYS_prctl, CALL_DUMPABLE },
-	{ SYS_bpf, CALL_BPF_LOAD }, { SYS_mmap, CALL_MAP_CODE }, { SYS_mprotect, CALL_MAP_CODE },
+	{ SYS_bpf, CALL_BPF_LOAD }, { SYS_mmap, CALL_MAP_FILE }, { SYS_mprotect, CALL_MAP_CODE },
 	{ SYS_pkey_mprotect, CALL_MAP_CODE },
 #if defined(__x86_64__)
 	/* Of x32 (arch/x86/entry/syscalls/syscall_64.tbl). */
@@ -36,7 +36,7 @@ static const struct numbered native_calls[] = {
 static const struct numbered compat_calls[] = {
 	{ 26, CALL_ATTACH }, { 347, CALL_VM_READ }, { 348, CALL_VM_WRITE }, { 438, CALL_GETFD }, { 349, CALL_COMPARE },
 	{ 336, CALL_PERF }, { 340, CALL_CORE_LIMIT }, { 440, CALL_ADVISE }, { 172, CALL_DUMPABLE },
-	{ 357, CALL_BPF_LOAD }, { 192, CALL_MAP_CODE }, { 125, CALL_MAP_CODE }, { 380, CALL_MAP_CODE },
+	{ 357, CALL_BPF_LOAD }, { 192, CALL_MAP_FILE }, { 125, CALL_MAP_CODE }, { 380, CALL_MAP_CODE },
 };
 #endif
 

@@ -174,8 +174,9 @@ export type Call =
   | "tracer"
   /** bpf(2) BPF_PROG_LOAD */
   | "bpf-load"
-  /** mmap(2), mprotect(2) with PROT_EXEC, by the process itself */
-  | "map-code";
+  /** mprotect(2), or mmap(2) of no file or of one, with PROT_EXEC, by the process itself */
+  | "map-code"
+  | "map-file";
 
 /** The system call in which a process asked to reach into another. */
 export type AccessCall =

@@ -116,6 +116,7 @@ const CALLS: readonly (Call | undefined)[] = [
   "tracer",
   "bpf-load",
   "map-code",
+  "map-file",
 ];
 
 const ACTIONS: readonly (MemoryRecord["action"] | undefined)[] = ["seen", "killed", "not-killed", "asleep"];

@@ -215,8 +215,14 @@ int calls_enter(__u64 *ctx)
 	compat = syscall_is_compat(task);
 	event.call = compat ? kinds >> 8 : kinds & 0xff;
 	/* The most frequent by far, so nothing else is read for it. */
-	if (event.call == CALL_MAP_CODE)
-		return syscall_argument(regs, compat, 2) & PROT_EXEC ? by_itself(&event, task) : 0;
+	if (event.call == CALL_MAP_CODE || event.call == CALL_MAP_FILE) {
+		if (!(syscall_argument(regs, compat, 2) & PROT_EXEC))
+			return 0;
+		/* Two calls, so that a compiler at work in the process hides no library that it loads. */
+		if (event.call == CALL_MAP_FILE && (int)syscall_argument(regs, compat, 4) < 0)
+			event.call = CALL_MAP_CODE;
+		return by_itself(&event, task);
+	}
 	argument[0] = syscall_argument(regs, compat, 0);
 	argument[1] = syscall_argument(regs, compat, 1);
 	argument[2] = syscall_argument(regs, compat, 2);

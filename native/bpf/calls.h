@@ -28,7 +28,8 @@ enum call {
 	CALL_DUMPABLE = 13,	/* PR_SET_DUMPABLE 1, by the process itself; in the table: prctl */
 	CALL_TRACER = 14,	/* PR_SET_PTRACER, by the process itself; argument: the tracer */
 	CALL_BPF_LOAD = 15,	/* of nobody; argument: enum bpf_prog_type */
-	CALL_MAP_CODE = 16,	/* mmap, mprotect with PROT_EXEC, by the process itself */
+	CALL_MAP_CODE = 16,	/* mprotect, or mmap of no file, with PROT_EXEC, by the process itself */
+	CALL_MAP_FILE = 17,	/* mmap of a file with PROT_EXEC, by the process itself; in the table: mmap */
 };
 
 struct calls_control {

@@ -72,7 +72,7 @@ export function createAddressSpace(context: SensorContext): Sensor {
       // A new image has a new address space under the same pid.
       if (observation.kind === "process.seen" && observation.by === "exec")
         digests.delete(processKey(observation.process));
-      if (observation.kind === "call.made" && observation.call === "map-code") {
+      if (observation.kind === "call.made" && (observation.call === "map-code" || observation.call === "map-file")) {
         const { pid, startTime } = observation;
         if (pid !== undefined && startTime !== undefined) look({ pid, startTime });
       }
