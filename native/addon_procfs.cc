@@ -9,30 +9,29 @@ namespace addon {
 
 namespace {
 
-/* One pass off the event loop. Holds the procfs, so that closing it waits for the pass. */
+/* One pass off the event loop. Holds what it runs on, so that closing that waits for the pass. */
 class Pass : public Napi::AsyncWorker {
 public:
-	using Run = std::function<int(const struct procfs *, struct batch *)>;
+	using Run = std::function<int(struct batch *)>;
 
-	Pass(Napi::Env env, ProcfsHandle procfs, std::string what, Run run)
-		: Napi::AsyncWorker(env, "rimon"), promise_(Napi::Promise::Deferred::New(env)), procfs_(std::move(procfs)),
-		  what_(std::move(what)), run_(std::move(run))
+	static Napi::Promise Begin(Napi::Env env, const char *what, Run run)
 	{
+		Pass *pass = new Pass(env, what, std::move(run));
+		Napi::Promise promise = pass->promise_.Promise();
+
+		pass->Queue();
+		return promise;
 	}
 	~Pass() override
 	{
 		batch_free(&batch_);
 	}
-	Napi::Promise Promise() const
-	{
-		return promise_.Promise();
-	}
 
 protected:
 	void Execute() override
 	{
-		err_ = run_(procfs_.get(), &batch_);
-		procfs_.reset();
+		err_ = run_(&batch_);
+		run_ = nullptr;
 	}
 	void OnOK() override
 	{
@@ -43,8 +42,12 @@ protected:
 	}
 
 private:
+	Pass(Napi::Env env, const char *what, Run run)
+		: Napi::AsyncWorker(env, "rimon"), promise_(Napi::Promise::Deferred::New(env)), what_(what), run_(std::move(run))
+	{
+	}
+
 	Napi::Promise::Deferred promise_;
-	ProcfsHandle procfs_;
 	std::string what_;
 	Run run_;
 	struct batch batch_ = {};
@@ -57,6 +60,7 @@ public:
 	{
 		return DefineClass(env, "Procfs", {
 			InstanceMethod<&Procfs::Scan>("scan"),
+			InstanceMethod<&Procfs::Walk>("walk"),
 			InstanceMethod<&Procfs::Maps>("maps"),
 			InstanceMethod<&Procfs::OpenFiles>("openFiles"),
 			InstanceMethod<&Procfs::CodePages>("codePages"),
@@ -85,13 +89,12 @@ public:
 	}
 
 private:
-	Napi::Value Queue(const Napi::CallbackInfo &info, const char *what, Pass::Run run)
+	template <typename Run>
+	Napi::Value Begin(const Napi::CallbackInfo &info, const char *what, Run run)
 	{
-		Pass *pass = new Pass(info.Env(), Handle(info.Env()), what, std::move(run));
-		Napi::Promise promise = pass->Promise();
+		ProcfsHandle procfs = Handle(info.Env());
 
-		pass->Queue();
-		return promise;
+		return Pass::Begin(info.Env(), what, [=](struct batch *out) { return run(procfs.get(), out); });
 	}
 
 	Napi::Value Scan(const Napi::CallbackInfo &info)
@@ -100,10 +103,29 @@ private:
 		std::vector<uint32_t> pids;
 		bool named = PidsOf(info[1], &pids);
 
-		return Queue(info, "read the process table", [=](const struct procfs *p, struct batch *out) {
+		return Begin(info, "read the process table", [=](const struct procfs *p, struct batch *out) {
 			struct pids which = { named, pids.data(), pids.size() };
 
 			return proc_scan_run(p, want, &which, out);
+		});
+	}
+
+	Napi::Value Walk(const Napi::CallbackInfo &info)
+	{
+		uint32_t want = Uint32Of(info[0], "want");
+		const char *what = "";
+		struct tasks *opened;
+
+		Handle(info.Env());
+		if (!tasks_) {
+			int err = tasks_open(&opened, &what);
+
+			Check(info.Env(), err, what);
+			tasks_ = std::shared_ptr<struct tasks>(opened, tasks_close);
+		}
+		std::shared_ptr<struct tasks> tasks = tasks_;
+		return Pass::Begin(info.Env(), "walk the tasks", [=](struct batch *out) {
+			return tasks_read(tasks.get(), want, out);
 		});
 	}
 
@@ -113,7 +135,7 @@ private:
 		bool is_known = !info[1].IsUndefined();
 		uint64_t known = is_known ? Uint64Of(info[1], "known") : 0;
 
-		return Queue(info, "read the mappings of a process", [=](const struct procfs *p, struct batch *out) {
+		return Begin(info, "read the mappings of a process", [=](const struct procfs *p, struct batch *out) {
 			return proc_maps_read(p, pid, is_known, known, out);
 		});
 	}
@@ -126,7 +148,7 @@ private:
 		for (const std::string &suffix : StringsOf(info[0], "suffixes"))
 			suffixes.append(suffix).push_back('\0');
 		bool named = PidsOf(info[1], &pids);
-		return Queue(info, "read the open files of processes", [=](const struct procfs *p, struct batch *out) {
+		return Begin(info, "read the open files of processes", [=](const struct procfs *p, struct batch *out) {
 			struct pids which = { named, pids.data(), pids.size() };
 
 			return proc_files_sweep(p, suffixes.data(), suffixes.size(), &which, out);
@@ -138,7 +160,7 @@ private:
 		uint32_t pid = Uint32Of(info[0], "pid");
 		bool by_pagemap = info[1].ToBoolean();
 
-		return Queue(info, "read the code of a process", [=](const struct procfs *p, struct batch *out) {
+		return Begin(info, "read the code of a process", [=](const struct procfs *p, struct batch *out) {
 			return proc_code_pages(p, pid, by_pagemap, out);
 		});
 	}
@@ -151,9 +173,11 @@ private:
 	void Close(const Napi::CallbackInfo &)
 	{
 		handle_.reset();
+		tasks_.reset();
 	}
 
 	ProcfsHandle handle_;
+	std::shared_ptr<struct tasks> tasks_;	/* from the first walk on */
 	bool is_private_ = false;
 };
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "rimon.h"
 
@@ -81,6 +82,45 @@ void batch_append(struct batch *b, const struct batch *more)
 	batch_bytes(b, more->data, more->len);
 	if (!b->error)
 		b->records += more->records;
+}
+
+/* A seq_file gives at most this at once (fs/seq_file.c, kernel/bpf/bpf_iter.c: eight pages). */
+#define PIECE	((size_t)32 << 10)
+
+int batch_read(struct batch *b, int fd)
+{
+	size_t start = b->len, records = 0;
+	ssize_t n;
+	int err;
+
+	do {
+		if (!batch_reserve(b, PIECE))
+			return b->error;
+		n = read(fd, b->data + b->len, b->cap - b->len);
+		if (n > 0)
+			b->len += (size_t)n;
+	} while (n > 0 || (n < 0 && errno == EINTR));
+	if (n < 0)
+		return -errno;
+	err = batch_count(b->data + start, b->len - start, &records);
+	b->records += records;
+	return err;
+}
+
+int batch_count(const char *data, size_t len, size_t *ret_records)
+{
+	struct record_head head;
+	size_t at, n = 0;
+
+	for (at = 0; at < len; at += head.size, n++) {
+		if (len - at < sizeof(head))
+			return -EBADMSG;
+		memcpy(&head, data + at, sizeof(head));
+		if (head.size < sizeof(head) || head.size > len - at)
+			return -EBADMSG;
+	}
+	*ret_records = n;
+	return 0;
 }
 
 void batch_clear(struct batch *b)

@@ -117,11 +117,10 @@ int bpf_map_files(int map, const struct watch_file *files, size_t n)
 	return 0;
 }
 
-int bpf_iterate(int link)
+int bpf_iterate(int link, struct batch *out)
 {
+	struct batch nothing = { 0 };
 	union bpf_attr attr;
-	char nothing[64];
-	ssize_t n;
 	int fd, err;
 
 	memset(&attr, 0, sizeof(attr));
@@ -129,10 +128,11 @@ int bpf_iterate(int link)
 	fd = call(BPF_ITER_CREATE, &attr);
 	if (fd < 0)
 		return fd;
-	/* It writes nothing, so the first read runs it to its end; one of many tasks is told to come again. */
-	while ((n = read(fd, nothing, sizeof(nothing))) > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
-		;
-	err = n < 0 ? -errno : 0;
+	/* After a million tasks without a word from the program it asks to be read again (kernel/bpf/bpf_iter.c). */
+	do
+		err = batch_read(out ? out : &nothing, fd);
+	while (err == -EAGAIN);
+	batch_free(&nothing);
 	close(fd);
 	return err;
 }

@@ -27,8 +27,10 @@ struct watch_file;
 /* Makes a map of struct exempt_file hold exactly these. */
 int bpf_map_files(int map, const struct watch_file *files, size_t n);
 
-/* Runs a task iterator over every task, for what its program does on the way. */
-int bpf_iterate(int link);
+struct batch;
+
+/* Runs a task iterator over every task; `out` takes the records its program writes, if it does. */
+int bpf_iterate(int link, struct batch *out);
 
 /* A BPF_MAP_TYPE_RINGBUF as its one consumer sees it (v5.8; Documentation/bpf/ringbuf.rst). */
 struct ring {

@@ -159,7 +159,7 @@ int calls_protect(struct calls *c, const struct process_target *targets, size_t 
 		if (err)
 			return err;
 	}
-	return bpf_iterate(c->skel->links.calls_fill_fd);
+	return bpf_iterate(c->skel->links.calls_fill_fd, NULL);
 }
 
 int calls_unprotect(struct calls *c, uint32_t pid)

@@ -203,7 +203,7 @@ int memory_protect(struct memory *m, const struct process_target *targets, size_
 		if (err)
 			return err;
 	}
-	return bpf_iterate(m->skel->links.memory_fill_fd);
+	return bpf_iterate(m->skel->links.memory_fill_fd, NULL);
 }
 
 int memory_unprotect(struct memory *m, uint32_t pid)

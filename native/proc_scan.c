@@ -1,4 +1,4 @@
-/* Processes, and where asked their threads, in one pass of openat reads. */
+/* Processes, and where asked those of their threads that are traced, in one pass of openat reads. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -207,6 +207,7 @@ static void dump_read(struct proc_scan *s, int dir, struct process_record *r)
 struct thread_walk {
 	struct proc_scan *scan;
 	struct batch *out;
+	uint64_t start_ticks;
 	int tasks;
 	uint32_t pid;
 };
@@ -223,10 +224,11 @@ static int thread_read(void *arg, uint32_t tid)
 	n = read_at(walk->tasks, name, s->buf, STATUS_MAX);
 	if (n < 0)
 		return proc_is_out_of_reach((int)n) ? 0 : (int)n;
-	if (proc_status_parse(s->buf, (size_t)n, &s->status) < 0)
+	if (proc_status_parse(s->buf, (size_t)n, &s->status) < 0 || !s->status.tracer_pid)
 		return 0;
 	t = batch_begin(walk->out, RECORD_THREAD, sizeof(*t));
 	if (t) {
+		t->start_ticks = walk->start_ticks;
 		t->pid = walk->pid;
 		t->tid = tid;
 		t->tracer_pid = s->status.tracer_pid;
@@ -235,9 +237,9 @@ static int thread_read(void *arg, uint32_t tid)
 	return walk->out->error;
 }
 
-static int threads_read(struct proc_scan *s, int dir, uint32_t pid, struct batch *out)
+static int threads_read(struct proc_scan *s, int dir, uint32_t pid, uint64_t start_ticks, struct batch *out)
 {
-	struct thread_walk walk = { .scan = s, .out = out, .pid = pid };
+	struct thread_walk walk = { .scan = s, .out = out, .start_ticks = start_ticks, .pid = pid };
 	int err;
 
 	walk.tasks = openat(dir, "task", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -337,8 +339,8 @@ int proc_scan_one(struct proc_scan *s, uint32_t pid, uint32_t want, struct batch
 		memcpy(record, &r, sizeof(r));
 	}
 	batch_end(out);
-	if (want & WANT_THREADS) {
-		err = threads_read(s, dir, pid, out);
+	if (want & WANT_TRACED) {
+		err = threads_read(s, dir, pid, stat.start_ticks, out);
 		/* Gone half way: the process itself was there. */
 		if (proc_is_out_of_reach(err))
 			err = 0;

@@ -43,6 +43,16 @@ struct record_head {
 	__u32 size;
 };
 
+/* What of a process is asked for beside its pid, start, parent and name. */
+#define WANT_STATUS	(1u << 0)
+#define WANT_EXE	(1u << 1)
+#define WANT_CMDLINE	(1u << 2)
+#define WANT_CGROUP	(1u << 3)
+#define WANT_NAMESPACES	(1u << 4)
+#define WANT_TRACED	(1u << 5)	/* a record for each thread that is traced */
+#define WANT_LOADER	(1u << 6)
+#define WANT_DUMP	(1u << 7)
+
 /* What of a process was asked for and could be read. */
 #define HAVE_STATUS	(1u << 0)	/* uid .. cap_effective, namespace pids */
 #define HAVE_EXE	(1u << 1)	/* the link */
@@ -57,6 +67,7 @@ struct record_head {
 #define HAVE_OWNER	(1u << 10)	/* owner */
 #define HAVE_KTHREAD	(1u << 11)	/* it is a kernel thread (PF_KTHREAD) */
 #define HAVE_IDS	(1u << 12)	/* uid, euid, gid, and nothing else of STATUS */
+#define HAVE_EXEC_ID	(1u << 13)	/* exec_id */
 
 #define CORE_UNLIMITED	(~0ull)
 
@@ -89,12 +100,13 @@ struct process_record {
 	__u16 cgroup_len;
 	__u16 loader_len;
 	__u16 namespace_pids;	/* how many */
-	__u32 reserved;
+	__u32 exec_id;		/* changes with every exec */
 };
 
-/* A thread of the process whose record came before; follows only where threads were asked for. */
+/* A thread that is traced. */
 struct thread_record {
 	struct record_head head;
+	__u64 start_ticks;	/* of the process */
 	__u32 pid;
 	__u32 tid;
 	__u32 tracer_pid;

@@ -4,7 +4,7 @@
 
 _Static_assert(sizeof(struct record_head) == 8, "record_head");
 _Static_assert(sizeof(struct process_record) == 144, "process_record");
-_Static_assert(sizeof(struct thread_record) == 24, "thread_record");
+_Static_assert(sizeof(struct thread_record) == 32, "thread_record");
 _Static_assert(sizeof(struct process_event_record) == 40, "process_event_record");
 _Static_assert(sizeof(struct proc_file_record) == 48, "proc_file_record");
 _Static_assert(sizeof(struct file_record) == 40, "file_record");

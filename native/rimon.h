@@ -34,6 +34,10 @@ void batch_bytes(struct batch *b, const void *bytes, size_t len);
 void *batch_record(struct batch *b);
 void batch_end(struct batch *b);
 void batch_append(struct batch *b, const struct batch *more);
+/* Whole records out of a file, to its end. */
+int batch_read(struct batch *b, int fd);
+/* -EBADMSG if these bytes are not whole records. */
+int batch_count(const char *data, size_t len, size_t *ret_records);
 void batch_clear(struct batch *b);
 void batch_free(struct batch *b);
 /* How many bytes from `at` on make whole records of at most `limit` together; one record if it alone is larger. */
@@ -123,15 +127,6 @@ struct proc_loader {
 void proc_environ_parse(const char *buf, size_t len, bool last, struct proc_loader *loader, size_t *ret_used);
 
 /* proc_scan.c */
-#define WANT_STATUS	(1u << 0)
-#define WANT_EXE	(1u << 1)
-#define WANT_CMDLINE	(1u << 2)
-#define WANT_CGROUP	(1u << 3)
-#define WANT_NAMESPACES	(1u << 4)
-#define WANT_THREADS	(1u << 5)
-#define WANT_LOADER	(1u << 6)
-#define WANT_DUMP	(1u << 7)
-
 #define WANT_ENRICHED	(WANT_STATUS | WANT_EXE | WANT_CMDLINE | WANT_CGROUP | WANT_NAMESPACES)
 
 /* Room that a pass over /proc uses again for every process. */
@@ -143,6 +138,17 @@ void proc_scan_free(struct proc_scan *s);
 int proc_scan_run(const struct procfs *p, uint32_t want, const struct pids *pids, struct batch *out);
 /* One process; -ESRCH if it is not there. */
 int proc_scan_one(struct proc_scan *s, uint32_t pid, uint32_t want, struct batch *out);
+
+/*
+ * tasks.c: the process table in one sweep, by eBPF (bpf/tasks.bpf.c). Of what
+ * can be wanted it knows STATUS, EXE, NAMESPACES and TRACED. One pass at a
+ * time; others wait.
+ */
+struct tasks;
+
+int tasks_open(struct tasks **ret, const char **ret_what);
+void tasks_close(struct tasks *t);
+int tasks_read(struct tasks *t, uint32_t want, struct batch *out);
 
 /* proc_memory.c */
 struct proc_mapping {

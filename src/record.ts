@@ -20,11 +20,16 @@ export interface ProcessRecord {
   readonly process: Process;
   /** As far as it was asked for. */
   readonly posture?: Posture;
+  /** Changes with every exec. */
+  readonly execId?: number;
 }
 
+/** A thread that is traced. */
 export interface ThreadRecord {
   readonly kind: "thread";
+  /** The process and its start time. */
   readonly pid: number;
+  readonly startTime: number;
   readonly tid: number;
   readonly tracerPid: number;
 }

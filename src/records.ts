@@ -41,7 +41,7 @@ const KIND = {
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 0, 64];
+const FIXED_SIZE = [0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 0, 64];
 
 const HAVE = {
   status: 1 << 0,
@@ -57,6 +57,7 @@ const HAVE = {
   owner: 1 << 10,
   kernelThread: 1 << 11,
   ids: 1 << 12,
+  execId: 1 << 13,
 } as const;
 
 const EVENTS: readonly (ProcessEventName | undefined)[] = [
@@ -157,7 +158,13 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
         records.push(readProcess(reader));
         break;
       case KIND.thread:
-        records.push({ kind: "thread", pid: reader.u32(8), tid: reader.u32(12), tracerPid: reader.u32(16) });
+        records.push({
+          kind: "thread",
+          pid: reader.u32(16),
+          startTime: reader.u64(8),
+          tid: reader.u32(20),
+          tracerPid: reader.u32(24),
+        });
         break;
       case KIND.processEvent:
         records.push({
@@ -322,13 +329,14 @@ function readProcess(reader: RecordReader): ProcessRecord {
   if (have & HAVE.cgroup) process.cgroup = cgroup;
   if (have & HAVE.pidNamespace) process.pidNamespace = reader.u64(56);
   if (have & HAVE.mountNamespace) process.mountNamespace = reader.u64(64);
-  if (!(have & (HAVE.loader | HAVE.limits | HAVE.filter | HAVE.owner))) return { kind: "process", process };
+  const head = { kind: "process", process, ...(have & HAVE.execId ? { execId: reader.u32(140) } : {}) } as const;
+  if (!(have & (HAVE.loader | HAVE.limits | HAVE.filter | HAVE.owner))) return head;
   const posture: Writable<Posture> = {};
   if (have & HAVE.limits) posture.coreLimit = [limit(reader.bigint(72)), limit(reader.bigint(80))];
   if (have & HAVE.filter) posture.coredumpFilter = reader.u32(120);
   if (have & HAVE.owner) posture.procOwner = reader.u32(124);
   if (have & HAVE.loader) posture.loader = splitLoader(loader);
-  return { kind: "process", process, posture };
+  return { ...head, posture };
 }
 
 /** Programs that set their title pad it with NULs, so those at the end are no arguments. */

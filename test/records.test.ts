@@ -43,7 +43,7 @@ function processRecord(have: number, strings: readonly (string | Buffer)[] = [""
   const namespaces = [u64(4_026_531_836), u64(4_026_531_832), u64(0), u64(2n ** 64n - 1n)];
   const numbers = [have, 42, 1, 7, 1000, 1001, 1002, 3, 0x33, 65534].map(u32);
   const sizes = [...lengths.slice(0, 5), namespacePids].map(u16);
-  return record(1, [...times, ...namespaces, ...numbers, ...sizes, u32(0)], strings);
+  return record(1, [...times, ...namespaces, ...numbers, ...sizes, u32(5)], strings);
 }
 
 function native32(...numbers: number[]): Buffer {
@@ -149,9 +149,20 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
     ],
   },
   {
-    what: "a thread",
-    bytes: record(2, [u32(42), u32(43), u32(7), u32(0)]),
-    records: [{ kind: "thread", pid: 42, tid: 43, tracerPid: 7 }],
+    what: "a process and how often it was another program",
+    bytes: processRecord(0b10_0000_0000_0000, ["a", "", "", "", "", ""]),
+    records: [
+      {
+        kind: "process",
+        process: { pid: 42, startTime: 123_456, parentPid: 1, comm: "a", kernelThread: false },
+        execId: 5,
+      },
+    ],
+  },
+  {
+    what: "a thread that is traced",
+    bytes: record(2, [u64(123_456), u32(42), u32(43), u32(7), u32(0)]),
+    records: [{ kind: "thread", pid: 42, startTime: 123_456, tid: 43, tracerPid: 7 }],
   },
   {
     what: "an event of a process",

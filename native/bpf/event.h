@@ -28,11 +28,6 @@ struct {
 	__type(value, struct told);
 } told SEC(".maps");
 
-static __always_inline __u64 start_ticks_of(struct task_struct *task)
-{
-	return task->group_leader->start_boottime / NSEC_PER_TICK;
-}
-
 static __always_inline void actor_fill(struct actor *actor, struct task_struct *task)
 {
 	actor->start_ticks = start_ticks_of(task);

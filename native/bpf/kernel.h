@@ -171,4 +171,10 @@ struct bpf_iter__task {
 
 #pragma clang attribute pop
 
+/* Of the process, as field 22 of /proc/PID/stat has it. */
+static __always_inline __u64 start_ticks_of(struct task_struct *task)
+{
+	return task->group_leader->start_boottime / NSEC_PER_TICK;
+}
+
 #endif

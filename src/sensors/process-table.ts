@@ -1,9 +1,9 @@
-// Every process of the node, once an interval, and every thread of the protected ones with its tracer: the slow truth
-// beside the event sources.
+// Every process of the node, once an interval, and who traces a thread of the protected ones: the slow truth beside the
+// event sources. The kernel walks its tasks for it where it lets eBPF do so; elsewhere /proc is read.
 
 import { reasonOf } from "../errors.ts";
 import { WANT } from "../native.ts";
-import type { Process } from "../observation.ts";
+import type { NativeRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
@@ -16,6 +16,7 @@ interface Known {
   readonly startTime: number;
   readonly comm: string;
   readonly parentPid: number;
+  readonly execId: number | undefined;
   readonly exeInode: number | undefined;
   readonly mountNamespace: number | undefined;
 }
@@ -23,6 +24,8 @@ interface Known {
 export function createProcessTable(context: SensorContext): Sensor {
   const name = "process-table";
   const report = createStateReporter(context, name);
+  /** Why the kernel does not walk its tasks for us; after one refusal it is not asked again. */
+  let noWalk: string | undefined;
   let known = new Map<number, Known>();
   /** Seen by an event alone, with their start times: if an exit is lost, only a pass can tell that they are gone. */
   const noticed = new Map<number, number>();
@@ -32,28 +35,29 @@ export function createProcessTable(context: SensorContext): Sensor {
   async function pass(full: boolean): Promise<void> {
     const at = context.now();
     try {
-      // With exec events a name or a start time that changed is all there is to look for; without them the file is.
-      const wantTable = context.isLive("proc-connector") && !full ? 0 : WANT.exe;
-      const namespacesDue = full || at - namespacesAt >= NAMESPACES_EVERY_MS;
-      if (namespacesDue) namespacesAt = at;
       const noticedBefore = [...noticed];
-      const table = await readProcesses(namespacesDue ? wantTable | WANT.namespaces : wantTable);
+      const walked = await walkTasks();
+      const scanned = await readProcfs(...scanFor(walked, at, full));
       const fresh: number[] = [];
       const next = new Map<number, Known>();
-      for (const process of table) {
+      for (const record of [...(walked ?? []), ...scanned]) {
+        if (record.kind !== "process" || next.has(record.process.pid)) continue;
+        const { process, execId } = record;
         const before = known.get(process.pid);
         const entry: Known = {
           startTime: process.startTime,
           comm: process.comm,
           parentPid: process.parentPid,
+          execId: execId ?? before?.execId,
           exeInode: process.exeFile?.inode ?? before?.exeInode,
           mountNamespace: process.mountNamespace ?? before?.mountNamespace,
         };
         next.set(process.pid, entry);
-        if (full || before === undefined || !isSame(before, entry)) fresh.push(process.pid);
+        if (before === undefined || !isSame(before, entry)) fresh.push(process.pid);
       }
-      for (const process of fresh.length === 0 ? [] : await readProcesses(DETAILS, fresh)) {
-        context.emit({ kind: "process.seen", at, sensor: name, by: "scan", process });
+      for (const record of full ? scanned : await readProcfs(DETAILS, fresh)) {
+        if (record.kind !== "process") continue;
+        context.emit({ kind: "process.seen", at, sensor: name, by: "scan", process: record.process });
       }
       const before = [...known].map(([pid, { startTime }]) => [pid, startTime] as const);
       for (const [pid, startTime] of [...before, ...noticedBefore]) {
@@ -62,29 +66,50 @@ export function createProcessTable(context: SensorContext): Sensor {
         context.emit({ kind: "process.exited", at: context.now(), sensor: name, pid, startTime });
       }
       known = next;
-      await readThreads();
+      // Who is protected is known only now.
+      const pids = context.protectedProcesses().map(({ pid }) => pid);
+      takeTraced(walked ?? (await readProcfs(WANT.traced, pids)));
       report("live");
     } catch (thrown) {
       report("down", reasonOf(thrown));
     }
   }
 
-  async function readProcesses(want: number, pids?: readonly number[]): Promise<Process[]> {
-    const batch = await context.procfs.scan(want, pids === undefined ? undefined : Uint32Array.from(pids));
-    return decodeRecords(batch).flatMap((record) => (record.kind === "process" ? [record.process] : []));
+  /** What is read of /proc, and of which processes: beside a walk those it leaves out, which are gone, or kept from it. */
+  function scanFor(walked: readonly NativeRecord[] | undefined, at: number, full: boolean): [number, number[]?] {
+    if (full) return [DETAILS];
+    if (walked !== undefined) {
+      const seen = new Set(walked.flatMap((record) => (record.kind === "process" ? [record.process.pid] : [])));
+      return [WANT.namespaces, [...known.keys(), ...noticed.keys()].filter((pid) => !seen.has(pid))];
+    }
+    // With exec events a name or a start time that changed is all there is to look for; without them the file is.
+    const want = context.isLive("proc-connector") ? 0 : WANT.exe;
+    if (at - namespacesAt < NAMESPACES_EVERY_MS) return [want];
+    namespacesAt = at;
+    return [want | WANT.namespaces];
   }
 
-  async function readThreads(): Promise<void> {
-    const pids = context.protectedProcesses().map(({ pid }) => pid);
-    if (pids.length === 0) return;
+  async function walkTasks(): Promise<readonly NativeRecord[] | undefined> {
+    if (noWalk !== undefined) return undefined;
+    try {
+      return decodeRecords(await context.procfs.walk(WANT.namespaces | WANT.traced));
+    } catch (thrown) {
+      noWalk = reasonOf(thrown);
+      return undefined;
+    }
+  }
+
+  async function readProcfs(want: number, pids?: readonly number[]): Promise<readonly NativeRecord[]> {
+    if (pids?.length === 0) return [];
+    return decodeRecords(await context.procfs.scan(want, pids === undefined ? undefined : Uint32Array.from(pids)));
+  }
+
+  function takeTraced(records: readonly NativeRecord[]): void {
     const at = context.now();
-    const batch = await context.procfs.scan(WANT.status | WANT.threads, Uint32Array.from(pids));
     const traced = new Set<string>();
-    let startTime = 0;
-    for (const record of decodeRecords(batch)) {
-      if (record.kind === "process") startTime = record.process.startTime;
-      if (record.kind !== "thread" || record.tracerPid === 0) continue;
-      const { pid, tid, tracerPid } = record;
+    for (const record of records) {
+      if (record.kind !== "thread" || !context.isProtected(record.pid)) continue;
+      const { pid, startTime, tid, tracerPid } = record;
       const key = `${pid}:${startTime}:${tid}`;
       traced.add(key);
       if (tracers.get(key) === tracerPid) continue;
@@ -101,7 +126,10 @@ export function createProcessTable(context: SensorContext): Sensor {
 
   return {
     name,
-    sees: "every process by polling; tracers of every thread of protected processes; programs by what their file is",
+    get sees() {
+      const how = noWalk === undefined ? "the kernel's own walk of its tasks" : `/proc (${noWalk})`;
+      return `every process by ${how}; tracers of every thread of protected processes; programs by what their file is`;
+    },
     needs: ["sys_ptrace"],
     start: () => pass(true),
     pass,
@@ -119,6 +147,7 @@ function isSame(before: Known, now: Known): boolean {
     before.startTime === now.startTime &&
     before.comm === now.comm &&
     before.parentPid === now.parentPid &&
+    before.execId === now.execId &&
     before.exeInode === now.exeInode &&
     before.mountNamespace === now.mountNamespace
   );

@@ -165,6 +165,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	proc_limits_parse(buf, size, &a, &b);
 	proc_coredump_filter_parse(buf, size, &number);
 	proc_number_parse(buf, size, &number);
+	if (batch_count(buf, size, &part_len) == 0 && part_len > size / sizeof(struct record_head))
+		abort();
 	parse_environ(buf, size);
 	parse_maps(buf, size);
 	compare_code(buf, size);
@@ -216,6 +218,11 @@ static const uint32_t samples[] = {
 	16, 0, 1, 2, 3, 4, 8 | BPF_RINGBUF_DISCARD_BIT, 0, 5, 6, 8 | BPF_RINGBUF_BUSY_BIT, 0, 7, 8,
 };
 
+/* Two: each begins with its kind and its size. */
+static const uint32_t records[] = {
+	1, 24, 7, 7, 7, 7, 2, 8,
+};
+
 static uint64_t next(uint64_t *state)
 {
 	*state ^= *state << 13;
@@ -226,7 +233,7 @@ static uint64_t next(uint64_t *state)
 
 static size_t seed_choose(uint64_t *state, uint8_t *buf)
 {
-	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 3), len;
+	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 4), len;
 	const void *seed;
 
 	if (which < n) {
@@ -238,6 +245,9 @@ static size_t seed_choose(uint64_t *state, uint8_t *buf)
 	} else if (which == n + 1) {
 		seed = samples;
 		len = sizeof(samples);
+	} else if (which == n + 2) {
+		seed = records;
+		len = sizeof(records);
 	} else {
 		seed = datagram;
 		len = sizeof(datagram);

@@ -32,6 +32,18 @@ test("two hundred watches and procfs leave no descriptor behind", async () => {
   assert.ok(descriptors() <= before);
 });
 
+test("twenty walks of the tasks leave no descriptor behind", async () => {
+  const round = async () => {
+    const procfs = addon.openProcfs();
+    await Promise.all([procfs.walk(255), procfs.walk(0)]);
+    procfs.close();
+  };
+  await round();
+  const before = descriptors();
+  for (let i = 0; i < 20; i++) await round();
+  assert.ok(descriptors() <= before);
+});
+
 test("a procfs that is closed first serves its watch to the end", async (t) => {
   const procfs = addon.openProcfs();
   const batches: Buffer[] = [];

@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import type { Procfs } from "../../src/native.ts";
 import type { ProcessId } from "../../src/observation.ts";
 import { createAddressSpace } from "../../src/sensors/address-space.ts";
 import { createDescriptors } from "../../src/sensors/descriptors.ts";
@@ -16,7 +17,7 @@ import { startAttack } from "../fixtures/attack.ts";
 import { compile } from "../fixtures/compile.ts";
 import { spawnTarget, type Target } from "../fixtures/target.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
-import { createContext } from "./context.ts";
+import { createContext, type TestContext } from "./context.ts";
 
 const targets: Target[] = [];
 after(async () => {
@@ -34,82 +35,122 @@ function idOf(pid: number): ProcessId {
   return { pid, startTime: Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]) };
 }
 
-describe("process-table", () => {
-  it("tells that a process is gone which an event alone had named, and whose exit was lost", async () => {
-    const context = createContext();
-    const table = createProcessTable(context);
-    await table.start();
-    const brief = await spawnTarget();
-    const id = idOf(brief.pid);
-    const seen = { ...id, parentPid: process.pid, comm: "brief", kernelThread: false };
-    table.notice?.({ kind: "process.seen", at: Date.now(), sensor: "proc-connector", by: "exec", process: seen });
-    await brief.stop();
-    const exits = () => context.of("process.exited").filter(({ pid }) => pid === id.pid);
-    await table.pass?.(false);
-    assert.deepEqual(
-      exits().map(({ startTime }) => startTime),
-      [id.startTime],
-    );
-    await table.pass?.(false);
-    assert.equal(exits().length, 1, "once");
-    context.close();
-  });
+/** As on a kernel that has no task iterator for us. */
+function withoutWalk(context: TestContext): TestContext {
+  const { procfs } = context;
+  const refused: Procfs = {
+    scan: (...asked) => procfs.scan(...asked),
+    maps: (...asked) => procfs.maps(...asked),
+    openFiles: (...asked) => procfs.openFiles(...asked),
+    codePages: (...asked) => procfs.codePages(...asked),
+    isPrivate: procfs.isPrivate,
+    close: () => procfs.close(),
+    walk() {
+      throw new Error("not here");
+    },
+  };
+  return Object.assign(context, { procfs: refused });
+}
 
-  it("tells of everything first, then of what is new, changed or gone", async () => {
-    const context = createContext();
-    const table = createProcessTable(context);
-    const first = await started();
-    await table.start();
-    const seen = () => context.of("process.seen").filter(({ process }) => process.pid === first.pid);
-    assert.equal(seen().length, 1);
-    assert.deepEqual(seen()[0]?.process.exe, first.exe);
-    assert.equal(seen()[0]?.process.startTime, idOf(first.pid).startTime);
-    assert.ok(context.of("process.seen").some((each) => each.process.pid === process.pid));
+for (const { rung, prepared, sees } of [
+  {
+    rung: "the kernel's walk of its tasks",
+    prepared: (context: TestContext) => context,
+    sees: /own walk of its tasks/,
+  },
+  { rung: "/proc", prepared: withoutWalk, sees: /by \/proc \(not here\)/ },
+])
+  describe(`process-table by ${rung}`, () => {
+    it("tells that a process is gone which an event alone had named, and whose exit was lost", async () => {
+      const context = prepared(createContext());
+      const table = createProcessTable(context);
+      await table.start();
+      const brief = await spawnTarget();
+      const id = idOf(brief.pid);
+      const seen = { ...id, parentPid: process.pid, comm: "brief", kernelThread: false };
+      table.notice?.({ kind: "process.seen", at: Date.now(), sensor: "proc-connector", by: "exec", process: seen });
+      await brief.stop();
+      const exits = () => context.of("process.exited").filter(({ pid }) => pid === id.pid);
+      await table.pass?.(false);
+      assert.deepEqual(
+        exits().map(({ startTime }) => startTime),
+        [id.startTime],
+      );
+      await table.pass?.(false);
+      assert.equal(exits().length, 1, "once");
+      context.close();
+    });
 
-    await table.pass?.(false);
-    assert.equal(seen().length, 1, "nothing changed");
-    await table.pass?.(true);
-    assert.equal(seen().length, 2, "a full pass tells of everything");
+    it("tells of everything first, then of what is new, changed or gone", async () => {
+      const context = prepared(createContext());
+      const table = createProcessTable(context);
+      const first = await started();
+      await table.start();
+      const seen = () => context.of("process.seen").filter(({ process }) => process.pid === first.pid);
+      assert.equal(seen().length, 1);
+      assert.deepEqual(seen()[0]?.process.exe, first.exe);
+      assert.equal(seen()[0]?.process.startTime, idOf(first.pid).startTime);
+      assert.ok(context.of("process.seen").some((each) => each.process.pid === process.pid));
+      assert.match(table.sees, sees);
 
-    const second = await spawnTarget();
-    await table.pass?.(false);
-    assert.ok(context.of("process.seen").some(({ process }) => process.pid === second.pid));
-    const { startTime } = idOf(second.pid);
-    await second.stop();
-    await table.pass?.(false);
-    assert.deepEqual(
+      await table.pass?.(false);
+      assert.equal(seen().length, 1, "nothing changed");
+      await table.pass?.(true);
+      assert.equal(seen().length, 2, "a full pass tells of everything");
+
+      const second = await spawnTarget();
+      await table.pass?.(false);
+      assert.ok(context.of("process.seen").some(({ process }) => process.pid === second.pid));
+      const { startTime } = idOf(second.pid);
+      await second.stop();
+      await table.pass?.(false);
+      assert.deepEqual(
       context.of("process.exited").filter(({ pid }) => pid === second.pid).map(({ startTime }) => startTime),
       [startTime],
     ); // prettier-ignore
-    assert.deepEqual(context.of("sensor.state").map(({ state }) => state), ["live"]); // prettier-ignore
-    await table.stop();
-    context.close();
+      assert.deepEqual(context.of("sensor.state").map(({ state }) => state), ["live"]); // prettier-ignore
+      await table.stop();
+      context.close();
+    });
+
+    it("says of no process that it is gone because one reader does not show it", async () => {
+      const context = prepared(createContext());
+      const table = createProcessTable(context);
+      const target = await started();
+      await table.start();
+      const told = (pid: number) => context.of("process.seen").filter(({ process }) => process.pid === pid).length;
+      for (const pass of [1, 2, 3]) await table.pass?.(pass === 3);
+      // What the kernel keeps out of one reader is in the other.
+      assert.deepEqual([told(1), told(process.pid), told(target.pid)], [2, 2, 2]);
+      assert.deepEqual(context.of("process.exited").filter(({ pid }) => [1, target.pid].includes(pid)), []); // prettier-ignore
+      await table.stop();
+      context.close();
+    });
+
+    it("tells once of a thread that has a tracer, and of its end", async () => {
+      const target = await started({ threads: 1 });
+      const tid = target.tids[1]!;
+      const context = prepared(createContext([idOf(target.pid)]));
+      const table = createProcessTable(context);
+      await table.start();
+      assert.deepEqual(context.of("ptrace.attached"), []);
+
+      const strace = spawn("strace", ["-o", "/dev/null", "-p", String(tid)], { stdio: ["ignore", "ignore", "pipe"] });
+      await once(strace.stderr, "data");
+      await table.pass?.(false);
+      await table.pass?.(false);
+      assert.deepEqual(
+        context.of("ptrace.attached").map(({ pid, tid, tracerPid, startTime }) => [pid, tid, tracerPid, startTime]),
+        [[target.pid, tid, strace.pid, idOf(target.pid).startTime]],
+      );
+
+      strace.kill("SIGTERM");
+      await once(strace, "exit");
+      await table.pass?.(false);
+      assert.deepEqual(context.of("ptrace.detached").map(({ pid, tid }) => [pid, tid]), [[target.pid, tid]]); // prettier-ignore
+      context.close();
+    });
   });
-
-  it("tells once of a thread that has a tracer, and of its end", async () => {
-    const target = await started({ threads: 1 });
-    const tid = target.tids[1]!;
-    const context = createContext([idOf(target.pid)]);
-    const table = createProcessTable(context);
-    await table.start();
-    assert.deepEqual(context.of("ptrace.attached"), []);
-
-    const strace = spawn("strace", ["-o", "/dev/null", "-p", String(tid)], { stdio: ["ignore", "ignore", "pipe"] });
-    await once(strace.stderr, "data");
-    await table.pass?.(false);
-    await table.pass?.(false);
-    assert.deepEqual(
-      context.of("ptrace.attached").map(({ pid, tid, tracerPid, startTime }) => [pid, tid, tracerPid, startTime]),
-      [[target.pid, tid, strace.pid, idOf(target.pid).startTime]],
-    );
-
-    strace.kill("SIGTERM");
-    await once(strace, "exit");
-    await table.pass?.(false);
-    assert.deepEqual(context.of("ptrace.detached").map(({ pid, tid }) => [pid, tid]), [[target.pid, tid]]); // prettier-ignore
-    context.close();
-  });
-});
 
 describe("posture", () => {
   it("tells what decides about dumps, once, and again when it differs", async () => {
