@@ -11,6 +11,12 @@ import { fileURLToPath } from "node:url";
 
 const folder = fileURLToPath(new URL("../native/bpf", import.meta.url));
 const INCLUDES = { x64: "/usr/include/x86_64-linux-gnu", arm64: "/usr/include/aarch64-linux-gnu" };
+/** What a copy can say, by the bytes it takes: least and greatest length, greatest distance, its head. */
+const COPIES = [
+  { size: 2, least: 3, greatest: 66, distance: 1 << 8, head: 0x80 },
+  { size: 3, least: 4, greatest: 67, distance: 1 << 16, head: 0xc0 },
+];
+
 const check = process.argv.includes("--check");
 
 const sources = readdirSync(folder)
@@ -48,21 +54,14 @@ function generate(source) {
   }
 }
 
-/** The loader program and its data with runs of zeros, which are half of them, as 0 and their length (skel_internal.h). */
+/** The loader program and its data in the form that skel_unpack() of skel_internal.h reads. */
 function packed(header) {
   let bytes = 0;
   const text = header.replaceAll(/(opts\.(?:data|insns) = \(void \*\)")([^"]*)"/g, (_, head, literal) => {
     const raw = [...literal.matchAll(/\\(?:0|x([0-9a-f]{2}))/g)].map(([, hex]) =>
       hex === undefined ? 0 : parseInt(hex, 16),
     );
-    const short = [];
-    for (let at = 0; at < raw.length;) {
-      let run = 0;
-      while (raw[at + run] === 0 && run < 255) run++;
-      if (run > 0) short.push(0, run);
-      else short.push(raw[at]);
-      at += Math.max(run, 1);
-    }
+    const short = pack(Uint8Array.from(raw));
     bytes += short.length;
     const escaped = short.map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`);
     const lines = Array.from({ length: Math.ceil(escaped.length / 28) }, (_, line) =>
@@ -71,6 +70,58 @@ function packed(header) {
     return `${head}\\\n${lines.join("\\\n")}"`;
   });
   return { text, bytes };
+}
+
+/** The shortest sequence of literals and copies of what came before: each place is left by the cheapest way to it. */
+function pack(raw) {
+  const end = raw.length;
+  /** Per place the cost of coming there, and the step that did: a literal's or a copy's. */
+  const best = Array.from({ length: end + 1 }, () => ({ cost: Infinity }));
+  best[0] = { cost: 0 };
+  const reach = (from, to, cost, step) => {
+    if (cost < best[to].cost) best[to] = { cost, from, ...step };
+  };
+  const places = new Map();
+  for (let at = 0; at < end; at++) {
+    const { cost, copy } = best[at];
+    // A run of literals has a byte in front.
+    reach(at, at + 1, cost + 1 + (at === 0 || copy !== undefined ? 1 : 0), {});
+    const key = (raw[at] << 16) | (raw[at + 1] << 8) | raw[at + 2];
+    const before = at + 3 <= end ? (places.get(key) ?? []) : [];
+    for (const [kind, { size, least, greatest, distance }] of COPIES.entries()) {
+      let longest = 0;
+      let back = 0;
+      for (const place of before.toReversed()) {
+        if (at - place > distance || longest === greatest) break;
+        let length = 3;
+        while (length < greatest && at + length < end && raw[place + length] === raw[at + length]) length++;
+        if (length > longest) [longest, back] = [length, at - place];
+      }
+      for (let length = least; length <= longest; length++)
+        reach(at, at + length, cost + size, { copy: { kind, length, back } });
+    }
+    if (at + 3 <= end) places.set(key, [...before, at]);
+  }
+
+  const steps = [];
+  for (let at = end; at > 0; at = best[at].from) steps.unshift(best[at]);
+  const out = [];
+  let run;
+  for (const { from, copy } of steps) {
+    if (copy !== undefined) {
+      const { kind, length, back } = copy;
+      const { head, least, size } = COPIES[kind];
+      out.push(head + length - least, (back - 1) & 0xff, ...(size === 3 ? [(back - 1) >> 8] : []));
+      run = undefined;
+    } else if (run === undefined || out[run] === 0x7f) {
+      run = out.length;
+      out.push(0, raw[from]);
+    } else {
+      out[run]++;
+      out.push(raw[from]);
+    }
+  }
+  return out;
 }
 
 /** Source lines are for the verifier's log, and would be half of every loader. linux: tools/lib/bpf/libbpf_internal.h */

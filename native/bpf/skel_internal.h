@@ -113,21 +113,40 @@ static inline int skel_link_create(int program, int target, enum bpf_attach_type
 	return skel_bpf(BPF_LINK_CREATE, &attr);
 }
 
-/* A zero stands for as many as the byte behind it says: half of a loader is zeros. */
+/*
+ * A loader says the same many times over, so it is kept as literals and copies
+ * of what came before:
+ *   0lllllll			l + 1 bytes follow as they are
+ *   10llllll back		l + 3 bytes from back + 1 before here
+ *   11llllll low high		l + 4 bytes from low, high + 1 before here
+ */
 static inline void *skel_unpack(const void *packed, size_t size)
 {
 	const unsigned char *from = packed;
 	unsigned char *data = malloc(size);
-	size_t at = 0;
+	size_t at = 0, back, run;
 
 	while (data && at < size) {
-		size_t run = *from ? 1 : from[1];
+		unsigned int head = *from++;
 
-		if (run > size - at)
-			run = size - at;
-		memset(data + at, *from, run);
-		from += *from ? 1 : 2;
-		at += run;
+		if (head < 0x80) {
+			run = head + 1;
+			back = 0;
+		} else if (head < 0xc0) {
+			run = (head & 0x3f) + 3;
+			back = (size_t)*from++ + 1;
+		} else {
+			run = (head & 0x3f) + 4;
+			back = (from[0] | (size_t)from[1] << 8) + 1;
+			from += 2;
+		}
+		if (run > size - at || back > at) {
+			free(data);
+			return NULL;
+		}
+		/* One by one: what is copied may be what was just written. */
+		for (; run; run--, at++)
+			data[at] = back ? data[at - back] : *from++;
 	}
 	return data;
 }
