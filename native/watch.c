@@ -31,7 +31,7 @@ enum tag {
 	TAG_SIGNALS,
 };
 
-static uint64_t now_ns(void)
+uint64_t watch_now_ns(void)
 {
 	struct timespec ts;
 
@@ -127,7 +127,7 @@ bool watch_enrich(struct watch *w, uint32_t pid)
 	/* 0: of another pid namespace. */
 	if (!pid)
 		return false;
-	now = now_ns();
+	now = watch_now_ns();
 	for (i = 0; i < ENRICHED; i++) {
 		struct enriched *e = &w->enriched[i];
 
@@ -193,12 +193,12 @@ static void *watch_run(void *arg)
 	struct epoll_event ready[32];
 	struct priority priority;
 	struct watch *w = arg;
-	int n, i;
+	int timeout = -1, n, i;
 
 	pthread_setname_np(pthread_self(), "rimon-watch");
 	priority_start(&priority);
 	for (;;) {
-		n = epoll_wait(w->epoll, ready, 32, -1);
+		n = epoll_wait(w->epoll, ready, 32, timeout);
 		for (i = 0; i < n; i++) {
 			switch (ready[i].data.u64 >> 32) {
 			case TAG_WAKE:
@@ -229,6 +229,7 @@ static void *watch_run(void *arg)
 				break;
 			}
 		}
+		timeout = watch_calls_settle(w);
 		priority_adjust(&priority);
 	}
 }
