@@ -76,6 +76,7 @@ struct watch {
 	int wake;
 	struct source connector;
 	struct source files;
+	int attributes;		/* fanotify with file handles; -1: not to be had */
 	struct source memory;
 	struct memory *memory_programs;
 	struct source access;
@@ -130,6 +131,7 @@ void watch_connector_drain(struct watch *w);
 
 /* watch_files.c */
 void watch_files_drain(struct watch *w);
+void watch_attributes_drain(struct watch *w);
 void watch_roots_free(struct watch *w);
 
 /* watch_exec.c */

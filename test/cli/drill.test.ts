@@ -68,7 +68,7 @@ const SEEN: Readonly<Record<string, readonly [sensors: readonly string[], leaked
   "pidfd-getfd-socket": [["calls"], 32],
   kcmp: [["calls"], 0],
   "perf-sample-stack": [["calls"], 32],
-  "uprobe-crypto": [["mmap-lock"], 0],
+  "uprobe-crypto": [["calls", "mmap-lock"], 0],
   "bpf-copy-from-user-task": [["mmap-lock"], 32],
   "proc-kcore-open": [[], 0],
   "dev-mem-open": [[], 0],
