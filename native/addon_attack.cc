@@ -192,6 +192,15 @@ Napi::Value Memfd(const Napi::CallbackInfo &info)
 	return Napi::Number::New(info.Env(), fd);
 }
 
+Napi::Value BpfCopier(const Napi::CallbackInfo &info)
+{
+	uint32_t pid = Uint32Of(info[0], "pid");
+	uint32_t fd;
+
+	Check(info.Env(), attack_bpf_copier(pid, Uint64Of(info[1], "address"), &fd), On(info, pid));
+	return Napi::Number::New(info.Env(), fd);
+}
+
 Napi::Value UringRead(const Napi::CallbackInfo &info)
 {
 	std::string path = StringOf(info[0], "path");
@@ -246,7 +255,7 @@ Napi::Object DefineAttack(Napi::Env env)
 		{ "memfd", "memfd_create", Memfd },
 		{ "uringRead", "io_uring", UringRead },
 		{ "perfStack", "perf_event_open", ReadThread<attack_perf_stack> },
-		{ "bpfCopy", "bpf_copy_from_user_task", ReadAddress<attack_bpf_copy> },
+		{ "bpfCopier", "bpf_copy_from_user_task", BpfCopier },
 	};
 	static const struct {
 		const char *name;

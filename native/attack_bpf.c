@@ -1,6 +1,7 @@
 /*
  * What an attacker does with eBPF: a task iterator for one process, whose
- * program copies that process's memory out (bpf_copy_from_user_task). Its
+ * program copies that process's memory out (bpf_copy_from_user_task) when it is
+ * read: one task after another, all of which have this memory. Its
  * instructions are written down here, so that nothing is needed to make them.
  */
 #include <errno.h>
@@ -203,15 +204,14 @@ static int iterate(int program, uint32_t pid, int *ret_link)
 	return fd;
 }
 
-ssize_t attack_bpf_copy(uint32_t pid, uint64_t address, char *buf, size_t len)
+int attack_bpf_copier(uint32_t pid, uint64_t address, uint32_t *ret_fd)
 {
 	uint32_t iterator = 0;
-	int program, fd, link;
-	ssize_t result;
+	int program, fd, link, err;
 
-	result = iterator_id(&iterator);
-	if (result)
-		return result;
+	err = iterator_id(&iterator);
+	if (err)
+		return err;
 	program = load(iterator, address);
 	if (program < 0)
 		return program == -EINVAL ? -ENOSYS : program;
@@ -219,11 +219,8 @@ ssize_t attack_bpf_copy(uint32_t pid, uint64_t address, char *buf, size_t len)
 	close(program);
 	if (fd < 0)
 		return fd == -EINVAL || fd == -E2BIG ? -ENOSYS : fd;
-	/* One task after another; all of them have this memory. */
-	result = read(fd, buf, len < PIECE ? len : PIECE);
-	if (result < 0)
-		result = -errno;
-	close(fd);
+	/* What is iterated over holds it. */
 	close(link);
-	return result;
+	*ret_fd = (uint32_t)fd;
+	return 0;
 }

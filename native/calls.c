@@ -4,6 +4,8 @@
  * call from two threads: one that drains, one for all the rest.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -51,11 +53,26 @@ struct drain {
 	void *arg;
 };
 
+/* 0, which is another kind of event, where the kernel has no uprobes. */
+static uint32_t uprobe_type(void)
+{
+	FILE *file = fopen("/sys/bus/event_source/devices/uprobe/type", "re");
+	uint32_t type = 0;
+
+	if (!file)
+		return 0;
+	if (fscanf(file, "%" SCNu32, &type) != 1)
+		type = 0;
+	fclose(file);
+	return type;
+}
+
 static void settings_fill(struct calls_bpf__rodata *settings)
 {
 	size_t i;
 
 	settings->own_pid = (__u32)getpid();
+	settings->uprobe_type = uprobe_type();
 	for (i = 0; i < sizeof(native_calls) / sizeof(native_calls[0]); i++)
 		settings->calls[native_calls[i].number] = native_calls[i].call;
 #if defined(__x86_64__)

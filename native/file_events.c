@@ -30,6 +30,17 @@ int file_events_open(int *ret_fd, const char **ret_what)
 	return 0;
 }
 
+int attribute_events_open(int *ret_fd)
+{
+	/* v5.1: a group that reports by file handle is told of attributes too (a8b13aa20afb). */
+	int fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_FID, 0);
+
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
 /* Takes the last component off a path; false if there is none. */
 static bool take_last(const char *path, size_t *len, const char **ret_name, size_t *ret_len)
 {

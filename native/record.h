@@ -151,6 +151,7 @@ enum proc_file {
 #define ACCESS_OPEN	1
 #define ACCESS_READ	2
 #define ACCESS_WRITE	4
+#define ACCESS_ATTRIBUTES	8	/* mode, owner, name or number of links */
 
 /* A file of some procfs was touched; a process record of pid came before, if it could still be read. String: path. */
 struct proc_file_record {
@@ -166,7 +167,7 @@ struct proc_file_record {
 	__u16 reserved;
 };
 
-/* A marked file was written. String: path. */
+/* A marked file was written, or its attributes changed: of which one the kernel does not say (dev and inode 0). String: path. */
 struct file_record {
 	struct record_head head;
 	__u64 dev;

@@ -197,6 +197,8 @@ int connector_parse(const char *buf, size_t len, struct process_event_record *re
 
 /* file_events.c */
 int file_events_open(int *ret_fd, const char **ret_what);
+/* Another group: it tells what changes a file's attributes, and names no path. */
+int attribute_events_open(int *ret_fd);
 
 struct proc_path {
 	uint32_t file;		/* enum proc_file */
@@ -453,8 +455,8 @@ ssize_t attack_perf_stack(uint32_t tid, char *buf, size_t len);
 /* A probe on a function that the caller has as well, for a moment. */
 int attack_uprobe(uint32_t pid, const char *function);
 
-/* attack_bpf.c: at most 32 bytes. */
-ssize_t attack_bpf_copy(uint32_t pid, uint64_t address, char *buf, size_t len);
+/* attack_bpf.c: a descriptor, and whoever reads from it has read there in the process: 32 bytes for each of its threads. */
+int attack_bpf_copier(uint32_t pid, uint64_t address, uint32_t *ret_fd);
 
 /* attack_core.c */
 /* RLIMIT_CORE of another, as far up as it goes. */

@@ -23,6 +23,7 @@ enum tag {
 	TAG_WAKE,
 	TAG_CONNECTOR,
 	TAG_FILES,
+	TAG_ATTRIBUTES,
 	TAG_MOUNTS,
 	TAG_MEMORY,
 	TAG_ACCESS,
@@ -31,7 +32,7 @@ enum tag {
 	TAG_SIGNALS,
 };
 
-static uint64_t now_ns(void)
+uint64_t watch_now_ns(void)
 {
 	struct timespec ts;
 
@@ -127,7 +128,7 @@ bool watch_enrich(struct watch *w, uint32_t pid)
 	/* 0: of another pid namespace. */
 	if (!pid)
 		return false;
-	now = now_ns();
+	now = watch_now_ns();
 	for (i = 0; i < ENRICHED; i++) {
 		struct enriched *e = &w->enriched[i];
 
@@ -193,12 +194,12 @@ static void *watch_run(void *arg)
 	struct epoll_event ready[32];
 	struct priority priority;
 	struct watch *w = arg;
-	int n, i;
+	int timeout = -1, n, i;
 
 	pthread_setname_np(pthread_self(), "rimon-watch");
 	priority_start(&priority);
 	for (;;) {
-		n = epoll_wait(w->epoll, ready, 32, -1);
+		n = epoll_wait(w->epoll, ready, 32, timeout);
 		for (i = 0; i < n; i++) {
 			switch (ready[i].data.u64 >> 32) {
 			case TAG_WAKE:
@@ -208,6 +209,9 @@ static void *watch_run(void *arg)
 				break;
 			case TAG_FILES:
 				watch_files_drain(w);
+				break;
+			case TAG_ATTRIBUTES:
+				watch_attributes_drain(w);
 				break;
 			case TAG_MEMORY:
 				watch_memory_drain(w);
@@ -229,6 +233,7 @@ static void *watch_run(void *arg)
 				break;
 			}
 		}
+		timeout = watch_calls_settle(w);
 		priority_adjust(&priority);
 	}
 }
@@ -278,7 +283,7 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	w->notify = notify;
 	w->notify_arg = arg;
 	w->self = (uint32_t)getpid();
-	w->connector.fd = w->files.fd = w->memory.fd = w->access.fd = w->calls.fd = w->signals.fd = w->exec.fd = w->wake = -1;
+	w->connector.fd = w->files.fd = w->memory.fd = w->access.fd = w->calls.fd = w->signals.fd = w->exec.fd = w->attributes = w->wake = -1;
 	w->connector.what = w->files.what = w->memory.what = w->access.what = w->calls.what = w->signals.what =
 		w->exec.what = "not asked for";
 	for (i = 0; i < DATAGRAMS; i++) {
@@ -310,6 +315,9 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 		source_open(w, &w->connector, TAG_CONNECTOR, open_connector);
 	if (sources & WATCH_FILES)
 		source_open(w, &w->files, TAG_FILES, open_files);
+	/* Where it cannot be had, the next look at the files finds the same. */
+	if (w->files.live && attribute_events_open(&w->attributes) == 0)
+		epoll_add(w, w->attributes, EPOLLIN, TAG_ATTRIBUTES, 0);
 	if (sources & WATCH_MEMORY)
 		source_open(w, &w->memory, TAG_MEMORY, watch_memory_open);
 	if (sources & WATCH_ACCESS)
@@ -359,6 +367,7 @@ void watch_close(struct watch *w)
 	if (w->connector.fd >= 0)
 		connector_close(w->connector.fd);
 	close_fd(w->files.fd);
+	close_fd(w->attributes);
 	memory_close(w->memory_programs);
 	access_close(w->access_programs);
 	exec_close(w->exec_program);

@@ -16,10 +16,13 @@
 #include <sys/uio.h>
 
 #include "bpf/actor.h"
+#include "bpf/calls.h"
 #include "rimon.h"
 
 #define DATAGRAMS	64
 #define ENRICHED	64
+#define ASKED		64
+#define DEEDS		64
 
 struct source {
 	int fd;
@@ -49,6 +52,20 @@ struct enriched {
 	uint64_t at_ns;
 };
 
+/* A call that is told once it is known whether it was granted, or when it is too late for that. */
+struct asked {
+	struct call_event event;
+	uint64_t until_ns;
+};
+
+/* What was seen done, as the call that it answers. */
+struct deed {
+	uint64_t time_ns;
+	uint32_t by_pid;
+	uint32_t target_pid;
+	uint32_t call;		/* enum call */
+};
+
 struct watch {
 	const struct procfs *procfs;
 	void (*notify)(void *arg);
@@ -59,6 +76,7 @@ struct watch {
 	int wake;
 	struct source connector;
 	struct source files;
+	int attributes;		/* fanotify with file handles; -1: not to be had */
 	struct source memory;
 	struct memory *memory_programs;
 	struct source access;
@@ -84,6 +102,10 @@ struct watch {
 	struct batch scratch;
 	struct enriched enriched[ENRICHED];
 	size_t enriched_next;
+	struct asked asked[ASKED];
+	size_t n_asked;
+	struct deed deeds[DEEDS];
+	size_t deeds_next;
 	struct mmsghdr headers[DATAGRAMS];
 	struct iovec pieces[DATAGRAMS];
 	struct sockaddr_nl senders[DATAGRAMS];
@@ -91,6 +113,7 @@ struct watch {
 };
 
 /* watch.c */
+uint64_t watch_now_ns(void);
 /* What was written to scratch becomes pending; if there is no room it is dropped and counted. */
 void watch_commit(struct watch *w);
 /* The process goes up before its act does: soon it may be gone. False if it is, and was not read lately either. */
@@ -108,6 +131,7 @@ void watch_connector_drain(struct watch *w);
 
 /* watch_files.c */
 void watch_files_drain(struct watch *w);
+void watch_attributes_drain(struct watch *w);
 void watch_roots_free(struct watch *w);
 
 /* watch_exec.c */
@@ -125,6 +149,12 @@ void watch_access_drain(struct watch *w);
 /* watch_calls.c */
 int watch_calls_open(struct watch *w, int *ret_fd, const char **ret_what);
 void watch_calls_drain(struct watch *w);
+/* Ends the wait of the call that asked for it. */
+void watch_calls_deed(struct watch *w, uint32_t by_pid, uint32_t target_pid, uint32_t call, uint64_t time_ns);
+/* What that process has asked for is told before it becomes another program. */
+void watch_calls_exec(struct watch *w, uint32_t pid, uint64_t time_ns);
+/* Tells what need not wait any longer; in how many ms there is more, -1: nothing waits. */
+int watch_calls_settle(struct watch *w);
 
 /* watch_signals.c */
 int watch_signals_open(struct watch *w, int *ret_fd, const char **ret_what);

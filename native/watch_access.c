@@ -14,6 +14,22 @@ int watch_access_open(struct watch *w, int *ret_fd, const char **ret_what)
 	return err;
 }
 
+/* The call that was asked by it. */
+static uint32_t call_of(uint32_t access)
+{
+	switch (access) {
+	case ACCESS_BY_PTRACE:
+		return CALL_ATTACH;
+	case ACCESS_BY_VM_READ:
+		return CALL_VM_READ;
+	case ACCESS_BY_VM_WRITE:
+		return CALL_VM_WRITE;
+	case ACCESS_BY_ADVISE:
+		return CALL_ADVISE;
+	}
+	return CALL_NONE;
+}
+
 static void access_add(void *arg, const struct access_event *event)
 {
 	struct access_record *r;
@@ -21,6 +37,7 @@ static void access_add(void *arg, const struct access_event *event)
 
 	w->access.events++;
 	watch_actor_add(w, &event->actor);
+	watch_calls_deed(w, event->actor.pid, event->target_pid, call_of(event->call), event->time_ns);
 	r = batch_begin(&w->scratch, RECORD_ACCESS, sizeof(*r));
 	if (r) {
 		r->time_ns = event->time_ns;

@@ -15,6 +15,7 @@ static void process_event_add(struct watch *w, const struct process_event_record
 		/* The eBPF program has told it, with more. */
 		if (w->exec.live)
 			return;
+		watch_calls_exec(w, event->pid, event->time_ns);
 		watch_forget(w, event->pid);
 		watch_enrich(w, event->pid);
 		break;
@@ -24,6 +25,7 @@ static void process_event_add(struct watch *w, const struct process_event_record
 		break;
 	case PROCESS_TRACED:
 		watch_enrich(w, event->other_pid);
+		watch_calls_deed(w, event->other_pid, event->pid, CALL_ATTACH, event->time_ns);
 		break;
 	case PROCESS_DUMPING:
 		watch_enrich(w, event->pid);

@@ -68,6 +68,7 @@ static void exec_add(void *arg, const struct exec_event *event)
 	struct watch *w = arg;
 
 	w->exec.events++;
+	watch_calls_exec(w, event->pid, event->time_ns);
 	watch_forget(w, event->pid);
 	if (!watch_enrich(w, event->pid))
 		process_add(w, event);

@@ -26,6 +26,8 @@
 
 #define PROCFS_MASK	(FAN_OPEN | FAN_ACCESS | FAN_MODIFY | FAN_ONDIR)
 #define FILE_MASK	(FAN_MODIFY | FAN_CLOSE_WRITE)
+/* A file that is removed, or whose name another takes, loses a link, which is an attribute. */
+#define ATTRIBUTES_MASK	(FAN_ATTRIB | FAN_MOVE_SELF)
 
 /* A copy, since a caller may mark meanwhile; false if no procfs of that number is marked. */
 static bool root_find(struct watch *w, uint64_t dev, struct root *ret, char *path, size_t room)
@@ -166,6 +168,9 @@ int watch_mark_file(struct watch *w, const char *path, uint64_t *ret_dev, uint64
 	} else {
 		*ret_dev = st.st_dev;
 		*ret_inode = st.st_ino;
+		/* Not every filesystem has handles: then the next look at the file finds what changed. */
+		if (w->attributes >= 0)
+			fanotify_mark(w->attributes, FAN_MARK_ADD, ATTRIBUTES_MASK, fd, NULL);
 	}
 	close(fd);
 	return err;
@@ -178,6 +183,8 @@ int watch_unmark_file(struct watch *w, const char *path)
 	/* A mark goes with its file, so one that is gone needs no removal. */
 	if (fanotify_mark(w->files.fd, FAN_MARK_REMOVE, FILE_MASK, AT_FDCWD, path) < 0 && errno != ENOENT)
 		return -errno;
+	if (w->attributes >= 0)
+		fanotify_mark(w->attributes, FAN_MARK_REMOVE, ATTRIBUTES_MASK, AT_FDCWD, path);
 	return 0;
 }
 
@@ -198,7 +205,8 @@ static void target_resolve(int root, struct proc_path *path, uint64_t *ret_start
 static uint32_t access_of(uint64_t mask)
 {
 	return (mask & FAN_OPEN ? ACCESS_OPEN : 0u) | (mask & FAN_ACCESS ? ACCESS_READ : 0u) |
-	       (mask & (FAN_MODIFY | FAN_CLOSE_WRITE) ? ACCESS_WRITE : 0u);
+	       (mask & (FAN_MODIFY | FAN_CLOSE_WRITE) ? ACCESS_WRITE : 0u) |
+	       (mask & ATTRIBUTES_MASK ? ACCESS_ATTRIBUTES : 0u);
 }
 
 static void proc_file_add(struct watch *w, const struct root *root, uint32_t pid, uint64_t mask, const char *path,
@@ -346,6 +354,24 @@ void watch_files_drain(struct watch *w)
 		watch_commit(w);
 		if (!source->live)
 			return;
+	}
+	watch_commit(w);
+}
+
+/* Which file it is stands in the event as a handle; there are few, and whoever is told looks at all of them. */
+void watch_attributes_drain(struct watch *w)
+{
+	char buf[FILE_EVENTS_BUF] __attribute__((aligned(8)));
+	const struct fanotify_event_metadata *event = (const void *)buf;
+	ssize_t n = read(w->attributes, buf, sizeof(buf));
+	const struct stat none = { 0 };
+
+	watch_connector_drain(w);
+	for (; n > 0 && FAN_EVENT_OK(event, n); event = FAN_EVENT_NEXT(event, n)) {
+		if (event->mask & FAN_Q_OVERFLOW)
+			watch_source_lost(w, &w->files, LOST_FILES, 0);
+		else if ((uint32_t)event->pid != w->self)
+			file_add(w, &none, (uint32_t)event->pid, event->mask, NULL, 0);
 	}
 	watch_commit(w);
 }

@@ -17,6 +17,24 @@ int watch_memory_open(struct watch *w, int *ret_fd, const char **ret_what)
 	return err;
 }
 
+/* The call that comes to nothing else than this. */
+static uint32_t call_of(uint32_t operation)
+{
+	switch (operation) {
+	case MEMORY_VM_READ:
+		return CALL_VM_READ;
+	case MEMORY_VM_WRITE:
+		return CALL_VM_WRITE;
+	case MEMORY_PEEK:
+		return CALL_PEEK;
+	case MEMORY_POKE:
+		return CALL_POKE;
+	case MEMORY_ADVISE:
+		return CALL_ADVISE;
+	}
+	return CALL_NONE;
+}
+
 static void memory_add(void *arg, const struct memory_event *event)
 {
 	struct memory_record *r;
@@ -24,6 +42,7 @@ static void memory_add(void *arg, const struct memory_event *event)
 
 	w->memory.events++;
 	watch_actor_add(w, &event->actor);
+	watch_calls_deed(w, event->actor.pid, event->target_pid, call_of(event->operation), event->time_ns);
 	r = batch_begin(&w->scratch, RECORD_MEMORY, sizeof(*r));
 	if (r) {
 		r->time_ns = event->time_ns;

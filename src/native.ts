@@ -188,8 +188,8 @@ export interface Attack extends DecoyActs {
   perfStack(tid: number, into: number | Buffer): Buffer;
   /** Has a probe in the code of the process for a moment, on a function that this process has as well. */
   uprobe(pid: number, name: string): void;
-  /** At most 32 bytes. */
-  bpfCopy(pid: number, address: bigint, into: number | Buffer): Buffer;
+  /** A descriptor: whoever reads from it reads what is there in the process, 32 bytes for each of its threads. */
+  bpfCopier(pid: number, address: bigint): number;
   /** RLIMIT_CORE of the process, as far up as it goes. */
   raiseCoreLimit(pid: number): void;
   /** Ends the process with SIGABRT while this is the core_pattern; the old one is back when it returns, or dies. */

@@ -162,7 +162,7 @@ const CODE_CHANGE: Shape<CodeChange> = {
 const CALL = oneOf<Call>({
   attach: true, peek: true, poke: true, "registers-read": true, "registers-write": true, "vm-read": true,
   "vm-write": true, getfd: true, compare: true, perf: true, "core-limit": true, advise: true, dumpable: true,
-  tracer: true, "bpf-load": true, "map-code": true, "map-file": true,
+  tracer: true, "bpf-load": true, "map-code": true, "map-file": true, probe: true,
 }); // prettier-ignore
 
 const ACCESS_CALL = oneOf<AccessCall>({

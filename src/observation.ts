@@ -163,7 +163,8 @@ export type Call =
   | "getfd"
   /** kcmp(2) */
   | "compare"
-  /** perf_event_open(2) */
+  /** perf_event_open(2), of a uprobe or of anything else */
+  | "probe"
   | "perf"
   /** prlimit(2), of RLIMIT_CORE */
   | "core-limit"

@@ -68,6 +68,7 @@ export interface FileRecord {
   readonly kind: "file";
   readonly dev: number;
   readonly inode: number;
+  /** False: its attributes changed, or its name. Of which marked file is then not told: dev and inode are 0, the path is "". */
   readonly written: boolean;
   readonly pid: number;
   readonly path: string;

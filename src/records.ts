@@ -118,6 +118,7 @@ const CALLS: readonly (Call | undefined)[] = [
   "bpf-load",
   "map-code",
   "map-file",
+  "probe",
 ];
 
 const ACTIONS: readonly (MemoryRecord["action"] | undefined)[] = ["seen", "killed", "not-killed", "asleep"];

@@ -19,6 +19,9 @@
 /* A program that sets itself up says so of itself in its first moments: nginx does in each worker. */
 #define SETTLED_NS	3000000000ull
 
+/* A program maps its libraries one after another: soon after the last of them is told, the mappings are all there. */
+#define MAP_QUIET_NS	1000000ull
+
 /* linux: include/uapi/linux/{ptrace,prctl,perf_event,resource,magic,mman-common}.h */
 #define PTRACE_SEIZE		0x4206
 #define PTRACE_GETREGSET	0x4204
@@ -31,6 +34,8 @@
 #define PID_FS_MAGIC		0x50494446
 
 const volatile __u32 own_pid;
+/* perf_event_attr.type of uprobes, which the kernel gives out as it starts */
+const volatile __u32 uprobe_type;
 /* enum call, of the native table in the low byte and of the 32-bit one in the high byte */
 const volatile __u16 calls[SYSCALLS];
 
@@ -162,11 +167,12 @@ static __always_inline __u32 prctl_call(__u64 option, __u64 value)
 
 static __always_inline void tell(struct call_event *event, struct task_struct *task)
 {
+	__u64 quiet_ns = event->call == CALL_MAP_FILE ? MAP_QUIET_NS : QUIET_NS;
 	struct call_event *room;
 
 	event->time_ns = bpf_ktime_get_ns();
 	actor_fill(&event->actor, task);
-	if (told_just_now(&event->actor, event->target_pid, event->call, event->time_ns, &event->suppressed))
+	if (told_within(quiet_ns, &event->actor, event->target_pid, event->call, event->time_ns, &event->suppressed))
 		return;
 	room = bpf_ringbuf_reserve(&events, sizeof(*room), 0);
 	if (!room) {
@@ -201,7 +207,7 @@ int calls_enter(__u64 *ctx)
 	struct thread *thread;
 	struct thread_key key;
 	__u64 *start_ticks, argument[5];
-	__u32 kinds;
+	__u32 kinds, type = 0;
 	bool compat;
 
 	if (id >= SYSCALLS)
@@ -238,6 +244,9 @@ int calls_enter(__u64 *ctx)
 	case CALL_PERF:
 		if (argument[4] & PERF_FLAG_PID_CGROUP)
 			return 0;
+		/* The call takes milliseconds before it sets the first breakpoint, and only then is it seen elsewhere. */
+		if (!bpf_probe_read_user(&type, sizeof(type), (void *)argument[0]) && type && type == uprobe_type)
+			event.call = CALL_PROBE;
 		number_of_caller(task, argument[1], &key);
 		break;
 	case CALL_CORE_LIMIT:

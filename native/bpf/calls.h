@@ -30,6 +30,7 @@ enum call {
 	CALL_BPF_LOAD = 15,	/* of nobody; argument: enum bpf_prog_type */
 	CALL_MAP_CODE = 16,	/* mprotect, or mmap of no file, with PROT_EXEC, by the process itself */
 	CALL_MAP_FILE = 17,	/* mmap of a file with PROT_EXEC, by the process itself; in the table: mmap */
+	CALL_PROBE = 18,	/* perf_event_open of a uprobe */
 };
 
 struct calls_control {

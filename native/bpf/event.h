@@ -40,9 +40,9 @@ static __always_inline void actor_fill(struct actor *actor, struct task_struct *
 	bpf_get_current_comm(actor->comm, sizeof(actor->comm));
 }
 
-/* Whether the same was told just now; if not, how often it was not told since. */
-static __always_inline bool told_just_now(const struct actor *actor, __u32 target_pid, __u32 operation, __u64 now,
-					  __u64 *ret_suppressed)
+/* Whether the same was told less than so long ago; if not, how often it was not told since. */
+static __always_inline bool told_within(__u64 quiet_ns, const struct actor *actor, __u32 target_pid, __u32 operation,
+					__u64 now, __u64 *ret_suppressed)
 {
 	struct told_key key = {
 		.start_ticks = actor->start_ticks,
@@ -56,7 +56,7 @@ static __always_inline bool told_just_now(const struct actor *actor, __u32 targe
 		bpf_map_update_elem(&told, &key, &first, BPF_ANY);
 		return false;
 	}
-	if (now - before->at_ns < QUIET_NS) {
+	if (now - before->at_ns < quiet_ns) {
 		__sync_fetch_and_add(&before->suppressed, 1);
 		return true;
 	}
@@ -64,6 +64,12 @@ static __always_inline bool told_just_now(const struct actor *actor, __u32 targe
 	before->suppressed = 0;
 	before->at_ns = now;
 	return false;
+}
+
+static __always_inline bool told_just_now(const struct actor *actor, __u32 target_pid, __u32 operation, __u64 now,
+					  __u64 *ret_suppressed)
+{
+	return told_within(QUIET_NS, actor, target_pid, operation, now, ret_suppressed);
 }
 
 #endif

@@ -1,6 +1,6 @@
 // rimon drill: the table of what was attacked and what was seen.
 
-import { drillExitCode, runDrill, type DrillOutcome, type DrillResult } from "../drill/drill.ts";
+import { drillExitCode, drillLatency, runDrill, type DrillOutcome, type DrillResult } from "../drill/drill.ts";
 import { abortOnSignals } from "../drill/signals.ts";
 import { TECHNIQUES } from "../drill/techniques/all.ts";
 import { printable } from "../responders/printable.ts";
@@ -35,7 +35,8 @@ export async function drillCommand({ json, only, enforce }: DrillCommandOptions,
       },
     });
     output.status("");
-    if (!json) output.write(drillTable(results, output) + drillSummary(results, output));
+    if (json) output.write(`${JSON.stringify({ summary: { latency: drillLatency(results) ?? null } })}\n`);
+    else output.write(drillTable(results, output) + drillSummary(results, output));
     return drillExitCode(results);
   } catch (thrown) {
     if (!signal.aborted) throw thrown;
@@ -58,13 +59,13 @@ export function drillList(json: boolean, output: Terminal): number {
 export function drillTable(results: readonly DrillResult[], { style }: Terminal): string {
   const head = ["technique", "", "sensor", "after", "suspect", "leaked"].map((cell) => style("bold", cell));
   const rows = results.map((result) => {
-    const { technique, outcome, sensor, latencyMs, leakedBytes } = result;
+    const { technique, outcome, sensor, leakedBytes } = result;
     const [kind, sign] = SHOWN[outcome];
     return [
       technique,
       style(kind, sign),
       sensor ?? "",
-      latencyMs === null ? "" : latency(latencyMs),
+      after(result),
       suspectOf(result, style),
       outcome === "refused" || outcome === "not-run"
         ? ""
@@ -84,6 +85,13 @@ export function drillSummary(results: readonly DrillResult[], { style }: Termina
   const enforced = ran.filter((result) => result.enforced === true);
   const stops = enforced.length === 0 ? "" : `, ${stopped.length} of ${enforced.length} stopped without a byte`;
   const lines = [style("bold", `${seen.length} of ${ran.length} techniques seen${stops}`)];
+  const timed = drillLatency(results);
+  if (timed !== undefined) {
+    const { techniques, p50Ms, p99Ms } = timed;
+    lines.push(
+      `from the act to the finding: p50 ${latency(p50Ms)}, p99 ${latency(p99Ms)} over ${techniques} ${techniques === 1 ? "technique" : "techniques"}`,
+    );
+  }
   const escaped = enforced.filter(({ outcome }) => outcome !== "stopped").map(({ technique }) => technique);
   if (escaped.length > 0) lines.push(`${style("bad", "not stopped")}: ${escaped.join(", ")}`);
   const groups: readonly (readonly [DrillOutcome, StyleKind, string])[] = [
@@ -109,6 +117,11 @@ function suspectOf({ suspect, attributed, detected }: DrillResult, style: Termin
   if (suspect === null) return detected ? style("dim", "nobody can be named") : "";
   const name = `${printable(suspect.comm)} (${suspect.pid})`;
   return attributed === false ? style("bad", `${name}, wrong`) : name;
+}
+
+function after({ latencyMs, afterStartMs }: DrillResult): string {
+  if (latencyMs !== null) return latency(latencyMs);
+  return afterStartMs === undefined ? "" : `${latency(afterStartMs)} after start`;
 }
 
 /** A time between an act and its finding. */

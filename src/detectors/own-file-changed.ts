@@ -7,7 +7,8 @@ export const ownFileChanged: Detector = {
   guide: {
     means:
       "rimon's program, its configuration, its signing key or its audit log was written, replaced, removed or cut while it ran.",
-    fires: "fanotify reported a writer that is not rimon, or the file is no longer the one rimon opened.",
+    fires:
+      "fanotify reported that somebody other than rimon wrote it, or changed its mode, owner or name, or a look at the file, once in every interval, found it not to be the one rimon opened. Who did it is named where fanotify told it.",
     attacker: "Cuts the log after the act, weakens the configuration for the next start, or swaps the program.",
     todo: "rimon audit verify names the first bad record. Compare the program with its package. Copies of the log and of alerts outside the node are the evidence.",
     harmless: "An upgrade of rimon or an edit of its configuration by its operator.",

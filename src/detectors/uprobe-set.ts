@@ -9,7 +9,7 @@ export const uprobeSet: Detector = {
     means:
       "A uprobe is a breakpoint that the kernel puts into the code of a process for somebody else. On a function of a crypto library it hands every key and plaintext that passes to whoever set it.",
     fires:
-      "An eBPF program saw the kernel go through the protected process's mappings to set or remove the breakpoint, in the system call of whoever asked for it. A uprobe that was set before the process started is not seen this way.",
+      "An eBPF program saw the system call that asks for a uprobe in this process, before the kernel said yes or no, or saw the kernel go through its mappings to set or remove the breakpoint, in the system call of whoever asked for it. A uprobe that was set before the process started is not seen this way.",
     attacker:
       "bpftrace -e 'uprobe:/usr/lib/.../libcrypto.so.3:EVP_DecryptUpdate {...}', eCapture, perf probe -x. Tools for performance do the same to other functions.",
     todo: "Treat what passes that library as known to the suspect: rotate the master key, evict cached keys. bpftool perf shows the probes that are still set, by path and offset.",
@@ -20,16 +20,18 @@ export const uprobeSet: Detector = {
     ],
   },
   detect(observation, state) {
-    if (observation.kind !== "memory.touched" || observation.operation !== "uprobe") return;
+    const asked = observation.kind === "call.made" && observation.call === "probe";
+    const done = observation.kind === "memory.touched" && observation.operation === "uprobe";
+    if (!asked && !done) return;
     const { byPid, pid, startTime } = observation;
-    if (byPid === pid || !state.isProtected(pid, startTime)) return;
+    if (pid === undefined || byPid === pid || !state.isProtected(pid, startTime)) return;
     return {
       rule: this.rule,
       technique: "uprobe",
       operation: "probe",
       suspect: subjectOf(state, byPid),
       target: subjectOf(state, pid, startTime),
-      message: `${nameOf(state, byPid)} set or removed a uprobe on ${nameOf(state, pid, startTime)}${answerTo(observation)}`,
+      message: `${nameOf(state, byPid)} ${asked ? "asked for a uprobe" : "set or removed a uprobe"} on ${nameOf(state, pid, startTime)}${done ? answerTo(observation) : ""}`,
       evidence: [observation],
     };
   },

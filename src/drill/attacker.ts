@@ -123,26 +123,19 @@ const ACTS = {
       attack.uprobe(pid, PROBED[1]);
     }
   },
-  "bpf-copy": ({ pid, address, length }) => attack.bpfCopy(pid, BigInt(address), room(length)),
-  "memfd-exec": async ({ path }) => {
-    const fd = attack.memfd(readFileSync(path));
-    try {
-      await run(`/proc/${process.pid}/fd/${fd}`, basename(path));
-    } finally {
-      closeSync(fd);
-    }
+  "hold-copier": ({ pid, address }) => void (held = attack.bpfCopier(pid, BigInt(address))),
+  "read-copier": ({ length }) => {
+    const bytes = room(length);
+    return bytes.subarray(0, readSync(holding(held), bytes, 0, length, null));
   },
-  "deleted-exec": async ({ path, folder }) => {
+  "hold-memfd": ({ path }) => void (held = attack.memfd(readFileSync(path))),
+  "hold-deleted": ({ path, folder }) => {
     const copy = join(folder, basename(path));
     copyFileSync(path, copy);
-    const fd = openSync(copy, "r");
-    try {
-      unlinkSync(copy);
-      await run(`/proc/${process.pid}/fd/${fd}`, basename(path));
-    } finally {
-      closeSync(fd);
-    }
+    held = openSync(copy, "r");
+    unlinkSync(copy);
   },
+  "exec-held": ({ path }) => run(`/proc/${process.pid}/fd/${holding(held)}`, basename(path)),
   inspect: async ({ pid }) => Buffer.from(await evaluateIn(pid, "JSON.stringify(process.env)")),
   "change-mode": ({ path }) => chmodSync(path, 0o644),
   signal: ({ pid, signal }) => void process.kill(pid, signal),

@@ -32,8 +32,10 @@ export interface DrillResult {
   readonly rule: string | null;
   readonly severity: Severity | null;
   readonly suspect: { readonly pid: number; readonly comm: string } | null;
-  /** From right before the act to the finding; of what began before the monitor, from the monitor's start. */
+  /** From right before the act to the finding; null for what began before the monitor. */
   readonly latencyMs: number | null;
+  /** From the monitor's start to the finding, of what began before it and was found as it started. */
+  readonly afterStartMs?: number;
   /** How many bytes of the decoy's secret came out. */
   readonly leakedBytes: number;
   /** The kernel was to stop it. */
@@ -42,6 +44,15 @@ export interface DrillResult {
   readonly reason?: string;
   /** What would see it. */
   readonly needs?: "eBPF";
+}
+
+/** How long after the act the findings came, of all techniques that were seen and acted under the monitor's eyes. */
+export interface DrillLatency {
+  readonly techniques: number;
+  /** Half of the techniques were found in no more than this time. */
+  readonly p50Ms: number;
+  /** 99 of 100. */
+  readonly p99Ms: number;
 }
 
 export interface DrillReport {
@@ -259,6 +270,15 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
   }
 }
 
+/** Undefined if nothing was seen whose act was timed. */
+export function drillLatency(results: readonly DrillResult[]): DrillLatency | undefined {
+  const sorted = results.flatMap(({ latencyMs }) => latencyMs ?? []).sort((a, b) => a - b);
+  // The nearest rank: a time that was measured, never one between two.
+  const ranked = (percent: number): number | undefined => sorted[Math.ceil((sorted.length * percent) / 100) - 1];
+  const [p50Ms, p99Ms] = [ranked(50), ranked(99)];
+  return p50Ms === undefined || p99Ms === undefined ? undefined : { techniques: sorted.length, p50Ms, p99Ms };
+}
+
 /** The exit code a drill ends with: 0 if nothing was missed and all was stopped that is to be, 1 if not, 3 if nothing could be done. */
 export function drillExitCode(results: readonly DrillResult[]): number {
   if (results.every(({ outcome }) => outcome === "not-run" || outcome === "refused")) return 3;
@@ -320,7 +340,7 @@ function judge(
   sensors: readonly SensorStatus[],
   enforced: boolean,
 ): DrillResult {
-  const { name, anonymous, namedBy, expected, needs } = technique;
+  const { name, anonymous, namedBy, expected, needs, early } = technique;
   const { attacker, leakedBytes } = deed;
   if (arrival === undefined) {
     const missed = liveAmong(technique, sensors);
@@ -337,6 +357,7 @@ function judge(
   const { finding, at } = arrival;
   const { suspect, sensor, rule, severity } = finding;
   const nameless = anonymous === true || (namedBy !== undefined && !liveAmong({ expected: [namedBy] }, sensors));
+  const elapsed = Math.round(Number(at - deed.at) / 1e5) / 10;
   const stopped = enforced && leakedBytes === 0 && STOPPED.test(finding.operation);
   return {
     technique: name,
@@ -347,7 +368,7 @@ function judge(
     rule,
     severity,
     suspect: suspect === undefined ? null : { pid: suspect.pid, comm: suspect.comm },
-    latencyMs: Math.round(Number(at - deed.at) / 1e5) / 10,
+    ...(early === true ? { latencyMs: null, afterStartMs: elapsed } : { latencyMs: elapsed }),
     leakedBytes,
     ...(enforced ? { enforced } : {}),
     ...(enforced && !stopped ? { reason: "it was to be stopped and was not" } : {}),

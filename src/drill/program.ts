@@ -89,8 +89,12 @@ export class Program {
     return answer;
   }
 
-  async ask<Answer extends object>(order: object): Promise<Answer> {
+  tell(order: object): void {
     this.#process.stdin?.write(`${JSON.stringify(order)}\n`);
+  }
+
+  async ask<Answer extends object>(order: object): Promise<Answer> {
+    this.tell(order);
     return this.hear<Answer>();
   }
 

@@ -58,9 +58,12 @@ export interface Decoy extends Omit<DecoyTold, "secret"> {
 }
 
 export interface DecoyOptions {
-  readonly environment?: Readonly<Record<string, string>>;
   /** What node is told besides. */
   readonly nodeOptions?: readonly string[];
+}
+
+export interface DecoyToCome extends DecoyOptions {
+  readonly environment?: Readonly<Record<string, string>>;
   /** The folder it finds at /etc, and it alone. */
   readonly etc?: string;
 }
@@ -73,9 +76,9 @@ export interface Attacker {
 
 export interface Tool {
   readonly pid: number;
-  /** Right before it was started. */
-  readonly at: bigint;
   readonly exited: Promise<void>;
+  /** Has the waiting process become the program; right before that. */
+  start(): bigint;
 }
 
 export interface Range {
@@ -86,12 +89,14 @@ export interface Range {
   /** When the drill's monitor was started; 0 before that. */
   monitorStartedAt(): bigint;
   decoy(options?: DecoyOptions): Promise<Decoy>;
+  /** A process that waits to become a decoy when the function is called. */
+  decoyToCome(options: DecoyToCome): Promise<() => Promise<Decoy>>;
   /** A decoy of one page or two that holds nothing but a token in its environment. */
   smallDecoy(): { readonly pid: number; readonly token: string };
   /** With mounts of its own, what it mounts ends with it. */
   attacker(options?: { readonly ownMounts?: boolean }): Promise<Attacker>;
-  /** Starts a program of the node, with an input that stays open and empty. */
-  tool(path: string, args: readonly string[]): Tool;
+  /** A process that waits to become a program of the node, with an input that stays open and empty. */
+  tool(path: string, args: readonly string[]): Promise<Tool>;
   /** Where a program is, or NotRun. */
   find(program: string): string;
   /** A folder of its own in shared memory, or NotRun where no code can be loaded from there. */
@@ -112,8 +117,17 @@ export interface RangeOptions {
   readonly monitorStartedAt: () => bigint;
 }
 
-/** Arguments of unshare(1): a shell that has /etc laid over, in its own mount table, and becomes the program. */
-const WITH_ETC = ["--mount", "--", "/bin/sh", "-c", 'mount --bind "$0" /etc && exec "$@"'];
+/**
+ * A shell that lays $0 over /etc, if it is given one, says that it is there, waits for a line, and then becomes the
+ * program behind "--", with the variables before that in its environment. So nothing is counted as time that passed
+ * since the act but the execve(2) and what follows, and least of all the time in which the drill, whose event loop is
+ * the monitor's, starts a process.
+ */
+const WAITING = `[ -z "$0" ] || mount --bind "$0" /etc || exit
+echo '{}' >&3
+read -r go || exit
+while [ "$1" != -- ]; do export "$1"; shift; done; shift
+exec "$@"`;
 const SHARED_MEMORY = "/dev/shm";
 const SHARED_SIZE = 4_096;
 
@@ -141,32 +155,49 @@ export function createRange({ root, name, decoyName, auditLog, monitorStartedAt 
     return path;
   }
 
+  function decoyCommand(nodeOptions: readonly string[]): string[] {
+    return [named(process.execPath, decoyName), ...nodeOptions, ...programArguments("decoy"), folder];
+  }
+
+  function decoyOf(program: Program, token: string, told: DecoyTold): Decoy {
+    const order = <Answer extends object>(name: DecoyOrder, more: object = {}): Promise<Answer> =>
+      program.ask<Answer>({ order: name, ...more });
+    return {
+      ...told,
+      secret: Buffer.from(told.secret, "hex"),
+      token,
+      harden: async () => void (await order("harden")),
+      openPage: async () => void (await order("open-page")),
+      load: async (library) => void (await order("load", { path: library })),
+      startComputing: async () => (await order<{ tid: number }>("start-computing")).tid,
+      lowCopy: async () => (await order<{ address: string }>("low-copy")).address,
+      holdSocket: async () => (await order<{ fd: number }>("hold-socket")).fd,
+      becomeDumpable: async () => void (await order("become-dumpable")),
+      lowerCoreLimit: async () => void (await order("lower-core-limit")),
+      dropRoot: async () => void (await order("drop-root")),
+    };
+  }
+
   return {
     folder,
     auditLog,
     monitorStartedAt,
-    async decoy({ environment = {}, nodeOptions = [], etc } = {}) {
+    async decoy({ nodeOptions = [] } = {}) {
       const token = randomBytes(32).toString("hex");
-      const command = [named(process.execPath, decoyName), ...nodeOptions, ...programArguments("decoy"), folder];
-      const [path = "", ...args] = etc === undefined ? command : [this.find("unshare"), ...WITH_ETC, etc, ...command];
-      const program = start(path, args, { [TOKEN_NAME]: token, ...environment });
-      const told = await program.hear<DecoyTold>();
-      const order = <Answer extends object>(name: DecoyOrder, more: object = {}): Promise<Answer> =>
-        program.ask<Answer>({ order: name, ...more });
-      return {
-        ...told,
-        secret: Buffer.from(told.secret, "hex"),
-        token,
-        harden: async () => void (await order("harden")),
-        openPage: async () => void (await order("open-page")),
-        load: async (library) => void (await order("load", { path: library })),
-        startComputing: async () => (await order<{ tid: number }>("start-computing")).tid,
-        lowCopy: async () => (await order<{ address: string }>("low-copy")).address,
-        holdSocket: async () => (await order<{ fd: number }>("hold-socket")).fd,
-        becomeDumpable: async () => void (await order("become-dumpable")),
-        lowerCoreLimit: async () => void (await order("lower-core-limit")),
-        dropRoot: async () => void (await order("drop-root")),
-      };
+      const [path = "", ...args] = decoyCommand(nodeOptions);
+      const program = start(path, args, { [TOKEN_NAME]: token });
+      return decoyOf(program, token, await program.hear<DecoyTold>());
+    },
+    async decoyToCome({ environment = {}, nodeOptions = [], etc = "" }) {
+      const token = randomBytes(32).toString("hex");
+      const variables = Object.entries({ ...environment, [TOKEN_NAME]: token }).map(
+        ([key, value]) => `${key}=${value}`,
+      );
+      const shell = ["/bin/sh", "-c", WAITING, etc, ...variables, "--", ...decoyCommand(nodeOptions)];
+      const [path = "", ...args] = etc === "" ? shell : [this.find("unshare"), "--mount", "--", ...shell];
+      const program = start(path, args);
+      await program.hear();
+      return async () => decoyOf(program, token, await program.ask<DecoyTold>({}));
     },
     smallDecoy() {
       const token = randomBytes(32).toString("hex");
@@ -199,10 +230,18 @@ export function createRange({ root, name, decoyName, auditLog, monitorStartedAt 
         },
       };
     },
-    tool(path, args) {
-      const at = process.hrtime.bigint();
-      const program = start(path, args, {}, { group: true });
-      return { pid: program.pid, at, exited: program.exited };
+    async tool(path, args) {
+      const program = start("/bin/sh", ["-c", WAITING, "", "--", path, ...args], {}, { group: true });
+      await program.hear();
+      return {
+        pid: program.pid,
+        exited: program.exited,
+        start() {
+          const at = process.hrtime.bigint();
+          program.tell({});
+          return at;
+        },
+      };
     },
     find(program) {
       for (const directory of (process.env["PATH"] ?? "").split(":")) {

@@ -38,7 +38,7 @@ export interface Staged {
 }
 
 export interface Deed {
-  /** CLOCK_MONOTONIC in ns, right before the act. */
+  /** CLOCK_MONOTONIC in ns, right before the act; of what began before the monitor, when that was started. */
   readonly at: bigint;
   /** The attacker; undefined where there is none to name. */
   readonly attacker?: number;

@@ -11,11 +11,19 @@ export interface DynamicView {
   readonly needed: readonly string[];
   /** False for a static program: it has no interpreter. */
   readonly dynamic: boolean;
+  /** Where the file has what is loaded to be read only: of most linkers its constants, apart from its code. */
+  readonly constants: readonly Range[];
+}
+
+export interface Range {
+  readonly offset: number;
+  readonly size: number;
 }
 
 const PT_LOAD = 1;
 const PT_DYNAMIC = 2;
 const PT_INTERP = 3;
+const PF_R = 4;
 const DT_NEEDED = 1n;
 const DT_HASH = 4n;
 const DT_STRTAB = 5n;
@@ -31,6 +39,7 @@ const MAX_STRINGS = 16 * 1024 * 1024;
 
 interface Segment {
   readonly type: number;
+  readonly flags: number;
   readonly offset: number;
   readonly address: bigint;
   readonly size: number;
@@ -44,8 +53,9 @@ export async function readDynamicView(read: ReadAt): Promise<DynamicView | undef
   const segments = await readSegments(header, read);
   if (segments === undefined) return undefined;
   const dynamic = segments.some(({ type }) => type === PT_INTERP);
+  const constants = segments.filter(({ type, flags }) => type === PT_LOAD && flags === PF_R);
   const section = segments.find(({ type }) => type === PT_DYNAMIC);
-  if (section === undefined) return { imports: [], needed: [], dynamic };
+  if (section === undefined) return { imports: [], needed: [], dynamic, constants };
 
   const entries = await read(section.offset, Math.min(section.size, MAX_DYNAMIC));
   const values = new Map<bigint, bigint>();
@@ -58,9 +68,9 @@ export async function readDynamicView(read: ReadAt): Promise<DynamicView | undef
     else values.set(tag, value);
   }
   const strings = await readStrings(values, segments, read);
-  if (strings === undefined) return { imports: [], needed: [], dynamic };
+  if (strings === undefined) return { imports: [], needed: [], dynamic, constants };
   const needed = neededAt.map((at) => stringAt(strings, Number(at))).filter((name) => name !== "");
-  return { imports: await readImports(values, segments, strings, read), needed, dynamic };
+  return { imports: await readImports(values, segments, strings, read), needed, dynamic, constants };
 }
 
 async function readSegments(header: Buffer, read: ReadAt): Promise<Segment[] | undefined> {
@@ -74,6 +84,7 @@ async function readSegments(header: Buffer, read: ReadAt): Promise<Segment[] | u
     const base = index * entrySize;
     segments.push({
       type: table.readUInt32LE(base),
+      flags: table.readUInt32LE(base + 4),
       offset: Number(table.readBigUInt64LE(base + 8)),
       address: table.readBigUInt64LE(base + 16),
       size: Number(table.readBigUInt64LE(base + 32)),

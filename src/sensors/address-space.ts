@@ -1,14 +1,22 @@
 // The executable mappings of every protected process, read when their digest changes.
 
 import { reasonOf } from "../errors.ts";
-import { processKey, type ProcessId } from "../observation.ts";
+import { processKey, type Observation, type ProcessId } from "../observation.ts";
 import { decodeRecords } from "../records.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
+
+/**
+ * After a mapping of a file is told, those of the next millisecond are not (MAP_QUIET_NS of native/bpf/calls.bpf.c); one
+ * millisecond more for the call to be done, and one because clocks are read in whole ones.
+ */
+const MAPPED_WITHIN_MS = 3;
 
 export function createAddressSpace(context: SensorContext): Sensor {
   const name = "address-space";
   const report = createStateReporter(context, name);
   let digests = new Map<string, bigint>();
+  /** Per process that waits to be looked at, when the latest happened that asked for it. */
+  const asked = new Map<string, number>();
   /** One reading after the other, so that what was seen last is what is known. */
   let reading = Promise.resolve();
 
@@ -16,13 +24,39 @@ export function createAddressSpace(context: SensorContext): Sensor {
     return (reading = reading.then(readAll));
   }
 
-  /** The process has just asked for code to be mapped: it is looked at now, not at the next pass. */
-  function look(id: ProcessId): void {
+  /**
+   * What happened at `at` is looked at now, not at the next pass, and again for as long as more may come of it that is
+   * not told. What is asked for while a look waits is seen by that one.
+   */
+  function look(id: ProcessId, at: number): void {
+    const key = processKey(id);
+    const waits = asked.has(key);
+    asked.set(key, at);
+    if (waits) return;
     reading = reading.then(async () => {
+      const latest = asked.get(key) ?? at;
+      asked.delete(key);
+      const began = context.now();
       const digest = await readOne(id).catch(() => undefined);
-      // What cannot be read is told by the next pass.
-      if (digest !== undefined) digests.set(processKey(id), digest);
+      // What cannot be read is told by the next pass, what has ended by nobody.
+      if (digest === undefined) return;
+      digests.set(key, digest);
+      if (began < latest + MAPPED_WITHIN_MS) look(id, latest);
     });
+  }
+
+  function notice(observation: Observation): void {
+    if (observation.kind === "process.seen" && observation.by === "exec") {
+      const { process } = observation;
+      // A new image has a new address space under the same pid.
+      digests.delete(processKey(process));
+      // What its loader mapped before the kernel was told of it stands in its maps.
+      if (context.isProtected(process.pid)) look(process, observation.at);
+    }
+    if (observation.kind === "call.made" && (observation.call === "map-code" || observation.call === "map-file")) {
+      const { pid, startTime, at } = observation;
+      if (pid !== undefined && startTime !== undefined) look({ pid, startTime }, at);
+    }
   }
 
   async function readAll(): Promise<void> {
@@ -68,15 +102,7 @@ export function createAddressSpace(context: SensorContext): Sensor {
     needs: ["sys_ptrace"],
     start: pass,
     pass,
-    notice(observation) {
-      // A new image has a new address space under the same pid.
-      if (observation.kind === "process.seen" && observation.by === "exec")
-        digests.delete(processKey(observation.process));
-      if (observation.kind === "call.made" && (observation.call === "map-code" || observation.call === "map-file")) {
-        const { pid, startTime } = observation;
-        if (pid !== undefined && startTime !== undefined) look({ pid, startTime });
-      }
-    },
+    notice,
     async stop() {
       await reading;
     },

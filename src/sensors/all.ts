@@ -23,7 +23,8 @@ export function createSensors(
     configuration().exceptions.flatMap(({ suspect }) =>
       suspect?.exe !== undefined && suspect.sha256 !== undefined ? [suspect.exe] : [],
     );
-  const events = createKernelEvents(context, sources, ownFiles);
+  const own = createOwnFiles(context, ownFiles);
+  const events = createKernelEvents(context, sources, ownFiles, own.touched);
   return [
     events.connector,
     events.fanotify,
@@ -36,6 +37,6 @@ export function createSensors(
     createPosture(context),
     createAddressSpace(context),
     createCodePages(context),
-    createOwnFiles(context, ownFiles),
+    own,
   ];
 }

@@ -14,6 +14,24 @@ const MAX_WAITING = 1_024;
 const MAX_KNOWN = 8_192;
 const CHUNK = 1024 * 1024;
 const MAX_SEARCHED = 128 * CHUNK;
+/** Searched at a time: the event loop has other things to do. */
+const PIECE = 256 * 1024;
+const HEAD = 256 * 1024;
+
+const MARKS = KNOWN_DEBUGGERS.flatMap(({ name, marks = [] }) =>
+  marks.map((mark) => ({ name, mark: Buffer.from(mark) })),
+);
+const OVERLAP = Math.max(...MARKS.map(({ mark }) => mark.length)) - 1;
+
+interface Lane {
+  readonly waiting: Process[];
+  working: Promise<void>;
+  idle: boolean;
+}
+
+function createLane(): Lane {
+  return { waiting: [], working: Promise.resolve(), idle: true };
+}
 
 /** `hashed` gives the executables that exceptions name together with a hash. */
 export function createExecutables(context: SensorContext, hashed: () => readonly string[]): Sensor {
@@ -23,9 +41,10 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
   const known = new Set<string>();
   /** What the files of exceptions were when they were hashed, by path. */
   const hashes = new Map<string, string>();
-  const waiting: Process[] = [];
-  let working: Promise<void> = Promise.resolve();
-  let idle = true;
+  /** Being read in one of the lanes. */
+  const underWay = new Set<string>();
+  // What was just started does not wait behind what has been running: a large file takes long to read.
+  const lanes = { started: createLane(), running: createLane() };
   let skipped = 0;
   let stopped = false;
 
@@ -68,6 +87,10 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
     }
   }
 
+  async function settled(): Promise<void> {
+    await Promise.all([lanes.started.working, lanes.running.working]);
+  }
+
   function remember(key: string): void {
     known.add(key);
     for (const oldest of known) {
@@ -76,19 +99,23 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
     }
   }
 
-  async function work(): Promise<void> {
-    for (let process = waiting.shift(); process !== undefined && !stopped; process = waiting.shift()) {
+  async function work(lane: Lane): Promise<void> {
+    for (let process = lane.waiting.shift(); process !== undefined && !stopped; process = lane.waiting.shift()) {
       const { exe, exeFile } = process;
-      if (exe === undefined || exeFile === undefined || known.has(keyOf(exeFile))) continue;
+      if (exe === undefined || exeFile === undefined) continue;
+      const key = keyOf(exeFile);
+      if (known.has(key) || underWay.has(key)) continue;
+      underWay.add(key);
       const path = exe.replace(/ \(deleted\)$/, "");
       try {
         await identify(`/proc/${process.pid}/exe`, path);
       } catch {
         // The process is gone; the file is still there in most cases. If neither is, there is nothing to read.
-        await identify(path, path).catch(() => remember(keyOf(exeFile)));
+        await identify(path, path).catch(() => remember(key));
       }
+      underWay.delete(key);
     }
-    idle = true;
+    lane.idle = true;
   }
 
   return {
@@ -115,19 +142,20 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
       if (observation.kind !== "process.seen") return;
       const { exeFile, kernelThread } = observation.process;
       if (kernelThread || exeFile === undefined || known.has(keyOf(exeFile))) return;
-      if (waiting.length >= MAX_WAITING) {
+      const lane = observation.by === "exec" ? lanes.started : lanes.running;
+      if (lane.waiting.length >= MAX_WAITING) {
         skipped++;
         return;
       }
-      waiting.push(observation.process);
-      if (!idle) return;
-      idle = false;
-      working = work();
+      lane.waiting.push(observation.process);
+      if (!lane.idle) return;
+      lane.idle = false;
+      lane.working = work(lane);
     },
-    settled: () => working,
+    settled,
     async stop() {
       stopped = true;
-      await working;
+      await settled();
     },
   };
 }
@@ -146,10 +174,16 @@ function changeOf(stats: BigIntStats): string {
 }
 
 async function readTraits(handle: FileHandle): Promise<ExecutableTraits> {
-  const read: ReadAt = async (position, length) => {
-    if (length <= 0 || !Number.isSafeInteger(position)) return Buffer.alloc(0);
+  const fromFile: ReadAt = async (position, length) => {
     const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, position);
     return buffer.subarray(0, bytesRead);
+  };
+  // Most of what says what a program is stands at its beginning: one read in place of many.
+  const head = await fromFile(0, HEAD);
+  const read: ReadAt = async (position, length) => {
+    if (length <= 0 || !Number.isSafeInteger(position)) return Buffer.alloc(0);
+    const end = position + length;
+    return end <= head.length || head.length < HEAD ? head.subarray(position, end) : fromFile(position, length);
   };
   const view = await readDynamicView(read);
   if (view === undefined) return { imports: [], needed: [], marks: [] };
@@ -159,7 +193,7 @@ async function readTraits(handle: FileHandle): Promise<ExecutableTraits> {
   );
   const marks = linked.map(({ name }) => name);
   // Only a program that can reach into others, or hides what it imports, is worth reading from end to end.
-  if (marks.length === 0 && (imports.length > 0 || isStatic(view))) marks.push(...(await findMarks(read)));
+  if (marks.length === 0 && (imports.length > 0 || isStatic(view))) marks.push(...(await findMarks(read, view)));
   return { imports, needed: view.needed.filter((name) => /^lib(?:lldb|r_debug|rz_debug|bpf|bcc)/.test(name)), marks };
 }
 
@@ -167,16 +201,16 @@ function isStatic({ dynamic, needed }: DynamicView): boolean {
   return !dynamic && needed.length === 0;
 }
 
-async function findMarks(read: ReadAt): Promise<string[]> {
-  const sought = KNOWN_DEBUGGERS.flatMap(({ name, marks }) =>
-    (marks ?? []).map((mark) => ({ name, mark: Buffer.from(mark) })),
-  );
-  const overlap = Math.max(...sought.map(({ mark }) => mark.length));
-  for (let position = 0; position < MAX_SEARCHED; position += CHUNK - overlap) {
-    const chunk = await read(position, CHUNK);
-    const found = sought.filter(({ mark }) => chunk.includes(mark));
-    if (found.length > 0) return [...new Set(found.map(({ name }) => name))];
-    if (chunk.length < CHUNK) break;
+async function findMarks(read: ReadAt, { constants }: DynamicView): Promise<readonly string[]> {
+  // Where linkers put strings first, behind the code as a rule; then everywhere, since nobody has to put them there.
+  for (const { offset, size } of [...constants.toReversed(), { offset: 0, size: MAX_SEARCHED }]) {
+    const end = offset + Math.min(size, MAX_SEARCHED);
+    for (let position = offset; position < end; position += PIECE - OVERLAP) {
+      const piece = await read(position, Math.min(PIECE, end - position));
+      const found = MARKS.filter(({ mark }) => piece.includes(mark));
+      if (found.length > 0) return [...new Set(found.map(({ name }) => name))];
+      if (piece.length < PIECE) break;
+    }
   }
   return [];
 }

@@ -30,11 +30,15 @@ export interface KernelEvents {
   readonly exec: Sensor;
 }
 
-/** Opens the event sources that `sources` asks for; what cannot be opened is reported and the other goes on. */
+/**
+ * Opens the event sources that `sources` asks for; what cannot be opened is reported and the other goes on.
+ * `ownFilesTouched` is told who changed the attributes or the name of some file of rimon's own.
+ */
 export function createKernelEvents(
   context: SensorContext,
   sources: WatchSources,
   ownFiles: () => readonly OwnFile[],
+  ownFilesTouched: (pid: number) => void,
 ): KernelEvents {
   const reportConnector = createStateReporter(context, CONNECTOR);
   const reportFanotify = createStateReporter(context, FANOTIFY);
@@ -153,8 +157,9 @@ export function createKernelEvents(
   }
 
   function takeFile(record: RecordOf<"file">, at: number): void {
+    if (!record.written) return takeAttributes(record.pid);
     const own = ownFiles().find(({ path }) => path === record.path);
-    if (own === undefined || !record.written) return;
+    if (own === undefined) return;
     context.emit({
       kind: "own-file.changed",
       at,
@@ -164,6 +169,12 @@ export function createKernelEvents(
       change: "written",
       pid: record.pid,
     });
+  }
+
+  function takeAttributes(pid: number): void {
+    // What took the place of a marked file has no mark yet.
+    if (watch !== undefined) for (const { path } of ownFiles()) markOwn(watch, path);
+    ownFilesTouched(pid);
   }
 
   function takeLost({ source, count }: RecordOf<"lost">, at: number): void {

@@ -1,5 +1,6 @@
 // The files rimon itself stands on: its program, configuration, signing key and audit log. fanotify names who writes
-// them; this pass finds what was swapped, removed, cut or given another mode.
+// them; a look at them, at every pass and whenever fanotify tells that somebody changed more than their contents, finds
+// what was swapped, removed, cut or given another mode.
 
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -15,21 +16,41 @@ interface Seen {
   readonly rights: string;
 }
 
-export function createOwnFiles(context: SensorContext, files: () => readonly OwnFile[]): Sensor {
+export interface OwnFiles extends Sensor {
+  /** Somebody has just changed something about one of them. */
+  touched(pid: number): void;
+}
+
+export function createOwnFiles(context: SensorContext, files: () => readonly OwnFile[]): OwnFiles {
   const name = "own-files";
   const report = createStateReporter(context, name);
   const known = new Map<string, Seen | undefined>();
+  /** One look after the other, so that nothing is told twice. */
+  let looking = Promise.resolve();
 
-  async function pass(): Promise<void> {
-    for (const { path, role } of files()) {
-      const now = await look(path);
+  function pass(): Promise<void> {
+    return (looking = looking.then(() => lookAtAll()));
+  }
+
+  async function lookAtAll(pid?: number): Promise<void> {
+    const seen = await Promise.all(files().map(async (file) => ({ ...file, now: await look(file.path) })));
+    for (const { path, role, now } of seen) {
       const before = known.get(path);
       const first = !known.has(path);
       known.set(path, now);
       if (first) continue;
       const change = await difference(path, role, before, now);
       if (change !== undefined)
-        context.emit({ kind: "own-file.changed", at: context.now(), sensor: name, path, role, change });
+        context.emit({
+          kind: "own-file.changed",
+          at: context.now(),
+          sensor: name,
+          path,
+          role,
+          change,
+          // What was written is found by a look that somebody else gave the occasion for.
+          ...(pid === undefined || change === "written" || change === "truncated" ? {} : { pid }),
+        });
     }
     report("live");
   }
@@ -40,7 +61,12 @@ export function createOwnFiles(context: SensorContext, files: () => readonly Own
     needs: [],
     start: pass,
     pass,
-    async stop() {},
+    touched(pid) {
+      looking = looking.then(() => lookAtAll(pid));
+    },
+    async stop() {
+      await looking;
+    },
   };
 }
 

@@ -108,6 +108,10 @@ test("a probe on a function of a library", async () => {
   const probe = startAttack("uprobe", [target.pid, LIBRARY, target.place.offset]);
   assert.equal((await probe.next()).failed, undefined);
   await modified(target, "breakpoint");
+  // Asked for and set is one act, and no sampling; told of by eBPF only.
+  const told = findingsAbout(rimon, target.pid).filter(({ suspect }) => suspect?.pid === probe.pid);
+  assert.ok(told.length <= 1, told.map(({ message }) => message).join("; "));
+  for (const { rule } of told) assert.equal(rule, "uprobe-set");
   probe.release();
   await probe.exited;
 });

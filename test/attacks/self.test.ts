@@ -74,6 +74,20 @@ test("rimon's configuration is written by somebody else", async () => {
   await shell.exited;
 });
 
+test("rimon's configuration is opened to others by somebody else", async () => {
+  const path = join(rimon.stateDirectory, "rimon.yaml");
+  const shell = new Child("/bin/sh", ["-c", `chmod 666 ${path}; read -r line`]);
+  const found = await rimon.waitForFinding("own-file-changed", DEADLINE_MS, ({ message }) => /its mode/.test(message));
+  const { pid, comm, ancestry = [] } = found.suspect ?? assert.fail(found.message);
+  assert.deepEqual([found.subject, comm], [path, "chmod"]);
+  assert.ok(
+    ancestry.some((each) => each.pid === shell.pid),
+    String(pid),
+  );
+  shell.closeInput();
+  await shell.exited;
+});
+
 test("the audit log is cut by somebody else", async () => {
   const path = join(rimon.stateDirectory, "audit.ndjson");
   truncateSync(path, 0);

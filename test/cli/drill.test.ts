@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { chmodSync, chownSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import type { DrillResult } from "../../src/drill/drill.ts";
+import type { DrillLatency, DrillResult } from "../../src/drill/drill.ts";
 import { TECHNIQUES } from "../../src/drill/techniques/all.ts";
 import { filesLeft, processesNaming, waitUntilGone } from "../drill/leftovers.ts";
 import { startProgram, type Child, type ChildOptions } from "../fixtures/child.ts";
@@ -35,8 +35,14 @@ function corePattern(): string {
 }
 
 function resultsOf({ lines }: Child): Map<string, DrillResult> {
-  const results = lines.items.map((line) => JSON.parse(line) as DrillResult);
+  const results = lines.items.slice(0, -1).map((line) => JSON.parse(line) as DrillResult);
   return new Map(results.map((result) => [result.technique, result]));
+}
+
+/** The last line. */
+function latencyOf({ lines }: Child): DrillLatency | null {
+  const { summary } = JSON.parse(lines.items.at(-1) ?? "") as { summary: { latency: DrillLatency | null } };
+  return summary.latency;
 }
 
 /** By which sensors each may be seen, and how much comes out; no sensors: not seen. */
@@ -68,7 +74,7 @@ const SEEN: Readonly<Record<string, readonly [sensors: readonly string[], leaked
   "pidfd-getfd-socket": [["calls"], 32],
   kcmp: [["calls"], 0],
   "perf-sample-stack": [["calls"], 32],
-  "uprobe-crypto": [["mmap-lock"], 0],
+  "uprobe-crypto": [["calls", "mmap-lock"], 0],
   "bpf-copy-from-user-task": [["mmap-lock"], 32],
   "proc-kcore-open": [[], 0],
   "dev-mem-open": [[], 0],
@@ -141,7 +147,7 @@ describe("rimon drill", { concurrency: 3 }, () => {
         continue;
       }
       assert.equal(result.leakedBytes, leaked, shown);
-      const { anonymous, namedBy, blind, rules } =
+      const { anonymous, namedBy, blind, rules, early } =
         TECHNIQUES.find(({ name }) => name === technique) ?? assert.fail(technique);
       if (sensors.length === 0) {
         assert.equal(result.outcome, "blind", shown);
@@ -162,9 +168,16 @@ describe("rimon drill", { concurrency: 3 }, () => {
       const named = anonymous === true || (namedBy !== undefined && result.attributed === null) ? null : true;
       assert.equal(result.attributed, named, shown);
       assert.ok(rules.includes(result.rule ?? ""), shown);
-      assert.ok(result.latencyMs !== null && result.latencyMs >= 0, shown);
+      // What began before the monitor was found as that started, which is no time since an act.
+      assert.equal(result.latencyMs === null, early === true, shown);
+      assert.ok((result.latencyMs ?? result.afterStartMs ?? -1) >= 0, shown);
       assert.ok(result.severity !== null, shown);
     }
+    const timed = [...results.values()].flatMap(({ latencyMs }) => latencyMs ?? []);
+    const latency = latencyOf(drill);
+    assert.ok(latency !== null && latency.p50Ms <= latency.p99Ms);
+    assert.equal(latency.techniques, timed.length);
+    assert.ok(timed.includes(latency.p50Ms) && timed.includes(latency.p99Ms));
     assert.equal(code, 0);
     assert.equal(corePattern(), pattern);
     assert.equal(drill.stderr, "");
@@ -210,7 +223,10 @@ describe("rimon drill", { concurrency: 3 }, () => {
     assert.match(text, /^technique .*sensor .*leaked$/m);
     assert.match(text, /^ptrace-thread +✔ +\S+ +[\d.]+ ms +rimon-attacker \(\d+\) +32 bytes$/m);
     assert.match(text, /^process-vm-readv +✘ +32 bytes$/m);
-    assert.match(text, /^1 of 2 techniques seen\nnot seen: process-vm-readv \(no sensor sees them without eBPF\)$/m);
+    assert.match(
+      text,
+      /^1 of 2 techniques seen\nfrom the act to the finding: p50 [\d.]+ ms, p99 [\d.]+ ms over 1 technique\nnot seen: process-vm-readv \(no sensor sees them without eBPF\)$/m,
+    );
   });
 
   it("an unknown technique is a usage error", async () => {

@@ -8,7 +8,18 @@ import { memoryRead } from "../../src/detectors/memory-read.ts";
 import { ptraceAttach } from "../../src/detectors/ptrace-attach.ts";
 import { uprobeSet } from "../../src/detectors/uprobe-set.ts";
 import type { MemoryOperation, MemoryTouched } from "../../src/observation.ts";
-import { accessed, aProcess, attached, detect, executable, exited, nodeWith, seen, touched } from "./observations.ts";
+import {
+  accessed,
+  aProcess,
+  attached,
+  called,
+  detect,
+  executable,
+  exited,
+  nodeWith,
+  seen,
+  touched,
+} from "./observations.ts";
 import { check } from "./table.ts";
 
 const VAULT = seen(aProcess(41));
@@ -218,8 +229,18 @@ check(uprobeSet, [
     suspect: 93,
     target: 41,
   },
+  {
+    when: "one is asked for",
+    observed: [VAULT, GDB, called("probe", 93, 41)],
+    says: "critical: gdb (93, uid 1000) asked for a uprobe on vault (41, root)",
+    technique: "uprobe",
+    suspect: 93,
+    target: 41,
+  },
   { when: "memory is read", observed: [VAULT, GDB, touched("vm-read")], says: undefined },
   { when: "by itself", observed: [VAULT, touched("uprobe", { byPid: 41 })], says: undefined },
+  { when: "it asks for one in itself", observed: [VAULT, called("probe", 41, 41)], says: undefined },
+  { when: "other perf events are asked for", observed: [VAULT, GDB, called("perf", 93, 41)], says: undefined },
 ]);
 
 const cat = (path: string) => seen(aProcess(93, { comm: "cat", ...executable(path, 5) }));

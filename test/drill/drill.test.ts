@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { drillExitCode, runDrill, type DrillOutcome, type DrillResult } from "../../src/drill/drill.ts";
+import { drillExitCode, drillLatency, runDrill, type DrillOutcome, type DrillResult } from "../../src/drill/drill.ts";
 import { TECHNIQUES } from "../../src/drill/techniques/all.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { filesLeft, processesNaming } from "./leftovers.ts";
@@ -70,6 +70,17 @@ test("an abort ends the decoys, the attackers and the monitor", async () => {
     await assert.rejects(running, { message: "enough" });
     nothingIsLeft();
   }
+});
+
+test("the percentiles are times that were measured, and of nothing there are none", () => {
+  const of = (...times: (number | null)[]) => drillLatency(times.map((latencyMs) => ({ latencyMs }) as DrillResult));
+  assert.equal(of(), undefined);
+  assert.equal(of(null), undefined);
+  assert.deepEqual(of(3), { techniques: 1, p50Ms: 3, p99Ms: 3 });
+  assert.deepEqual(of(9, null, 1), { techniques: 2, p50Ms: 1, p99Ms: 9 });
+  assert.deepEqual(of(5, 1, 3), { techniques: 3, p50Ms: 3, p99Ms: 5 });
+  const hundred = Array.from({ length: 100 }, (_, index) => 100 - index);
+  assert.deepEqual(of(...hundred), { techniques: 100, p50Ms: 50, p99Ms: 99 });
 });
 
 test("the exit code tells missed from impossible", () => {

@@ -79,8 +79,37 @@ test("attach, process_vm_readv and pidfd_getfd, each by whom and on whom", async
   assert.equal((await told(calls, "getfd", actor.pid)).argument, 0n);
   assert.deepEqual([...new Set(calls().map(({ targetPid }) => targetPid))], [target.pid]);
   // What was granted is told before that it was asked for.
+  const asked = (call: string): number => records.findIndex((record) => record.kind === "call" && record.call === call);
   const traced = records.findIndex((record) => record.kind === "process-event" && record.event === "traced");
-  assert.ok(traced >= 0 && traced < records.findIndex((record) => record.kind === "call" && record.call === "attach"));
+  assert.ok(traced >= 0 && traced < asked("attach"));
+  const read = records.findIndex((record) => record.kind === "memory" && record.operation === "vm-read");
+  assert.ok(read >= 0 && read < asked("vm-read"));
+});
+
+test("who asks in vain and becomes another program has asked as what it was", async (t) => {
+  const { watch, calls, records } = open(t) ?? {};
+  if (watch === undefined || calls === undefined || records === undefined) return;
+  // A process has one tracer at most, so whoever comes second is refused. It ends first: what it traces ends with its leave.
+  const tracer = startActor(t);
+  const target = start(t, "sleep", ["1000"]);
+  assert.equal(await act(tracer, `addon.attack.ptraceHold(${target.pid}, false)`), "done");
+  protect(watch, target.pid);
+  const actor = startActor(t);
+  await act(actor, "0");
+  actor.stdin?.write(
+    `try { addon.attack.ptraceSeize(${target.pid}, 4096n, 8) } catch { addon.execWithCapabilities("/bin/sleep", ["1000"], [], []) }\n`,
+  );
+  const call = await told(calls, "attach", actor.pid);
+  const exec = await until("the exec", () =>
+    records.find(
+      (record) =>
+        record.kind === "process-event" &&
+        record.event === "exec" &&
+        record.pid === actor.pid &&
+        record.timeNs > call.timeNs,
+    ),
+  );
+  assert.ok(records.indexOf(call) < records.indexOf(exec));
 });
 
 test("a thread is its process, also one that is started later, and a child is its parent until told otherwise", async (t) => {

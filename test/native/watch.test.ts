@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -350,6 +359,30 @@ test("a marked file: written by others, renamed over, written by us", async (t) 
   );
   watch.unmarkFile(path);
   watch.unmarkFile(path);
+});
+
+test("a marked file is given another mode, another name, another file in its place: by whom", async (t) => {
+  const { watch, records } = open(t, { connector: false, files: true });
+  const path = join(folderOf(t), "audit.log");
+  const acts = [
+    `chmod 600 ${path}`,
+    `mv ${path} ${path}.old; mv ${path}.old ${path}`,
+    `: >${path}.new; mv ${path}.new ${path}`,
+  ];
+  for (const act of acts) {
+    writeFileSync(path, "first\n");
+    watch.markFile(path);
+    renameSync(path, `${path}.ours`);
+    renameSync(`${path}.ours`, path);
+    const before = records.length;
+    const shell = start(t, "sh", ["-c", `${act}; read end`]);
+    const found = await until(act, () => records.slice(before).find((record) => record.kind === "file"));
+    assert.ok(found.kind === "file");
+    assert.deepEqual({ ...found, pid: 0 }, { kind: "file", dev: 0, inode: 0, written: false, pid: 0, path: "" });
+    const { pid, parentPid } = actorBefore(records, found, found.pid);
+    assert.ok(pid === shell.pid || parentPid === shell.pid);
+    watch.unmarkFile(path);
+  }
 });
 
 test("a mount table that changes, until it is no longer watched", async (t) => {

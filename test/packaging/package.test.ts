@@ -95,6 +95,7 @@ describe("the packed package, installed without a compiler", () => {
     const results = stdout
       .split("\n")
       .filter(Boolean)
+      .slice(0, -1)
       .map((line) => JSON.parse(line) as DrillResult);
     assert.deepEqual(
       results.map(({ technique }) => technique),

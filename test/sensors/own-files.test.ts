@@ -113,6 +113,31 @@ describe("own-files", () => {
     });
   }
 
+  it("who gave it another mode is named, who wrote it meanwhile is not taken for the same", async () => {
+    const folder = temporaryDirectory("own");
+    const [mode, written] = [join(folder, "mode"), join(folder, "written")];
+    for (const path of [mode, written]) writeFileSync(path, "first\n", { mode: 0o600 });
+    const context = createContext();
+    const sensor = createOwnFiles(context, () => [
+      { path: mode, role: "key" },
+      { path: written, role: "configuration" },
+    ]);
+    await sensor.start();
+    chmodSync(mode, 0o644);
+    appendFileSync(written, "more\n");
+    sensor.touched(4711);
+    // Comes after it, and finds nothing more.
+    await sensor.pass?.(false);
+    assert.deepEqual(
+      context.of("own-file.changed").map(({ path, change, pid }) => [path, change, pid]),
+      [
+        [mode, "mode", 4711],
+        [written, "written", undefined],
+      ],
+    );
+    context.close();
+  });
+
   it("a file that comes later is taken as it is, and watched from then on", async () => {
     const path = join(temporaryDirectory("own"), "late");
     const context = createContext();

@@ -11,9 +11,14 @@ export const bpfCopyFromUserTask: Technique = {
   needs: "eBPF",
   async stage(range) {
     needs("/sys/kernel/btf/vmlinux", "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)");
-    return attackDecoy(range, async ({ pid, address, length, secret }, attacker) => {
-      const { at, bytes } = await attacker.act("bpf-copy", { pid, address, length });
-      return { at, leakedBytes: leaked(secret, bytes) };
-    });
+    return attackDecoy(
+      range,
+      async ({ length, secret }, attacker) => {
+        const { at, bytes } = await attacker.act("read-copier", { length });
+        return { at, leakedBytes: leaked(secret, bytes) };
+      },
+      // Nothing of the process is touched before it is read.
+      ({ pid, address }, attacker) => attacker.act("hold-copier", { pid, address }),
+    );
   },
 };

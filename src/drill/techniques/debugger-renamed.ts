@@ -24,10 +24,10 @@ export const debuggerRenamed: Technique = {
       }
       const copy = join(range.folder, "font-cache");
       copyFileSync(path, copy);
+      const { pid, start } = await range.tool(copy, args);
       return {
         async act() {
-          const { at, pid } = range.tool(copy, args);
-          return { at, attacker: pid, leakedBytes: 0, concerns: by(pid) };
+          return { at: start(), attacker: pid, leakedBytes: 0, concerns: by(pid) };
         },
       };
     }

@@ -10,9 +10,10 @@ export const deletedExec: Technique = {
   async stage(range) {
     const attacker = await range.attacker();
     const path = realpathSync(range.find("cat"));
+    await attacker.act("hold-deleted", { path, folder: range.folder });
     return {
       async act() {
-        const { at } = await attacker.act("deleted-exec", { path, folder: range.folder });
+        const { at } = await attacker.act("exec-held", { path });
         return { at, attacker: attacker.pid, leakedBytes: 0, concerns: by(attacker.pid) };
       },
     };

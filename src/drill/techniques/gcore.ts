@@ -13,15 +13,16 @@ export const gcore: Technique = {
     const program = findGcore(range.find);
     // A core file of node has hundreds of megabytes; this decoy's has one.
     const { pid, token } = range.smallDecoy();
+    const tool = await range.tool(program, ["-o", join(range.folder, "core"), String(pid)]);
     return {
       target: pid,
       async act() {
-        const tool = range.tool(program, ["-o", join(range.folder, "core"), String(pid)]);
+        const at = tool.start();
         await tool.exited;
         const file = readdirSync(range.folder).find((name) => name === `core.${pid}`);
         if (file === undefined) throw new Refused("gcore wrote no core file");
         const leakedBytes = leakedToken(token, readFileSync(join(range.folder, file)));
-        return { at: tool.at, attacker: tool.pid, leakedBytes, concerns: on(pid) };
+        return { at, attacker: tool.pid, leakedBytes, concerns: on(pid) };
       },
     };
   },

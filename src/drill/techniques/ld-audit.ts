@@ -7,11 +7,11 @@ export const ldAudit: Technique = {
   expected: ["posture"],
   anonymous: true,
   async stage(range) {
-    const library = range.library();
+    const begin = await range.decoyToCome({ environment: { LD_AUDIT: range.library() } });
     return {
       async act() {
         const at = process.hrtime.bigint();
-        const { pid } = await range.decoy({ environment: { LD_AUDIT: library } });
+        const { pid } = await begin();
         const concerns = on(pid);
         return { at, leakedBytes: 0, concerns: (finding) => concerns(finding) && finding.technique === "ld-audit" };
       },

@@ -7,11 +7,11 @@ export const ldPreload: Technique = {
   expected: ["posture"],
   anonymous: true,
   async stage(range) {
-    const library = range.library();
+    const begin = await range.decoyToCome({ environment: { LD_PRELOAD: range.library() } });
     return {
       async act() {
         const at = process.hrtime.bigint();
-        const { pid } = await range.decoy({ environment: { LD_PRELOAD: library } });
+        const { pid } = await begin();
         const concerns = on(pid);
         // Not the library's mapping, which any way of loading it makes.
         return { at, leakedBytes: 0, concerns: (finding) => concerns(finding) && finding.technique === "ld-preload" };

@@ -18,10 +18,11 @@ export const ldSoPreload: Technique = {
     mkdirSync(etc);
     copyFileSync(CACHE, join(etc, "ld.so.cache"));
     writeFileSync(join(etc, "ld.so.preload"), `${range.library(range.sharedMemory())}\n`);
+    const begin = await range.decoyToCome({ etc });
     return {
       async act() {
         const at = process.hrtime.bigint();
-        const { pid } = await range.decoy({ etc });
+        const { pid } = await begin();
         return { at, leakedBytes: 0, concerns: on(pid) };
       },
     };

@@ -10,9 +10,10 @@ export const memfdExec: Technique = {
   async stage(range) {
     const attacker = await range.attacker();
     const path = realpathSync(range.find("cat"));
+    await attacker.act("hold-memfd", { path });
     return {
       async act() {
-        const { at } = await attacker.act("memfd-exec", { path });
+        const { at } = await attacker.act("exec-held", { path });
         return { at, attacker: attacker.pid, leakedBytes: 0, concerns: by(attacker.pid) };
       },
     };

@@ -8,11 +8,12 @@ export const nodeInspect: Technique = {
   expected: ["exec", "proc-connector", "process-table"],
   anonymous: true,
   async stage(range) {
-    const attacker = await range.attacker();
+    const nodeOptions = ["--inspect=127.0.0.1:0"];
+    const [begin, attacker] = await Promise.all([range.decoyToCome({ nodeOptions }), range.attacker()]);
     return {
       async act() {
         const at = process.hrtime.bigint();
-        const { pid, token } = await range.decoy({ nodeOptions: ["--inspect=127.0.0.1:0"] });
+        const { pid, token } = await begin();
         const { bytes } = await attacker.act("inspect", { pid });
         return { at, attacker: attacker.pid, leakedBytes: leakedToken(token, bytes), concerns: on(pid) };
       },

@@ -5,7 +5,7 @@ export const ownFileMode: Technique = {
   summary: "open the drill's own audit log to others (chmod)",
   rules: ["own-file-changed"],
   expected: ["own-files"],
-  anonymous: true,
+  namedBy: "fanotify",
   async stage(range) {
     const attacker = await range.attacker();
     const { auditLog } = range;

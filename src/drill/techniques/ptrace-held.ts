@@ -14,7 +14,8 @@ export const ptraceHeld: Technique = {
   async stage(range) {
     const strace = range.find("strace");
     const { pid } = await range.decoy();
-    const tool = range.tool(strace, ["-f", "-o", "/dev/null", "-p", String(pid)]);
+    const tool = await range.tool(strace, ["-f", "-o", "/dev/null", "-p", String(pid)]);
+    tool.start();
     let gone = false;
     void tool.exited.then(() => (gone = true));
     for (const deadline = Date.now() + ATTACH_MS; tracerOf(pid) !== tool.pid; await sleep(10)) {

@@ -5,7 +5,7 @@ export const uprobeCrypto: Technique = {
   name: "uprobe-crypto",
   summary: "a uprobe on a function of the crypto library, in this process only",
   rules: ["uprobe-set", "code-modified"],
-  expected: ["mmap-lock"],
+  expected: ["calls", "mmap-lock"],
   needs: "eBPF",
   async stage(range) {
     needs("/sys/bus/event_source/devices/uprobe", "this kernel has no uprobes (CONFIG_UPROBE_EVENTS)");
