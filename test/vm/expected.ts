@@ -81,6 +81,33 @@ const CONCERNED = [
   "ld-preload",
 ];
 
+/** What rests on registers, tables of system calls, breakpoints and the way kernel functions call each other. */
+const ARCHITECTURAL = [
+  "ptrace-held",
+  "ptrace-attach",
+  "ptrace-getregs",
+  "criu-like-seize",
+  "text-patch-ptrace",
+  "proc-mem",
+  "code-breakpoint",
+  "process-vm-readv",
+  "process-vm-readv-int80",
+  "pidfd-getfd",
+  "kcmp",
+  "perf-sample-stack",
+  "uprobe-crypto",
+  "bpf-copy-from-user-task",
+  "environ-read",
+  "pagemap-read",
+  "debugger-renamed",
+  "node-sigusr1",
+  "memfd-exec",
+  "sigquit-core",
+  "prlimit-core",
+  "prctl-dumpable",
+  "writable-code",
+];
+
 const BEFORE_5_17 = "a light skeleton is loaded by the kernel itself since v5.17";
 const NO_BTF = "the kernel's types cannot be read";
 const NO_CAPABILITY = "loading a program needs CAP_BPF (bpf(2))";
@@ -123,6 +150,15 @@ export const MACHINES: readonly Machine[] = [
       ...UNDONE_THERE,
       "text-patch": "built with CONFIG_PROC_MEM_FORCE_PTRACE=y: /proc/PID/mem writes to code only while tracing",
     },
+    unattached: {},
+  },
+  {
+    name: "6.12 on arm64",
+    kernel: "6.12-arm64",
+    only: ARCHITECTURAL,
+    enforces: true,
+    unseen: {},
+    undone: { "process-vm-readv-int80": "only x86 has a second table of calls for a 64-bit process" },
     unattached: {},
   },
   {
