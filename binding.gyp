@@ -40,6 +40,7 @@
             "native/procfs.c",
             "native/record_check.c",
             "native/signals.c",
+            "native/uprobes.c",
             "native/watch.c",
             "native/watch_access.c",
             "native/watch_calls.c",

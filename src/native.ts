@@ -33,6 +33,8 @@ export interface Procfs {
    * the way of kernels without PAGEMAP_SCAN.
    */
   codePages(pid: number, byPagemap?: boolean): Promise<Buffer>;
+  /** Every uprobe that the kernel tells of, with its holder, and what could not be asked for. */
+  uprobes(): Promise<Buffer>;
   /** True if this is a procfs of rimon's own, which no mark of ours reports. */
   readonly isPrivate: boolean;
   close(): void;
@@ -183,6 +185,8 @@ export interface Attack extends DecoyActs {
   perfStack(tid: number, into: number | Buffer): Buffer;
   /** Has a probe in the code of the process for a moment, on a function that this process has as well. */
   uprobe(pid: number, name: string): void;
+  /** The same with an eBPF program, until this process ends. */
+  uprobeHold(pid: number, name: string): void;
   /** At most 32 bytes. */
   bpfCopy(pid: number, address: bigint, into: number | Buffer): Buffer;
   /** RLIMIT_CORE of the process, as far up as it goes. */
