@@ -84,6 +84,8 @@ const CONCERNED = [
 /** What rests on registers, tables of system calls, breakpoints and the way kernel functions call each other. */
 const ARCHITECTURAL = [
   "ptrace-held",
+  "uprobe-held",
+  "writable-code-held",
   "ptrace-attach",
   "ptrace-getregs",
   "criu-like-seize",
@@ -111,6 +113,7 @@ const ARCHITECTURAL = [
 const BEFORE_5_17 = "a light skeleton is loaded by the kernel itself since v5.17";
 const NO_BTF = "the kernel's types cannot be read";
 const NO_CAPABILITY = "loading a program needs CAP_BPF (bpf(2))";
+const NO_INVENTORY = "the kernel tells of uprobes to CAP_SYS_ADMIN (bpf(2))";
 const NO_MARK = "a mark on a file system needs CAP_SYS_ADMIN (fanotify_mark(2))";
 
 export const MACHINES: readonly Machine[] = [
@@ -191,6 +194,6 @@ export const MACHINES: readonly Machine[] = [
     enforces: false,
     unseen: { ...because(BY_EBPF, NO_CAPABILITY), "proc-mem": NO_MARK, "environ-read": NO_MARK },
     undone: {},
-    unattached: { fanotify: NO_MARK, ...because(PROGRAMS, NO_CAPABILITY) },
+    unattached: { fanotify: NO_MARK, uprobes: NO_INVENTORY, ...because(PROGRAMS, NO_CAPABILITY) },
   },
 ];
