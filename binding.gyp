@@ -41,6 +41,7 @@
             "native/record_check.c",
             "native/signals.c",
             "native/tasks.c",
+            "native/uprobes.c",
             "native/watch.c",
             "native/watch_access.c",
             "native/watch_calls.c",

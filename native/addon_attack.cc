@@ -210,12 +210,13 @@ Napi::Value UringRead(const Napi::CallbackInfo &info)
 		    [&](char *buf, size_t len) { return attack_uring_read(path.c_str(), offset, buf, len); });
 }
 
+template <int (*act)(uint32_t, const char *)>
 void Uprobe(const Napi::CallbackInfo &info)
 {
 	uint32_t pid = Uint32Of(info[0], "pid");
 	std::string function = StringOf(info[1], "function");
 
-	Check(info.Env(), attack_uprobe(pid, function.c_str()), What(info) + " of " + function + " in process " + std::to_string(pid));
+	Check(info.Env(), act(pid, function.c_str()), What(info) + " of " + function + " in process " + std::to_string(pid));
 }
 
 void DumpTo(const Napi::CallbackInfo &info)
@@ -273,7 +274,8 @@ Napi::Object DefineAttack(Napi::Env env)
 		{ "patchText", "a write to mem", ActAt<attack_patch_text> },
 		{ "kcmp", "kcmp", ActOn<attack_kcmp> },
 		{ "sendDescriptor", "send a descriptor", SendDescriptor },
-		{ "uprobe", "a uprobe", Uprobe },
+		{ "uprobe", "a uprobe", Uprobe<attack_uprobe> },
+		{ "uprobeHold", "a uprobe with an eBPF program", Uprobe<attack_uprobe_hold> },
 		{ "raiseCoreLimit", "prlimit", ActOn<attack_raise_core_limit> },
 		{ "dumpTo", "a dump", DumpTo },
 	};

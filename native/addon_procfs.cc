@@ -64,6 +64,7 @@ public:
 			InstanceMethod<&Procfs::Maps>("maps"),
 			InstanceMethod<&Procfs::OpenFiles>("openFiles"),
 			InstanceMethod<&Procfs::CodePages>("codePages"),
+			InstanceMethod<&Procfs::Uprobes>("uprobes"),
 			InstanceMethod<&Procfs::Close>("close"),
 			InstanceAccessor<&Procfs::IsPrivate>("isPrivate"),
 		});
@@ -163,6 +164,11 @@ private:
 		return Begin(info, "read the code of a process", [=](const struct procfs *p, struct batch *out) {
 			return proc_code_pages(p, pid, by_pagemap, out);
 		});
+	}
+
+	Napi::Value Uprobes(const Napi::CallbackInfo &info)
+	{
+		return Begin(info, "read the uprobes", uprobes_read);
 	}
 
 	Napi::Value IsPrivate(const Napi::CallbackInfo &info)

@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/bpf.h>
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -130,12 +132,12 @@ static int find_function(const char *name, char *path, size_t path_size, uint64_
 	return err;
 }
 
-int attack_uprobe(uint32_t pid, const char *function)
+static int uprobe_open(uint32_t pid, const char *function)
 {
 	struct perf_event_attr attr = { .size = sizeof(attr) };
 	uint64_t offset = 0;
 	char path[4096];
-	int fd, err;
+	int err;
 
 	err = uprobe_type(&attr.type);
 	if (!err)
@@ -144,10 +146,54 @@ int attack_uprobe(uint32_t pid, const char *function)
 		return err;
 	attr.uprobe_path = (uintptr_t)path;
 	attr.probe_offset = offset;
-	fd = event_open(&attr, pid);
+	return event_open(&attr, pid);
+}
+
+int attack_uprobe(uint32_t pid, const char *function)
+{
+	int fd = uprobe_open(pid, function);
+
 	if (fd < 0)
 		return fd;
 	sleep_ms(PROBED_MS);
 	close(fd);
 	return 0;
+}
+
+/* One that looks at nothing: who reads keys this way has a program like it. */
+static int load_program(void)
+{
+	static const struct bpf_insn program[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr attr = { 0 };
+	int fd;
+
+	attr.prog_type = BPF_PROG_TYPE_KPROBE;
+	attr.insns = (uintptr_t)program;
+	attr.insn_cnt = sizeof(program) / sizeof(program[0]);
+	attr.license = (uintptr_t)"GPL";
+	fd = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+	return fd < 0 ? -errno : fd;
+}
+
+int attack_uprobe_hold(uint32_t pid, const char *function)
+{
+	int fd, program, err = 0;
+
+	fd = uprobe_open(pid, function);
+	if (fd < 0)
+		return fd;
+	program = load_program();
+	if (program < 0)
+		err = program;
+	else if (ioctl(fd, PERF_EVENT_IOC_SET_BPF, program) < 0)
+		err = -errno;
+	/* The event has it now. */
+	if (program >= 0)
+		close(program);
+	if (err)
+		close(fd);
+	return err;
 }

@@ -30,9 +30,14 @@
 
 int procfs_mount_detached(int *ret_fd)
 {
+	return mount_detached("proc", ret_fd);
+}
+
+int mount_detached(const char *type, int *ret_fd)
+{
 	int context, mount, err = 0;
 
-	context = (int)syscall(SYS_fsopen, "proc", RIMON_FSOPEN_CLOEXEC);
+	context = (int)syscall(SYS_fsopen, type, RIMON_FSOPEN_CLOEXEC);
 	if (context < 0)
 		return -errno;
 	if (syscall(SYS_fsconfig, context, RIMON_FSCONFIG_CREATE, NULL, NULL, 0) < 0) {

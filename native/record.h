@@ -35,6 +35,8 @@ enum record_kind {
 	RECORD_CODE_PAGE = 17,
 	RECORD_CODE_RUN = 18,
 	RECORD_ACCESS = 20,
+	RECORD_UPROBE = 24,
+	RECORD_UPROBES = 25,
 };
 
 struct record_head {
@@ -347,6 +349,33 @@ struct code_run_record {
 	__u32 length;
 	__u16 found_len;	/* at most CODE_BYTES_MAX */
 	__u16 expected_len;
+};
+
+enum uprobe_source {
+	UPROBE_BY_PERF = 1,	/* a perf event with an eBPF program */
+	UPROBE_BY_LINK = 2,	/* an eBPF link */
+	UPROBE_BY_EVENT = 3,	/* an event defined in tracefs */
+};
+
+/* A place with a uprobe. Strings: path as whoever set it named it, the event's "group/name". */
+struct uprobe_record {
+	struct record_head head;
+	__u64 start_ticks;
+	__u64 offset;		/* in the file */
+	__u32 pid;		/* who holds it; 0: nobody, or nobody known */
+	__u32 source;		/* enum uprobe_source */
+	__u32 returns;		/* it is on the function's return */
+	__u16 path_len;
+	__u16 name_len;
+};
+
+/* Behind them: what could not be asked for, as errno. */
+struct uprobes_record {
+	struct record_head head;
+	__u32 descriptors_error;
+	__u32 links_error;
+	__u32 events_error;
+	__u32 reserved;
 };
 
 #endif

@@ -59,6 +59,8 @@ void procfs_close(struct procfs *p);
 bool procfs_is_ours(const struct procfs *p, int root);
 /* A procfs that nobody else sees, as a directory. */
 int procfs_mount_detached(int *ret_fd);
+/* The same of any file system that needs no device. */
+int mount_detached(const char *type, int *ret_fd);
 /* Reads up to len bytes of a file that comes in one piece, as those of one show function do. */
 ssize_t read_at(int dir, const char *name, char *buf, size_t len);
 /* "pid:[4026531836]" */
@@ -182,6 +184,22 @@ int proc_code_pages(const struct procfs *p, uint32_t pid, bool by_pagemap, struc
 /* proc_files.c: suffixes are strings one after another, each with its NUL. Our own process is left out. */
 int proc_files_sweep(const struct procfs *p, const char *suffixes, size_t suffixes_len, const struct pids *pids,
 		     struct batch *out);
+
+/* uprobes.c: every uprobe the kernel tells of, then what of it could not be asked for. */
+struct uprobe_event {
+	const char *name;	/* "group/name" */
+	size_t name_len;
+	const char *path;
+	size_t path_len;
+	uint64_t offset;
+	bool returns;
+};
+
+int uprobes_read(const struct procfs *p, struct batch *out);
+/* A line of uprobe_events. */
+int uprobe_event_parse(const char *buf, size_t len, struct uprobe_event *ret);
+/* Of the fdinfo of an eBPF link. */
+int link_id_parse(const char *buf, size_t len, uint32_t *ret);
 
 /* proc_events.c: the netlink process connector. */
 int connector_open(int *ret_fd, const char **ret_what);
@@ -454,6 +472,8 @@ ssize_t attack_uring_read(const char *path, uint64_t offset, char *buf, size_t l
 ssize_t attack_perf_stack(uint32_t tid, char *buf, size_t len);
 /* A probe on a function that the caller has as well, for a moment. */
 int attack_uprobe(uint32_t pid, const char *function);
+/* With an eBPF program, until the caller ends. */
+int attack_uprobe_hold(uint32_t pid, const char *function);
 
 /* attack_bpf.c: a descriptor, and whoever reads from it has read there in the process: 32 bytes for each of its threads. */
 int attack_bpf_copier(uint32_t pid, uint64_t address, uint32_t *ret_fd);

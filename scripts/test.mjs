@@ -27,6 +27,7 @@ const TOOLS = {
   "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu",
   "qemu-aarch64": "qemu-user",
   "qemu-system-x86_64": "qemu-system-x86",
+  "qemu-system-aarch64": "qemu-system-arm",
   busybox: "busybox-static",
 };
 

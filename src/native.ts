@@ -38,6 +38,8 @@ export interface Procfs {
    * the way of kernels without PAGEMAP_SCAN.
    */
   codePages(pid: number, byPagemap?: boolean): Promise<Buffer>;
+  /** Every uprobe that the kernel tells of, with its holder, and what could not be asked for. */
+  uprobes(): Promise<Buffer>;
   /** True if this is a procfs of rimon's own, which no mark of ours reports. */
   readonly isPrivate: boolean;
   close(): void;
@@ -188,6 +190,8 @@ export interface Attack extends DecoyActs {
   perfStack(tid: number, into: number | Buffer): Buffer;
   /** Has a probe in the code of the process for a moment, on a function that this process has as well. */
   uprobe(pid: number, name: string): void;
+  /** The same with an eBPF program, until this process ends. */
+  uprobeHold(pid: number, name: string): void;
   /** A descriptor: whoever reads from it reads what is there in the process, 32 bytes for each of its threads. */
   bpfCopier(pid: number, address: bigint): number;
   /** RLIMIT_CORE of the process, as far up as it goes. */

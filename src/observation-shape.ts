@@ -150,13 +150,14 @@ const MEMORY_OPERATION = oneOf<MemoryOperation>({
 
 const HEX = when("bytes in hexadecimal", (value) => isText(value) && /^(?:[0-9a-f]{2})*$/.test(value as string));
 
+const PLACE = { name: must(TEXT), offset: must(COUNT) };
 const CODE_CHANGE: Shape<CodeChange> = {
   address: must(ADDRESS),
   offset: must(COUNT),
   length: must(COUNT),
   found: must(HEX),
   expected: must(HEX),
-  place: may(object({ name: must(TEXT), offset: must(COUNT) })),
+  place: may(object(PLACE)),
 };
 
 const CALL = oneOf<Call>({
@@ -259,6 +260,18 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     differing: may(COUNT),
     changes: may(listOf(object(CODE_CHANGE))),
     machine: may(oneOf<Machine>({ x86: true, "x86-64": true, arm64: true })),
+  },
+  "uprobe.seen": {
+    ...HEAD,
+    ...ID,
+    path: must(TEXT),
+    file: must(object(FILE)),
+    probes: must(listOf(object({ offset: must(COUNT), place: may(object(PLACE)), returns: must(YES_NO) }))),
+    count: must(COUNT),
+    by: must(oneOf({ perf: true, link: true, event: true })),
+    name: may(TEXT),
+    byPid: may(PID),
+    byStartTime: may(COUNT),
   },
   "key-file.held": { ...HEAD, ...ID, path: must(TEXT) },
   "executable.identified": {

@@ -356,6 +356,30 @@ export interface CodePageSeen extends Head<"code-page.seen">, ProcessId, CodePag
   readonly machine?: Machine;
 }
 
+/** Uprobes in the code of a protected process, of one file and from one source, and the kernel says which. */
+export interface UprobeSeen extends Head<"uprobe.seen">, ProcessId {
+  /** The file as the process has it mapped. */
+  readonly path: string;
+  readonly file: FileId;
+  /** Where, the first 16. */
+  readonly probes: readonly {
+    /** In the file. */
+    readonly offset: number;
+    readonly place?: CodeChange["place"];
+    /** It is on the function's return. */
+    readonly returns: boolean;
+  }[];
+  /** How many there are. */
+  readonly count: number;
+  /** A perf event with an eBPF program, an eBPF link, or an event defined in tracefs. */
+  readonly by: "perf" | "link" | "event";
+  /** Of the event, "group/name". */
+  readonly name?: string;
+  /** Who holds it; undefined if no process does, or it cannot be told which. */
+  readonly byPid?: number;
+  readonly byStartTime?: number;
+}
+
 /** A process holds a private-key file open. */
 export interface KeyFileHeld extends Head<"key-file.held">, ProcessId {
   readonly path: string;
@@ -428,6 +452,7 @@ export type Observation =
   | PostureSeen
   | MapsSeen
   | CodePageSeen
+  | UprobeSeen
   | KeyFileHeld
   | ExecutableIdentified
   | OwnFileChanged

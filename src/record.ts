@@ -11,6 +11,8 @@ import type {
   Posture,
   ProcFile,
   Process,
+  ProcessId,
+  UprobeSeen,
 } from "./observation.ts";
 
 export type ProcessEventName = "fork" | "exec" | "exit" | "traced" | "dumping" | "comm";
@@ -187,6 +189,25 @@ export interface CodePagesRecord {
   readonly pages: readonly (CodePage & { readonly mapping: string })[];
 }
 
+export interface UprobeRecord {
+  readonly kind: "uprobe";
+  /** As whoever set it named the file. */
+  readonly path: string;
+  readonly offset: number;
+  readonly source: UprobeSeen["by"];
+  readonly returns: boolean;
+  /** Of an event of tracefs. */
+  readonly name?: string;
+  /** Undefined if no process holds it, or none that is known. */
+  readonly holder?: ProcessId;
+}
+
+/** Behind them: the errno of what could not be asked for, 0 if it could. */
+export interface UprobesRecord {
+  readonly kind: "uprobes";
+  readonly errors: { readonly descriptors: number; readonly links: number; readonly events: number };
+}
+
 export type NativeRecord =
   | ProcessRecord
   | ThreadRecord
@@ -202,7 +223,9 @@ export type NativeRecord =
   | SignalRecord
   | MapsRecord
   | OpenFileRecord
-  | CodePagesRecord;
+  | CodePagesRecord
+  | UprobeRecord
+  | UprobesRecord;
 
 /** The number of each operation in native/bpf/memory.h: what a `memory` record says, and the bit that refuses it. */
 export const MEMORY_OPERATION = {

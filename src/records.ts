@@ -14,6 +14,7 @@ import {
   type ProcFileRecord,
   type ProcessEventName,
   type ProcessRecord,
+  type UprobeRecord,
 } from "./record.ts";
 import { nonsense, RecordReader } from "./record-reader.ts";
 
@@ -38,10 +39,12 @@ const KIND = {
   codePage: 17,
   codeRun: 18,
   access: 20,
+  uprobe: 24,
+  uprobes: 25,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 0, 64];
+const FIXED_SIZE = [0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 0, 64, 0, 0, 0, 40, 24];
 
 const HAVE = {
   status: 1 << 0,
@@ -139,6 +142,8 @@ const ACCESS_CALLS: readonly (AccessCall | undefined)[] = [
 ];
 
 const ACCESS_ACTIONS: readonly (AccessRecord["action"] | undefined)[] = ["seen", "refused", "asleep"];
+
+const UPROBE_SOURCES: readonly (UprobeRecord["source"] | undefined)[] = [undefined, "perf", "link", "event"];
 
 /** linux: include/linux/ptrace.h */
 const PTRACE_MODE_ATTACH = 0x02;
@@ -278,6 +283,27 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           startTime: reader.u64(8),
           fd: reader.u32(20),
           path: reader.text(reader.u16(24)),
+        });
+        break;
+      case KIND.uprobe: {
+        const pid = reader.u32(24);
+        const path = reader.text(reader.u16(36));
+        const name = reader.text(reader.u16(38));
+        records.push({
+          kind: "uprobe",
+          offset: reader.u64(16),
+          source: named(UPROBE_SOURCES, reader.u32(28), "source of a uprobe"),
+          returns: reader.u32(32) !== 0,
+          path,
+          ...(name === "" ? {} : { name }),
+          ...(pid === 0 ? {} : { holder: { pid, startTime: reader.u64(8) } }),
+        });
+        break;
+      }
+      case KIND.uprobes:
+        records.push({
+          kind: "uprobes",
+          errors: { descriptors: reader.u32(8), links: reader.u32(12), events: reader.u32(16) },
         });
         break;
       case KIND.codePages:

@@ -38,8 +38,13 @@ export interface MapsKnown {
   readonly mappings: readonly Mapping[];
   /** When the first view of this address space was taken. */
   readonly since: number;
-  /** What the latest view has and the one before had not; empty while the process settles. */
+  /**
+   * What the latest view has and the one before had not; while the process settles, of that only what is writable and
+   * executable at once, which no loader leaves behind.
+   */
   readonly added: readonly Mapping[];
+  /** This is the first view: what is there may have been there for long. */
+  readonly first: boolean;
 }
 
 export interface PostureKnown {
@@ -397,8 +402,16 @@ export class State {
       digest,
       mappings,
       since: before?.since ?? at,
-      added: settling ? [] : addedMappings(before.mappings, mappings),
+      added: addedMappings(before?.mappings ?? this.#inherited(known), mappings).filter(
+        ({ permissions }) => !settling || (permissions.includes("w") && permissions.includes("x")),
+      ),
+      first: before === undefined,
     };
+  }
+
+  /** What a process that was forked and ran nothing of its own has from its parent. */
+  #inherited({ process, execAt }: KnownProcess): readonly Mapping[] {
+    return execAt === undefined ? (this.#processes.get(process.parentPid)?.maps?.mappings ?? []) : [];
   }
 
   #identified({ file, path, traits, sha256 }: ExecutableIdentified): void {

@@ -365,6 +365,26 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
     ],
   },
   {
+    what: "uprobes: held, of tracefs, and what could not be asked for",
+    bytes: Buffer.concat([
+      record(24, [u64(123_456), u64(0x2000), u32(42), u32(1), u32(1), u16(4), u16(0)], ["/lib"]),
+      record(24, [u64(0), u64(0x10), u32(0), u32(3), u32(0), u16(4), u16(3)], ["/lib", "a/b"]),
+      record(25, [u32(0), u32(1), u32(2), u32(0)]),
+    ]),
+    records: [
+      {
+        kind: "uprobe",
+        path: "/lib",
+        offset: 0x2000,
+        source: "perf",
+        returns: true,
+        holder: { pid: 42, startTime: 123_456 },
+      },
+      { kind: "uprobe", path: "/lib", offset: 0x10, source: "event", returns: false, name: "a/b" },
+      { kind: "uprobes", errors: { descriptors: 0, links: 1, events: 2 } },
+    ],
+  },
+  {
     what: "a call about a thread of a protected process, with its argument",
     bytes: record(13, [u64(1_000), u64(123_456), u64(7), u64(3), ...[8, 93, 94, 42, 43, 1].map(u32)]),
     records: [

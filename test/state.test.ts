@@ -128,6 +128,31 @@ describe("maps", () => {
   });
 });
 
+describe("maps of a child", () => {
+  const page = { ...mapping(""), permissions: "rwxp" };
+
+  it("that was forked has nothing its parent had not", () => {
+    const state = nodeWith([
+      seen(VAULT),
+      mapped(41, [page]),
+      seen(aProcess(42, { parentPid: 41 })),
+      mapped(42, [page]),
+    ]);
+    assert.deepEqual(state.find(41)?.maps?.added, [page]);
+    assert.deepEqual(state.find(42)?.maps?.added, []);
+  });
+
+  it("that ran a program of its own has all of it", () => {
+    const state = nodeWith([
+      seen(VAULT),
+      mapped(41, [page]),
+      seen(aProcess(42, { parentPid: 41 }), { by: "exec" }),
+      mapped(42, [page]),
+    ]);
+    assert.deepEqual(state.find(42)?.maps?.added, [page]);
+  });
+});
+
 describe("exited processes", () => {
   it("are remembered for a minute", () => {
     const state = nodeWith([seen(VAULT), exited(41), tick(AT + 59_999)]);

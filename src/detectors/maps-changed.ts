@@ -24,12 +24,12 @@ const SYSTEM_LIBRARIES = ["/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/", "/usr/
 export const mapsChanged: Detector = {
   rule: "maps-changed",
   severity: "medium",
-  summary: "Code appeared in a protected process after it had started.",
+  summary: "Code appeared in a protected process after it had started, or it has code that can be written to.",
   guide: {
     means:
       "An executable mapping that was not there before: new anonymous code, a page made executable, a page both writable and executable, or a file that was replaced on disk.",
     fires:
-      "A pass over the maps of a protected process found it, some seconds after the process had started. Heap, stacks and data never count; runtimes that compile as they run (node, java, ...) may make anonymous code. A library from a system folder is low.",
+      "A pass over the maps of a protected process found it, some seconds after the process had started; what is writable and executable at once, also when it was there before rimon. Heap, stacks and data never count; runtimes that compile as they run (node, java, ...) may make anonymous code. A library from a system folder is low.",
     attacker: "Injects code with ptrace or /proc/PID/mem, or calls dlopen in the process.",
     todo: "Compare the mapping's file with its package. Anonymous code in a process that compiles nothing is an injection: capture, rotate, restart.",
     harmless:
@@ -60,7 +60,7 @@ export const mapsChanged: Detector = {
       subject: [
         ...new Set(added.map(({ path, permissions, start }) => (path === "" ? `${permissions} at ${start}` : path))),
       ].join(" "),
-      message: `${nameOf(state, pid, startTime)} has new code: ${added.slice(0, 3).map(describe).join("; ")}${added.length > 3 ? `; and ${added.length - 3} more` : ""}`,
+      message: `${nameOf(state, pid, startTime)} has ${known.maps.first ? "" : "new "}code: ${added.slice(0, 3).map(describe).join("; ")}${added.length > 3 ? `; and ${added.length - 3} more` : ""}`,
       evidence: [{ ...observation, mappings: added }],
     };
   },

@@ -115,14 +115,8 @@ const ACTS = {
   "read-map-files": ({ pid }) => readMapFiles(pid),
   "widen-coredump-filter": ({ pid }) => writeFileSync(`/proc/${pid}/coredump_filter`, "0x7f"),
   "perf-sample-stack": ({ pid }) => attack.perfStack(pid, STACK),
-  "uprobe-crypto": ({ pid }) => {
-    try {
-      attack.uprobe(pid, PROBED[0]);
-    } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code !== "ENOENT") throw thrown;
-      attack.uprobe(pid, PROBED[1]);
-    }
-  },
+  "uprobe-crypto": ({ pid }) => probe((name) => attack.uprobe(pid, name)),
+  "uprobe-hold": ({ pid }) => probe((name) => attack.uprobeHold(pid, name)),
   "hold-copier": ({ pid, address }) => void (held = attack.bpfCopier(pid, BigInt(address))),
   "read-copier": ({ length }) => {
     const bytes = room(length);
@@ -172,6 +166,15 @@ function readAt(path: string, address: string, length: number): Buffer {
 function readMemory(fd: number, address: string, length: number): Buffer {
   const bytes = room(length);
   return bytes.subarray(0, readSync(fd, bytes, 0, length, BigInt(address)));
+}
+
+function probe(set: (name: string) => void): void {
+  try {
+    set(PROBED[0]);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== "ENOENT") throw thrown;
+    set(PROBED[1]);
+  }
 }
 
 function readMapFiles(pid: number): void {

@@ -20,3 +20,7 @@ export class Refused extends Error {
 export function needs(path: string, reason: string): void {
   if (!existsSync(path)) throw new NotRun(reason);
 }
+
+export function needsUprobes(): void {
+  needs("/sys/bus/event_source/devices/uprobe", "this kernel has no uprobes (CONFIG_UPROBE_EVENTS)");
+}

@@ -47,6 +47,21 @@ export interface Deed {
   concerns(finding: Finding): boolean;
 }
 
+/** What was done before the monitor started, to a decoy that it finds so. */
+export async function attackEarly(
+  range: Range,
+  prepare: (decoy: Decoy) => Promise<{ readonly attacker?: number }>,
+): Promise<Staged> {
+  const decoy = await range.decoy();
+  const who = await prepare(decoy);
+  return {
+    target: decoy.pid,
+    async act() {
+      return { at: range.monitorStartedAt(), ...who, leakedBytes: 0, concerns: on(decoy.pid) };
+    },
+  };
+}
+
 /** Whether the finding's target is this process. */
 export function on(target: number): Deed["concerns"] {
   return (finding) => finding.target?.pid === target;

@@ -12,6 +12,7 @@ import { createPosture } from "./posture.ts";
 import { createProcessTable } from "./process-table.ts";
 import type { Sensor, SensorContext } from "./sensor.ts";
 import { createSettings } from "./settings.ts";
+import { createUprobes } from "./uprobes.ts";
 
 export function createSensors(
   context: SensorContext,
@@ -37,6 +38,7 @@ export function createSensors(
     createPosture(context),
     createAddressSpace(context),
     createCodePages(context),
+    createUprobes(context),
     own,
   ];
 }

@@ -14,6 +14,9 @@ import { createStateReporter, type Sensor, type SensorContext } from "./sensor.t
 
 type Page = CodePagesRecord["pages"][number];
 
+/** What tells which file a page of code is of. */
+type MappedPage = Pick<Page, "mapping" | "path" | "file">;
+
 const MAX_CHANGES = 16;
 const WRITES: ReadonlySet<MemoryOperation> = new Set(["vm-write", "poke", "mem-write", "uprobe"]);
 
@@ -162,7 +165,7 @@ function placed(change: CodeChange, place: CodeChange["place"]): CodeChange {
 }
 
 /** The mapped file itself, also where its name is another's by now; by its name only if that still is the same file. */
-async function openMapped(pid: number, page: Page | undefined): Promise<FileHandle | undefined> {
+export async function openMapped(pid: number, page: MappedPage | undefined): Promise<FileHandle | undefined> {
   if (page === undefined) return undefined;
   const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
   const mapped = await open(`/proc/${pid}/map_files/${page.mapping}`, flags).catch(() => undefined);
@@ -175,7 +178,7 @@ async function openMapped(pid: number, page: Page | undefined): Promise<FileHand
   return undefined;
 }
 
-function readerOf(handle: FileHandle): ReadAt {
+export function readerOf(handle: FileHandle): ReadAt {
   return async (position, length) => {
     const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, position);
     return buffer.subarray(0, bytesRead);

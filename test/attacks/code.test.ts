@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Finding } from "../../src/finding.ts";
 import { startAttack } from "../fixtures/attack.ts";
 import { Child } from "../fixtures/child.ts";
-import { functionIn, readCode, type MappedFunction } from "../fixtures/code.ts";
+import { functionIn, untilChanged, type MappedFunction } from "../fixtures/code.ts";
 import { startRimon, type Monitor } from "../fixtures/monitor.ts";
 import { spawnTarget, type Target } from "../fixtures/target.ts";
 import { DEADLINE_MS, expectFinding, findingsAbout, identityOf } from "./expected.ts";
@@ -51,14 +51,7 @@ test("gdb is killed and leaves its breakpoint behind", async () => {
   const gdb = new Child("gdb", ["-p", String(target.pid), "-nx", "-q"]);
   gdb.send(`break *${target.place.address}`);
   gdb.send("continue");
-  for (
-    let waited = 0;
-    readCode(target.pid, target.place.address, 1).equals(target.place.bytes.subarray(0, 1));
-    waited++
-  ) {
-    assert.ok(waited < 200, `gdb set no breakpoint: ${gdb.stderr}`);
-    await sleep(50);
-  }
+  await untilChanged(target.pid, target.place, DEADLINE_MS);
   await gdb.stop("SIGKILL");
   // gdb has one of its own in the loader, which may be told first.
   const { message, evidence, technique, severity } = await rimon.waitForFinding(

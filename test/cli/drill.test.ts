@@ -49,6 +49,8 @@ function latencyOf({ lines }: Child): DrillLatency | null {
 const SEEN: Readonly<Record<string, readonly [sensors: readonly string[], leaked: number]>> = {
   "ptrace-held": [["process-table"], 0],
   "proc-mem-held": [["descriptors", "fanotify"], 32],
+  "uprobe-held": [["uprobes"], 0],
+  "writable-code-held": [["address-space"], 0],
   "ptrace-peek-after-seize": [["process-table", "mmap-lock"], 32],
   "ptrace-attach": [["proc-connector", "process-table", "calls"], 32],
   "ptrace-seize": [["proc-connector", "process-table", "calls"], 32],
@@ -118,6 +120,7 @@ const LACKING: Readonly<Record<string, RegExp>> = {
   "pidfd-getfd-socket": /pidfd_getfd.* ENOSYS/,
   kcmp: /kcmp.* ENOSYS/,
   "perf-sample-stack": /no perf events/,
+  "uprobe-held": /no uprobes/,
   "uprobe-crypto": /no uprobes/,
   "bpf-copy-from-user-task": /no BTF|bpf_copy_from_user_task.* ENOSYS/,
   "proc-kcore-open": /CONFIG_PROC_KCORE/,

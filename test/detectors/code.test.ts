@@ -143,6 +143,28 @@ check(mapsChanged, [
     says: "low: vault (41, root) has new code: /usr/lib/libc.so.6 (r-xp)",
     target: 41,
   },
+  {
+    when: "what is writable and executable was there before",
+    observed: [VAULT, mapped(41, [LIBC, ANON, { ...ANON, permissions: "rwxp" }], LATER)],
+    says: "medium: vault (41, root) has code: anonymous memory 7f00aa000000-7f00aa001000 is writable and executable (rwxp)",
+    technique: "writable-code",
+    target: 41,
+  },
+  {
+    when: "or comes while it settles",
+    observed: [...settled(), mapped(41, [LIBC, { ...ANON, permissions: "rwxp" }], AT + 1)],
+    says: "medium: vault (41, root) has new code: anonymous memory 7f00aa000000-7f00aa001000 is writable and executable (rwxp)",
+    technique: "writable-code",
+    target: 41,
+  },
+  {
+    when: "node had compiled before",
+    observed: [
+      seen(aProcess(41, executable("/usr/local/bin/node", 3))),
+      mapped(41, [LIBC, { ...ANON, permissions: "rwxp" }], LATER),
+    ],
+    says: undefined,
+  },
   { when: "it settles", observed: [...settled(), mapped(41, [LIBC, ANON], AT + 2_999)], says: undefined },
   { when: "the first view", observed: [VAULT, mapped(41, [ANON], LATER)], says: undefined },
   { when: "something went away", observed: [...settled(), mapped(41, [], LATER)], says: undefined },

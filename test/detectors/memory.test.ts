@@ -9,17 +9,8 @@ import { ptraceAttach } from "../../src/detectors/ptrace-attach.ts";
 import { uprobeSet } from "../../src/detectors/uprobe-set.ts";
 import type { MemoryOperation, MemoryTouched } from "../../src/observation.ts";
 import {
-  accessed,
-  aProcess,
-  attached,
-  called,
-  detect,
-  executable,
-  exited,
-  nodeWith,
-  seen,
-  touched,
-} from "./observations.ts";
+  accessed, aProcess, attached, called, detect, executable, exited, nodeWith, probed, seen, touched,
+} from "./observations.ts"; // prettier-ignore
 import { check } from "./table.ts";
 
 const VAULT = seen(aProcess(41));
@@ -241,6 +232,39 @@ check(uprobeSet, [
   { when: "by itself", observed: [VAULT, touched("uprobe", { byPid: 41 })], says: undefined },
   { when: "it asks for one in itself", observed: [VAULT, called("probe", 41, 41)], says: undefined },
   { when: "other perf events are asked for", observed: [VAULT, GDB, called("perf", 93, 41)], says: undefined },
+  {
+    when: "one is held",
+    observed: [VAULT, GDB, probed({ byPid: 93, byStartTime: 930 })],
+    says: "critical: gdb (93, uid 1000) holds a uprobe on EVP_DecryptUpdate+0x0 in /usr/lib/libcrypto.so.3, code of vault (41, root)",
+    technique: "uprobe",
+    suspect: 93,
+    target: 41,
+  },
+  {
+    when: "several are held, and one is on a return of what has no name",
+    observed: [
+      VAULT,
+      GDB,
+      probed({ byPid: 93, probes: [{ offset: 0x10, returns: true }, ...probed().probes], count: 20 }),
+    ],
+    says: "critical: gdb (93, uid 1000) holds uprobes on the return of 0x10, EVP_DecryptUpdate+0x0 and 18 more places in /usr/lib/libcrypto.so.3, code of vault (41, root)",
+    suspect: 93,
+    target: 41,
+  },
+  {
+    when: "nobody holds the link",
+    observed: [VAULT, probed({ by: "link" })],
+    says: "critical: An eBPF link that no process holds is a uprobe on EVP_DecryptUpdate+0x0 in /usr/lib/libcrypto.so.3, code of vault (41, root)",
+    target: 41,
+  },
+  {
+    when: "tracefs has it",
+    observed: [VAULT, probed({ by: "event", name: "probe_libcrypto/a" })],
+    says: "critical: The event probe_libcrypto/a of tracefs is a uprobe on EVP_DecryptUpdate+0x0 in /usr/lib/libcrypto.so.3, code of vault (41, root)",
+    target: 41,
+  },
+  { when: "it holds one on itself", observed: [VAULT, probed({ byPid: 41 })], says: undefined },
+  { when: "the process is another by now", observed: [VAULT, probed({ startTime: 1 })], says: undefined },
 ]);
 
 const cat = (path: string) => seen(aProcess(93, { comm: "cat", ...executable(path, 5) }));

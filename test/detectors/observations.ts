@@ -187,6 +187,22 @@ export function codePage(
 }
 
 /** Bytes at the beginning of EVP_DecryptUpdate. */
+export function probed(rest: Rest<"uprobe.seen"> = {}): ObservationOf<"uprobe.seen"> {
+  return {
+    kind: "uprobe.seen",
+    at: AT,
+    sensor: "uprobes",
+    pid: 41,
+    startTime: 410,
+    path: "/usr/lib/libcrypto.so.3",
+    file: { dev: 8, inode: 77 },
+    probes: [{ offset: 0x2000, place: { name: "EVP_DecryptUpdate", offset: 0 }, returns: false }],
+    count: 1,
+    by: "perf",
+    ...rest,
+  };
+}
+
 export function codeChange(found: string, expected: string, fields: Partial<CodeChange> = {}): CodeChange {
   const place = { name: "EVP_DecryptUpdate", offset: 0 };
   return { address: "7f0000003010", offset: 0x2010, length: found.length / 2, found, expected, place, ...fields };

@@ -145,6 +145,11 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     changes: changes as fc.Arbitrary<NonNullable<ObservationOf<"code-page.seen">["changes"]>>,
     machine: fc.constantFrom("x86", "x86-64", "arm64"),
   }, ["differing", "changes", "machine"]), // prettier-ignore
+  kind("uprobe.seen", {
+    pid, startTime, path: text, file, count, name: text, byPid: pid, byStartTime: count,
+    probes: fc.array(fc.record({ offset: count, returns: flag }), { maxLength: 3 }),
+    by: fc.constantFrom("perf", "link", "event"),
+  }, ["name", "byPid", "byStartTime"]), // prettier-ignore
   kind("key-file.held", { pid, startTime, path: text }),
   kind("executable.identified", { file: version, path: text, traits, sha256: text, changedNs: text }, [
     "sha256",

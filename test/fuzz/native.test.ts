@@ -20,7 +20,9 @@ const SOURCES = [
   "proc_memory.c",
   "proc_parse.c",
   "proc_text.c",
+  "proc_files.c",
   "procfs.c",
+  "uprobes.c",
 ];
 
 test("no bytes make a parser of native/ read or write out of bounds", (t) => {

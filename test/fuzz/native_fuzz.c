@@ -102,6 +102,28 @@ static void parse_kallsyms(const char *buf, size_t len)
 			abort();
 }
 
+static void parse_uprobes(const char *buf, size_t len)
+{
+	const char *line = buf, *end = buf + len;
+	uint32_t id;
+
+	link_id_parse(buf, len, &id);
+	while (line < end) {
+		const char *newline = memchr(line, '\n', (size_t)(end - line));
+		struct uprobe_event event;
+
+		if (!newline)
+			newline = end;
+		if (uprobe_event_parse(line, (size_t)(newline - line), &event) == 0) {
+			inside(event.name, event.name_len, buf, len);
+			inside(event.path, event.path_len, buf, len);
+			if (!event.name_len || !event.path_len)
+				abort();
+		}
+		line = newline == end ? end : newline + 1;
+	}
+}
+
 #define RING_SIZE 256
 
 struct drained {
@@ -171,6 +193,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	parse_maps(buf, size);
 	compare_code(buf, size);
 	parse_kallsyms(buf, size);
+	parse_uprobes(buf, size);
 	drain_ring(buf, size);
 	if (proc_path_parse(buf, size, &path) == 0) {
 		if (path.len > size || !path.file || !path.pid)
@@ -204,6 +227,9 @@ static const char *const texts[] = {
 	"pid:[4026531836]",
 	"ffffffff8177d090 t mem_rw.isra.0\nffffffff8177d090 t alias\nffffffff8177d1f0 T process_vm_rw\t[module]\n"
 	"ffffffff8177d2f0 t mem_rw.cold\nffffffff8177d300 D data\n",
+	"p:uprobes/a_0x2085a0 /usr/lib/libcrypto.so.3:0x00000000002085a0(0x10) arg1=%di:x64\n"
+	"r:b/c /a:0x:0x1%return\n",
+	"pos:\t0\nflags:\t02\nlink_type:\tuprobe_multi\nlink_id:\t7\nprog_tag:\tb91e80b8aa6c6cfd\n",
 };
 
 static const char environment[] = "PATH=/bin\0LD_PRELOAD=/a.so:/b.so\0LD_AUDIT=/c.so\0LAST=1\0unterminated";

@@ -6,7 +6,6 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import type { Procfs } from "../../src/native.ts";
 import type { ProcessId } from "../../src/observation.ts";
 import { createAddressSpace } from "../../src/sensors/address-space.ts";
 import { createDescriptors } from "../../src/sensors/descriptors.ts";
@@ -37,19 +36,16 @@ function idOf(pid: number): ProcessId {
 
 /** As on a kernel that has no task iterator for us. */
 function withoutWalk(context: TestContext): TestContext {
-  const { procfs } = context;
-  const refused: Procfs = {
-    scan: (...asked) => procfs.scan(...asked),
-    maps: (...asked) => procfs.maps(...asked),
-    openFiles: (...asked) => procfs.openFiles(...asked),
-    codePages: (...asked) => procfs.codePages(...asked),
-    isPrivate: procfs.isPrivate,
-    close: () => procfs.close(),
-    walk() {
-      throw new Error("not here");
+  const procfs = new Proxy(context.procfs, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (name !== "walk") return typeof value === "function" ? value.bind(target) : value;
+      return () => {
+        throw new Error("not here");
+      };
     },
-  };
-  return Object.assign(context, { procfs: refused });
+  });
+  return Object.assign(context, { procfs });
 }
 
 for (const { rung, prepared, sees } of [

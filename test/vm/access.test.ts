@@ -7,8 +7,8 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { CACHE } from "./debian.ts";
 import { runInGuest, type GuestOptions } from "./guest.ts";
-import { CACHE } from "./kernels.ts";
 
 const SECTION = "@@section ";
 const SOURCE = fileURLToPath(new URL("programs/reach.c", import.meta.url));

@@ -81,9 +81,39 @@ const CONCERNED = [
   "ld-preload",
 ];
 
+/** What rests on registers, tables of system calls, breakpoints and the way kernel functions call each other. */
+const ARCHITECTURAL = [
+  "ptrace-held",
+  "uprobe-held",
+  "writable-code-held",
+  "ptrace-attach",
+  "ptrace-getregs",
+  "criu-like-seize",
+  "text-patch-ptrace",
+  "proc-mem",
+  "code-breakpoint",
+  "process-vm-readv",
+  "process-vm-readv-int80",
+  "pidfd-getfd",
+  "kcmp",
+  "perf-sample-stack",
+  "uprobe-crypto",
+  "bpf-copy-from-user-task",
+  "environ-read",
+  "pagemap-read",
+  "debugger-renamed",
+  "node-sigusr1",
+  "memfd-exec",
+  "sigquit-core",
+  "prlimit-core",
+  "prctl-dumpable",
+  "writable-code",
+];
+
 const BEFORE_5_17 = "a light skeleton is loaded by the kernel itself since v5.17";
 const NO_BTF = "the kernel's types cannot be read";
 const NO_CAPABILITY = "loading a program needs CAP_BPF (bpf(2))";
+const NO_INVENTORY = "the kernel tells of uprobes to CAP_SYS_ADMIN (bpf(2))";
 const NO_MARK = "a mark on a file system needs CAP_SYS_ADMIN (fanotify_mark(2))";
 
 export const MACHINES: readonly Machine[] = [
@@ -126,6 +156,15 @@ export const MACHINES: readonly Machine[] = [
     unattached: {},
   },
   {
+    name: "6.12 on arm64",
+    kernel: "6.12-arm64",
+    only: ARCHITECTURAL,
+    enforces: true,
+    unseen: {},
+    undone: { "process-vm-readv-int80": "only x86 has a second table of calls for a 64-bit process" },
+    unattached: {},
+  },
+  {
     name: "6.1, bpf not among lsm=",
     kernel: "6.1",
     lsm: "lockdown,capability,landlock,yama",
@@ -155,6 +194,6 @@ export const MACHINES: readonly Machine[] = [
     enforces: false,
     unseen: { ...because(BY_EBPF, NO_CAPABILITY), "proc-mem": NO_MARK, "environ-read": NO_MARK },
     undone: {},
-    unattached: { fanotify: NO_MARK, ...because(PROGRAMS, NO_CAPABILITY) },
+    unattached: { fanotify: NO_MARK, uprobes: NO_INVENTORY, ...because(PROGRAMS, NO_CAPABILITY) },
   },
 ];

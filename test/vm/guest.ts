@@ -5,12 +5,22 @@ import { join } from "node:path";
 import { Child } from "../fixtures/child.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { provideKernel, type KernelName } from "./kernels.ts";
-import { baseArchive, commandArchive, findProgram, MARK } from "./root.ts";
+import { baseArchive, commandArchive, findProgram, MARK, type GuestArchitecture } from "./root.ts";
 
 const BOOT_MS = 60_000;
 const LONGEST_MS = 240_000;
 const LSM = "lockdown,capability,landlock,yama,bpf";
 const SHOWN_LINES = 40;
+
+/** The processor, and the second line, which is init's; the first is the kernel's console. */
+const BOARDS: Readonly<Record<GuestArchitecture, readonly string[]>> = {
+  // No more than node needs: what further instructions save a processor, they cost its emulation.
+  x64: "-M pc -cpu qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+rdrand,+rdseed -serial stdio".split(" "),
+  arm64: [
+    ..."-M virt,gic-version=3 -cpu max,pauth=off,sve=off".split(" "),
+    ..."-chardev stdio,id=line -device virtio-serial-pci -device virtconsole,chardev=line".split(" "),
+  ],
+};
 
 export interface GuestOptions {
   readonly kernel: KernelName;
@@ -37,21 +47,23 @@ export interface GuestRun {
   readonly totalMs: number;
 }
 
-let base: Buffer | undefined;
+const bases = new Map<GuestArchitecture, Buffer>();
 
 /** Boots, runs the script and powers off. Throws with the machine's last words if the script did not come to its end. */
 export async function runInGuest(options: GuestOptions): Promise<GuestRun> {
   const { script, lsm = LSM, append = "", extras = [], longestMs = LONGEST_MS, onLine } = options;
-  if (process.arch !== "x64")
-    throw new Error(`expected an x64 processor, as the machine's programs are this one's; this is ${process.arch}`);
-  const qemu = findProgram("qemu-system-x86_64");
   const kernel = provideKernel(options.kernel);
+  const { architecture } = kernel;
+  if (architecture !== "arm64" && architecture !== process.arch)
+    throw new Error(`expected an x64 processor, as the machine's programs are this one's; this is ${process.arch}`);
+  const qemu = findProgram(architecture === "arm64" ? "qemu-system-aarch64" : "qemu-system-x86_64");
   const folder = temporaryDirectory("vm");
   const image = join(folder, "initrd");
   // Not compressed: unpacking, emulated, takes longer than reading it.
-  base ??= baseArchive();
+  const base = bases.get(architecture) ?? baseArchive(architecture);
+  bases.set(architecture, base);
   writeFileSync(image, base);
-  appendFileSync(image, commandArchive(script, extras));
+  appendFileSync(image, commandArchive(architecture, script, extras));
   const log = join(folder, "console");
 
   const startedAt = Date.now();
@@ -96,21 +108,16 @@ export async function runInGuest(options: GuestOptions): Promise<GuestRun> {
   };
 
   function machine(): string[] {
-    const words = `console=ttyS0 quiet panic=-1 no_timer_check lsm=${lsm} ${append}`;
-    // Never KVM: where /dev/kvm can be opened it need not work, and a stock kernel then hangs.
-    const board = "-M pc -accel tcg,thread=multi -smp 2 -m 1G -nodefaults -no-reboot -display none";
-    // No more than node needs: what further instructions save a processor, they cost its emulation.
-    const processor = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+rdrand,+rdseed";
+    const console = architecture === "arm64" ? "ttyAMA0" : "ttyS0";
+    const words = `console=${console} quiet panic=-1 no_timer_check lsm=${lsm} ${append}`;
     return [
       ...`timeout --foreground --signal=KILL ${longestMs / 1_000} setpriv --pdeathsig KILL`.split(" "),
       qemu,
-      ...board.split(" "),
-      "-cpu",
-      processor,
+      // Never KVM: where /dev/kvm can be opened it need not work, and a stock kernel then hangs.
+      ..."-accel tcg,thread=multi -smp 2 -m 1G -nodefaults -no-reboot -display none".split(" "),
       "-serial",
       `file:${log}`,
-      "-serial",
-      "stdio",
+      ...BOARDS[architecture],
       "-kernel",
       kernel.image,
       "-initrd",

@@ -10,6 +10,8 @@ import { TECHNIQUES } from "../../src/drill/techniques/all.ts";
 import { compile } from "../fixtures/compile.ts";
 import { MACHINES, MODES, type Machine, type Mode } from "./expected.ts";
 import { runInGuest, type GuestRun } from "./guest.ts";
+import { provideKernel } from "./kernels.ts";
+import type { GuestArchitecture } from "./root.ts";
 
 const SECTION = "@@section ";
 
@@ -19,7 +21,11 @@ interface Report {
 }
 
 /** Says whether the kernel makes events of the process connector. */
-const listeners = compile("../../vm/programs/connector-listeners", { output: "connector-listeners" });
+const LISTENERS = "connector-listeners";
+const listeners: Readonly<Record<GuestArchitecture, string>> = {
+  x64: compile(`../../vm/programs/${LISTENERS}`, { output: LISTENERS }),
+  arm64: compile(`../../vm/programs/${LISTENERS}`, { output: LISTENERS, compiler: "aarch64-linux-gnu-gcc" }),
+};
 
 const tables: string[] = [];
 after(() => console.log(tables.join("\n")));
@@ -34,10 +40,11 @@ describe("rimon drill and rimon doctor", () => {
   for (const machine of MACHINES) {
     test(machine.name, async () => {
       const { kernel, lsm } = machine;
+      const { architecture } = provideKernel(kernel);
       const run = await runInGuest({
         kernel,
-        script: scriptFor(machine),
-        extras: ["strace", listeners],
+        script: scriptFor(machine, listeners[architecture]),
+        extras: [listeners[architecture], ...(architecture === "arm64" ? [] : ["strace"])],
         ...(lsm === undefined ? {} : { lsm }),
       });
       const sections = sectionsOf(run.lines);
@@ -61,7 +68,7 @@ function drilledIn({ only }: Machine, mode: Mode): readonly string[] {
   return TECHNIQUES.filter((each) => mode.drills(each) && (only?.includes(each.name) ?? true)).map(({ name }) => name);
 }
 
-function scriptFor(machine: Machine): string {
+function scriptFor(machine: Machine, listeners: string): string {
   const { before = "", under = "" } = machine;
   const rimon = `${under} rimon`;
   const drills = modesOf(machine).map((mode) => [

@@ -5,7 +5,10 @@ import { execFileSync } from "node:child_process";
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from "node:fs";
 import { delimiter, isAbsolute, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { prebuiltPath } from "../../scripts/native-source.mjs";
+import { installedNode } from "../packaging/nodes.ts";
 import { Archive } from "./archive.ts";
+import { cached } from "./debian.ts";
 
 const project = fileURLToPath(new URL("../../", import.meta.url));
 /** Where the project is in the machine. */
@@ -14,13 +17,27 @@ const HOME = "/rimon";
 /** Begins a line that init says itself. */
 export const MARK = "@@vm ";
 
-/** What rimon is made of once installed. */
-const PACKAGE = ["package.json", "dist", "build/Release/rimon.node"];
+export type GuestArchitecture = "x64" | "arm64";
+
+/** What rimon is made of once installed, without its addon. */
+const PACKAGE = ["package.json", "dist"];
+
+/** The addon as it was built here, or as it ships. */
+const ADDONS: Readonly<Record<GuestArchitecture, string>> = {
+  x64: join(project, "build/Release/rimon.node"),
+  arm64: prebuiltPath(project, "arm64"),
+};
+
+/** The line on which init and the command speak; the other is the kernel's console. */
+const LINES: Readonly<Record<GuestArchitecture, string>> = { x64: "/dev/ttyS1", arm64: "/dev/hvc0" };
+
+/** Where Debian's cross compiler has the libraries of arm64; there, it is /lib. */
+const ARM64_LIBRARIES = "/usr/aarch64-linux-gnu/lib";
 
 /** Types, sources and maps of packages: nothing that node loads. */
 const UNUSED = /\.(?:d\.[cm]?ts|map|md|markdown)$|\/node_modules\/zod\/src\//;
 
-const INIT = `#!/bin/busybox sh
+const initOn = (line: string): string => `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 NO_COLOR=1
 # Emulated, the processor's own instructions for hashing are slower than those that do without.
@@ -39,40 +56,59 @@ mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 hostname guest
-stty -F /dev/ttyS1 raw -echo
+stty -F ${line} raw -echo
 cd ${HOME}
-echo '${MARK}started' >/dev/ttyS1
-sh /vm/command </dev/null >/dev/ttyS1
+echo '${MARK}started' >${line}
+sh /vm/command </dev/null >${line}
 status=$?
-printf '\\n${MARK}ended %d\\n' $status >/dev/ttyS1
+printf '\\n${MARK}ended %d\\n' $status >${line}
 poweroff -f
 `;
 
 /** Programs of this system that come along besides, with their libraries; named by their paths, lest busybox's run. */
 const PROGRAMS = ["setpriv"];
 
-/** What every machine has; it changes only with this system. */
-export function baseArchive(): Buffer {
+/** What every machine of that architecture has; it changes only with this system. */
+export function baseArchive(architecture: GuestArchitecture): Buffer {
   const archive = new Archive();
   const done = new Set<string>();
   for (const folder of ["proc", "sys", "dev", "tmp", "run", "root", "mnt", "var/tmp"]) archive.folder(folder);
   archive.link("usr/bin/env", "/bin/busybox");
-  archive.file("init", INIT, 0o755);
+  archive.file("init", initOn(LINES[architecture]), 0o755);
   archive.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n");
   archive.file("etc/group", "root:x:0:\nnogroup:x:65534:\n");
   archive.file("etc/hosts", "127.0.0.1 localhost guest\n");
+  if (architecture === "arm64") {
+    addArm64Program(archive, installedNode("arm64", "20.20.2"), done, "/usr/bin/node");
+    const programs = arm64Programs();
+    for (const place of ["/bin/busybox", "/usr/bin/strace"])
+      addArm64Program(archive, join(programs, place), done, place);
+    return archive.end();
+  }
   addProgram(archive, process.execPath, done, "/usr/bin/node");
   addProgram(archive, findProgram("busybox"), done, "/bin/busybox");
   for (const program of PROGRAMS) addTree(archive, findProgram(program), done);
   return archive.end();
 }
 
+function arm64Programs(): string {
+  return cached("programs-arm64", "bookworm", "arm64", (apt, into) => {
+    apt.unpack("busybox-static", "./bin/busybox", into);
+    apt.unpack("strace", "./usr/bin/strace", into);
+  });
+}
+
 /** rimon, the command, and files of this system or of the project besides. */
-export function commandArchive(script: string, extras: readonly string[] = []): Buffer {
+export function commandArchive(
+  architecture: GuestArchitecture,
+  script: string,
+  extras: readonly string[] = [],
+): Buffer {
   const archive = new Archive();
   const done = new Set<string>();
   const { dependencies } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as { dependencies: object };
-  for (const path of [...PACKAGE, ...Object.keys(dependencies).map((name) => `node_modules/${name}`)]) {
+  const addon = relative(project, ADDONS[architecture]);
+  for (const path of [...PACKAGE, addon, ...Object.keys(dependencies).map((name) => `node_modules/${name}`)]) {
     if (!existsSync(join(project, path))) throw new Error(`expected ${path} in ${project}: npm run build`);
     addTree(archive, join(project, path), done);
   }
@@ -105,6 +141,15 @@ function addProgram(archive: Archive, path: string, done: Set<string>, place: st
   archive.file(place, content, statSync(path).mode & 0o777);
   if (path.startsWith(project) || content.toString("latin1", 0, 4) !== "\x7fELF") return;
   for (const library of librariesOf(path)) addProgram(archive, realpathSync(library), done, library);
+}
+
+/** A program of another architecture, with what it is linked with as the cross compiler has it. */
+function addArm64Program(archive: Archive, path: string, done: Set<string>, place: string): void {
+  if (!once(done, place)) return;
+  archive.file(place, readFileSync(path), 0o755);
+  const said = execFileSync("readelf", ["--program-headers", "--dynamic", path], { encoding: "utf8" });
+  for (const [, name = ""] of said.matchAll(/(?:\(NEEDED\).*\[|interpreter: \/lib\/)([^\]]+)\]/g))
+    addArm64Program(archive, join(ARM64_LIBRARIES, name), done, join("/lib", name));
 }
 
 function librariesOf(path: string): string[] {

@@ -57,11 +57,15 @@ import { smapsRead } from "./smaps-read.ts";
 import { textPatch } from "./text-patch.ts";
 import { textPatchPtrace } from "./text-patch-ptrace.ts";
 import { uprobeCrypto } from "./uprobe-crypto.ts";
+import { uprobeHeld } from "./uprobe-held.ts";
 import { writableCode } from "./writable-code.ts";
+import { writableCodeHeld } from "./writable-code-held.ts";
 
 export const TECHNIQUES: readonly Technique[] = [
   ptraceHeld,
   procMemHeld,
+  uprobeHeld,
+  writableCodeHeld,
   ptracePeekAfterSeize,
   ptraceAttach,
   ptraceSeize,

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Refused } from "../not-done.ts";
-import { on, type Technique } from "../technique.ts";
+import { attackEarly, type Technique } from "../technique.ts";
 
 const ATTACH_MS = 5_000;
 
@@ -13,20 +13,16 @@ export const ptraceHeld: Technique = {
   early: true,
   async stage(range) {
     const strace = range.find("strace");
-    const { pid } = await range.decoy();
-    const tool = await range.tool(strace, ["-f", "-o", "/dev/null", "-p", String(pid)]);
-    tool.start();
-    let gone = false;
-    void tool.exited.then(() => (gone = true));
-    for (const deadline = Date.now() + ATTACH_MS; tracerOf(pid) !== tool.pid; await sleep(10)) {
-      if (gone || Date.now() > deadline) throw new Refused("strace could not attach");
-    }
-    return {
-      target: pid,
-      async act() {
-        return { at: range.monitorStartedAt(), attacker: tool.pid, leakedBytes: 0, concerns: on(pid) };
-      },
-    };
+    return attackEarly(range, async ({ pid }) => {
+      const tool = await range.tool(strace, ["-f", "-o", "/dev/null", "-p", String(pid)]);
+      tool.start();
+      let gone = false;
+      void tool.exited.then(() => (gone = true));
+      for (const deadline = Date.now() + ATTACH_MS; tracerOf(pid) !== tool.pid; await sleep(10)) {
+        if (gone || Date.now() > deadline) throw new Refused("strace could not attach");
+      }
+      return { attacker: tool.pid };
+    });
   },
 };
 

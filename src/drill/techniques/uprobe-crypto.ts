@@ -1,4 +1,4 @@
-import { needs } from "../not-done.ts";
+import { needsUprobes } from "../not-done.ts";
 import { attackDecoy, type Technique } from "../technique.ts";
 
 export const uprobeCrypto: Technique = {
@@ -8,7 +8,7 @@ export const uprobeCrypto: Technique = {
   expected: ["calls", "mmap-lock"],
   needs: "eBPF",
   async stage(range) {
-    needs("/sys/bus/event_source/devices/uprobe", "this kernel has no uprobes (CONFIG_UPROBE_EVENTS)");
+    needsUprobes();
     return attackDecoy(range, ({ pid }, attacker) => attacker.act("uprobe-crypto", { pid }));
   },
 };

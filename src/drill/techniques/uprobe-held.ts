@@ -1,0 +1,18 @@
+import { needsUprobes } from "../not-done.ts";
+import { attackEarly, type Technique } from "../technique.ts";
+
+export const uprobeHeld: Technique = {
+  name: "uprobe-held",
+  summary: "a uprobe with an eBPF program on a function of the crypto library, set before rimon started",
+  rules: ["uprobe-set"],
+  expected: ["uprobes"],
+  early: true,
+  async stage(range) {
+    needsUprobes();
+    return attackEarly(range, async ({ pid }) => {
+      const attacker = await range.attacker();
+      await attacker.act("uprobe-hold", { pid });
+      return { attacker: attacker.pid };
+    });
+  },
+};
