@@ -116,14 +116,14 @@ static __always_inline void number_of_caller(struct task_struct *task, __u64 num
 /* What the caller means by a pidfd; a descriptor of anything else is nobody. */
 static __always_inline void number_of_pidfd(struct task_struct *task, __u32 fd, struct thread_key *ret)
 {
-	struct fdtable *table = task->files->fdt;
-	struct file **slots = table->fd;
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **slots = BPF_CORE_READ(table, fd);
 	struct file *file = NULL;
 	struct pid *pid;
 	char name[8] = {};
 
 	ret->namespace = ret->number = 0;
-	if (fd >= table->max_fds)
+	if (fd >= BPF_CORE_READ(table, max_fds))
 		return;
 	bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
 	if (!file)
@@ -268,7 +268,7 @@ int calls_enter(__u64 *ctx)
 		event.call = prctl_call(argument[0], event.argument);
 		event.has_argument = event.call == CALL_TRACER;
 		/* While it starts it does so for nobody to make use of. */
-		if (!event.call || bpf_ktime_get_boot_ns() - task->group_leader->start_boottime < SETTLED_NS)
+		if (!event.call || bpf_ktime_get_boot_ns() - BPF_CORE_READ(task, group_leader, start_boottime) < SETTLED_NS)
 			return 0;
 		return by_itself(&event, task);
 	case CALL_BPF_LOAD:

@@ -30,13 +30,15 @@ struct {
 
 static __always_inline void actor_fill(struct actor *actor, struct task_struct *task)
 {
+	const struct cred *cred = BPF_CORE_READ(task, real_cred);
+
 	actor->start_ticks = start_ticks_of(task);
 	actor->pid = task->tgid;
 	actor->tid = task->pid;
-	actor->parent_pid = task->real_parent->tgid;
-	actor->uid = task->real_cred->uid.val;
-	actor->euid = task->real_cred->euid.val;
-	actor->gid = task->real_cred->gid.val;
+	actor->parent_pid = BPF_CORE_READ(task, real_parent, tgid);
+	actor->uid = BPF_CORE_READ(cred, uid.val);
+	actor->euid = BPF_CORE_READ(cred, euid.val);
+	actor->gid = BPF_CORE_READ(cred, gid.val);
 	bpf_get_current_comm(actor->comm, sizeof(actor->comm));
 }
 

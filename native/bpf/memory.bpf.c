@@ -204,6 +204,7 @@ int memory_lock(__u64 *ctx)
 	struct memory_event *room;
 	__u64 mm = ctx[0], now;
 	struct call call = {};
+	struct inode *exe;
 	__u32 *pid, tgid;
 
 	if (!mm || (__u64)task->mm == mm || (task->flags & PF_KTHREAD))
@@ -231,9 +232,10 @@ int memory_lock(__u64 *ctx)
 	now = bpf_ktime_get_ns();
 	actor_fill(&event.actor, task);
 	event.target_pid = *pid;
-	if (task->mm && task->mm->exe_file) {
-		event.exe_inode = task->mm->exe_file->f_inode->i_ino;
-		event.exe_dev = task->mm->exe_file->f_inode->i_sb->s_dev;
+	exe = BPF_CORE_READ(task, mm, exe_file, f_inode);
+	if (exe) {
+		event.exe_inode = BPF_CORE_READ(exe, i_ino);
+		event.exe_dev = BPF_CORE_READ(exe, i_sb, s_dev);
 	}
 	event.action = act(&event, target, now);
 

@@ -20,14 +20,15 @@ struct {
 
 static __always_inline bool is_of_rimon(struct task_struct *task)
 {
-	int i;
+	int i, pid;
 
 	for (i = 0; i < ANCESTORS && task; i++) {
-		if ((__u32)task->tgid == own_pid)
+		pid = BPF_CORE_READ(task, tgid);
+		if ((__u32)pid == own_pid)
 			return true;
-		if (task->tgid <= 1)
+		if (pid <= 1)
 			return false;
-		task = task->real_parent;
+		task = BPF_CORE_READ(task, real_parent);
 	}
 	return false;
 }
