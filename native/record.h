@@ -35,6 +35,7 @@ enum record_kind {
 	RECORD_CODE_PAGE = 17,
 	RECORD_CODE_RUN = 18,
 	RECORD_ACCESS = 20,
+	RECORD_MACHINE_MEMORY = 22,
 };
 
 struct record_head {
@@ -257,6 +258,25 @@ struct access_record {
 	__u32 target_pid;
 	__u32 target_tid;
 	__u32 reserved;
+};
+
+enum machine_memory {
+	MACHINE_KCORE = 1,	/* /proc/kcore */
+	MACHINE_DEVICE = 2,	/* /dev/mem, /dev/kmem or /dev/port */
+};
+
+/* The memory of the whole machine was opened, or that was asked for; a process record of pid came before. String: path, which the kernel's check does not know. */
+struct machine_memory_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC; 0: as a mark tells it, without a time */
+	__u64 suppressed;	/* how many like it were not told since the one before */
+	__u32 memory;		/* enum machine_memory */
+	__u32 access;		/* ACCESS_OPEN and the like */
+	__u32 action;		/* enum access_action */
+	__u32 pid;		/* who */
+	__u32 tid;		/* 0: not known */
+	__u16 path_len;
+	__u16 reserved;
 };
 
 #define MAPS_UNCHANGED	(~0u)

@@ -201,6 +201,8 @@ struct proc_path {
 
 /* What of a procfs a path names, told from its end, since the mount may be anywhere; -ENOENT if nothing that counts. */
 int proc_path_parse(const char *path, size_t len, struct proc_path *ret);
+/* Whether a path on a procfs is that of kcore, wherever it is mounted. */
+bool proc_path_is_kcore(const char *path, size_t len);
 /* Whether the path can be one below /proc/sys. */
 bool proc_path_is_sysctl(const char *path, size_t len);
 

@@ -5,6 +5,7 @@ import type {
   AccessChecked,
   Call,
   CodePage,
+  MachineMemoryOpened,
   Mapping,
   MemoryOperation,
   MemoryTouched,
@@ -126,6 +127,16 @@ export interface SignalRecord {
   readonly suppressed: number;
 }
 
+/** The memory of the machine, by a mark (which has a path) or by the check in the kernel. */
+export interface MachineMemoryRecord extends Pick<
+  MachineMemoryOpened,
+  "memory" | "access" | "action" | "suppressed" | "pid" | "tid" | "path"
+> {
+  readonly kind: "machine-memory";
+  /** CLOCK_MONOTONIC; undefined where a mark told it. */
+  readonly timeNs?: bigint;
+}
+
 /** A process runs a program that has no name on any filesystem. */
 export interface UnlinkedExecRecord {
   readonly kind: "unlinked-exec";
@@ -194,6 +205,7 @@ export type NativeRecord =
   | UnlinkedExecRecord
   | CallRecord
   | SignalRecord
+  | MachineMemoryRecord
   | MapsRecord
   | OpenFileRecord
   | CodePagesRecord;

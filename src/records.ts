@@ -8,6 +8,7 @@ import {
   type AccessRecord,
   type CodePagesRecord,
   type LostRecord,
+  type MachineMemoryRecord,
   type MapsRecord,
   type MemoryRecord,
   type NativeRecord,
@@ -38,10 +39,11 @@ const KIND = {
   codePage: 17,
   codeRun: 18,
   access: 20,
+  machineMemory: 22,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 0, 64];
+const FIXED_SIZE = [0, 144, 24, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 0, 64, 0, 48];
 
 const HAVE = {
   status: 1 << 0,
@@ -137,6 +139,8 @@ const ACCESS_CALLS: readonly (AccessCall | undefined)[] = [
 ];
 
 const ACCESS_ACTIONS: readonly (AccessRecord["action"] | undefined)[] = ["seen", "refused", "asleep"];
+
+const MACHINE_MEMORIES: readonly (MachineMemoryRecord["memory"] | undefined)[] = [undefined, "kcore", "device"];
 
 /** linux: include/linux/ptrace.h */
 const PTRACE_MODE_ATTACH = 0x02;
@@ -263,6 +267,9 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           targetTid: reader.u32(56),
         });
         break;
+      case KIND.machineMemory:
+        records.push(readMachineMemory(reader));
+        break;
       case KIND.openFile:
         records.push({
           kind: "open-file",
@@ -372,6 +379,24 @@ function readProcFile(reader: RecordReader): ProcFileRecord {
     ...(tid === 0 ? {} : { targetTid: tid }),
     ...(startTime === 0 ? {} : { targetStartTime: startTime }),
     path: reader.text(reader.u16(44)),
+  };
+}
+
+function readMachineMemory(reader: RecordReader): MachineMemoryRecord {
+  const access = reader.u32(28);
+  const timeNs = reader.bigint(8);
+  const tid = reader.u32(40);
+  const path = reader.text(reader.u16(44));
+  return {
+    kind: "machine-memory",
+    ...(timeNs === 0n ? {} : { timeNs }),
+    suppressed: reader.u64(16),
+    memory: named(MACHINE_MEMORIES, reader.u32(24), "memory of the machine"),
+    access: access & ACCESS_WRITE ? "write" : access & ACCESS_READ ? "read" : "open",
+    action: named(ACCESS_ACTIONS, reader.u32(32), "answer to an access"),
+    pid: reader.u32(36),
+    ...(tid === 0 ? {} : { tid }),
+    ...(path === "" ? {} : { path }),
   };
 }
 

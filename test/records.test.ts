@@ -296,6 +296,37 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
     ],
   },
   {
+    what: "the memory of the machine, asked for and refused",
+    bytes: record(22, [u64(1_000), u64(3), ...[2, 1, 1, 93, 94].map(u32), u16(0), u16(0)]),
+    records: [
+      {
+        kind: "machine-memory",
+        timeNs: 1_000n,
+        suppressed: 3,
+        memory: "device",
+        access: "open",
+        action: "refused",
+        pid: 93,
+        tid: 94,
+      },
+    ],
+  },
+  {
+    what: "the memory of the machine as a mark tells it",
+    bytes: record(22, [u64(0), u64(0), ...[1, 2, 0, 93, 0].map(u32), u16(11), u16(0)], ["/proc/kcore"]),
+    records: [
+      {
+        kind: "machine-memory",
+        suppressed: 0,
+        memory: "kcore",
+        access: "read",
+        action: "seen",
+        pid: 93,
+        path: "/proc/kcore",
+      },
+    ],
+  },
+  {
     what: "a process of which the kernel's side said who it is and no more",
     bytes: processRecord(1 << 12, ["dd", "", "", "", "", ""]),
     records: [

@@ -24,6 +24,9 @@ enum access_call {
 	ACCESS_BY_PERF = 9,	/* perf_event_open */
 	ACCESS_BY_MOVE = 10,	/* move_pages, migrate_pages */
 	ACCESS_BY_SETNS = 11,
+	/* Of no process: the memory of the whole machine. */
+	ACCESS_BY_KCORE = 12,	/* /proc/kcore */
+	ACCESS_BY_DEVICE = 13,	/* /dev/mem, /dev/kmem or /dev/port */
 };
 
 enum access_action {
@@ -47,7 +50,7 @@ struct access_control {
 	__u64 lost;		/* events for which the ring had no room */
 	__u64 proofs;		/* accesses to the decoy that were refused */
 	__u32 decoy;		/* a pid that is refused to everybody, rimon too; 0: none */
-	__u32 reserved;
+	__u32 refuse_machine;	/* whether the memory of the machine is refused as well */
 };
 
 struct access_event {
@@ -59,7 +62,7 @@ struct access_event {
 	__u32 call;
 	__u32 action;
 	__u32 mode;		/* PTRACE_MODE_*, include/linux/ptrace.h */
-	__u32 target_pid;
+	__u32 target_pid;	/* 0: the whole machine */
 	__u32 target_tid;
 	struct actor actor;
 };

@@ -89,6 +89,12 @@ export function createKernelEvents(
             name: record.name,
           });
           break;
+        case "machine-memory":
+          takeMachineMemory(
+            record,
+            record.timeNs === undefined ? wall : wall - Number(monotonic - record.timeNs) / 1e6,
+          );
+          break;
         case "memory":
         case "access":
         case "call":
@@ -152,6 +158,11 @@ export function createKernelEvents(
     });
   }
 
+  function takeMachineMemory({ timeNs, ...record }: RecordOf<"machine-memory">, at: number): void {
+    const sensor = timeNs === undefined ? FANOTIFY : PROGRAMS.access.sensor;
+    context.emit({ ...record, kind: "machine-memory.opened", at, sensor });
+  }
+
   function takeFile(record: RecordOf<"file">, at: number): void {
     const own = ownFiles().find(({ path }) => path === record.path);
     if (own === undefined || !record.written) return;
@@ -205,7 +216,7 @@ export function createKernelEvents(
 
   const fanotify: Sensor = {
     name: FANOTIFY,
-    sees: "opening, reading and writing of /proc/PID/mem, environ, maps, ... and of kernel.core_pattern, with the pid that does it",
+    sees: "opening, reading and writing of /proc/PID/mem, environ, maps, ..., of /proc/kcore and kernel.core_pattern, with the pid that does it",
     needs: ["sys_admin"],
     async start() {
       if (!sources.files) return reportFanotify("off", "not asked for");
