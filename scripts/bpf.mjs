@@ -48,21 +48,14 @@ function generate(source) {
   }
 }
 
-/** The loader program and its data with runs of zeros, which are half of them, as 0 and their length (skel_internal.h). */
+/** The loader program and its data, smaller: most of it are zeros and what stands there already (skel_internal.h). */
 function packed(header) {
   let bytes = 0;
   const text = header.replaceAll(/(opts\.(?:data|insns) = \(void \*\)")([^"]*)"/g, (_, head, literal) => {
     const raw = [...literal.matchAll(/\\(?:0|x([0-9a-f]{2}))/g)].map(([, hex]) =>
       hex === undefined ? 0 : parseInt(hex, 16),
     );
-    const short = [];
-    for (let at = 0; at < raw.length;) {
-      let run = 0;
-      while (raw[at + run] === 0 && run < 255) run++;
-      if (run > 0) short.push(0, run);
-      else short.push(raw[at]);
-      at += Math.max(run, 1);
-    }
+    const short = shortened(raw);
     bytes += short.length;
     const escaped = short.map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`);
     const lines = Array.from({ length: Math.ceil(escaped.length / 28) }, (_, line) =>
@@ -71,6 +64,56 @@ function packed(header) {
     return `${head}\\\n${lines.join("\\\n")}"`;
   });
   return { text, bytes };
+}
+
+/** A byte below 128: so many bytes and one more follow. Any other: a copy of what is there already, and how far back. */
+function shortened(raw) {
+  const LEAST = 4;
+  const MOST = LEAST + 127;
+  const FURTHEST = 0xffff;
+  const places = new Map();
+  const out = [];
+  let literals = [];
+
+  const keyOf = (at) => raw.slice(at, at + LEAST).join();
+  function remember(at) {
+    const known = places.get(keyOf(at));
+    if (known === undefined) places.set(keyOf(at), [at]);
+    else known.push(at);
+  }
+  function longest(at) {
+    let best = { length: 0, back: 0 };
+    for (const place of (places.get(keyOf(at)) ?? []).toReversed()) {
+      if (at - place > FURTHEST || best.length === MOST) break;
+      let length = 0;
+      while (length < MOST && at + length < raw.length && raw[place + length] === raw[at + length]) length++;
+      if (length > best.length) best = { length, back: at - place };
+    }
+    return best;
+  }
+  function flush() {
+    for (let at = 0; at < literals.length; at += 128) {
+      const piece = literals.slice(at, at + 128);
+      out.push(piece.length - 1, ...piece);
+    }
+    literals = [];
+  }
+
+  for (let at = 0; at < raw.length;) {
+    const { length, back } = longest(at);
+    remember(at);
+    // One more byte by itself is worth it where the copy behind it is longer.
+    if (length < LEAST || longest(at + 1).length > length + 1) {
+      literals.push(raw[at++]);
+      continue;
+    }
+    flush();
+    out.push(128 + length - LEAST, back & 0xff, back >> 8);
+    for (let next = at + 1; next < at + length; next++) remember(next);
+    at += length;
+  }
+  flush();
+  return out;
 }
 
 /** Source lines are for the verifier's log, and would be half of every loader. linux: tools/lib/bpf/libbpf_internal.h */
@@ -108,7 +151,8 @@ function isCurrent(source) {
 
 /** Of the program and of every header beside it that it includes, or that those do. */
 function hashOf(source) {
-  const hash = createHash("sha256");
+  // What it is packed by is part of it, since the addon unpacks one way only.
+  const hash = createHash("sha256").update(String(shortened));
   const names = new Set([source]);
   for (const name of names) {
     const text = readFileSync(join(folder, name), "utf8");

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -113,7 +114,9 @@ static inline int skel_link_create(int program, int target, enum bpf_attach_type
 	return skel_bpf(BPF_LINK_CREATE, &attr);
 }
 
-/* A zero stands for as many as the byte behind it says: half of a loader is zeros. */
+#define SKEL_COPY_LEAST	4	/* shortened() of scripts/bpf.mjs */
+
+/* A byte below 128: so many bytes and one more follow. Any other: a copy of what is there already, and how far back. */
 static inline void *skel_unpack(const void *packed, size_t size)
 {
 	const unsigned char *from = packed;
@@ -121,13 +124,14 @@ static inline void *skel_unpack(const void *packed, size_t size)
 	size_t at = 0;
 
 	while (data && at < size) {
-		size_t run = *from ? 1 : from[1];
+		bool copy = *from & 128;
+		size_t run = copy ? (*from & 127u) + SKEL_COPY_LEAST : *from + 1u;
+		size_t back = copy ? from[1] | (size_t)from[2] << 8 : 0;
 
-		if (run > size - at)
-			run = size - at;
-		memset(data + at, *from, run);
-		from += *from ? 1 : 2;
-		at += run;
+		from += copy ? 3 : 1;
+		/* A byte at a time: what is copied may be what is being written. */
+		for (; run && at < size; run--, at++)
+			data[at] = copy ? data[at - back] : *from++;
 	}
 	return data;
 }
