@@ -241,7 +241,14 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     action: must(oneOf({ seen: true, refused: true, asleep: true })),
     suppressed: must(COUNT),
   },
-  "sysctl.written": { ...HEAD, name: must(TEXT), pid: must(PID) },
+  "sysctl.written": {
+    ...HEAD,
+    name: must(TEXT),
+    pid: must(PID),
+    action: may(oneOf({ seen: true, refused: true, asleep: true })),
+    value: may(TEXT),
+    suppressed: may(COUNT),
+  },
   "setting.seen": {
     ...HEAD,
     setting: must(

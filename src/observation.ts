@@ -338,10 +338,22 @@ export interface MachineMemoryOpened extends Head<"machine-memory.opened"> {
   readonly suppressed: number;
 }
 
-/** A kernel setting under /proc/sys was written. The value, if it matters, follows in a `setting.seen`. */
+/**
+ * A kernel setting under /proc/sys was written, or was about to be. The value that is in force, if it matters, follows in
+ * a `setting.seen`.
+ */
 export interface SysctlWritten extends Head<"sysctl.written"> {
   readonly name: string;
   readonly pid: number;
+  /**
+   * What rimon's check in front of the write did: nothing, refused it, or nothing because rimon gave no sign of life.
+   * Undefined if it was told by a mark, once it was done.
+   */
+  readonly action?: "seen" | "refused" | "asleep";
+  /** What was to be written, where the check told it. */
+  readonly value?: string;
+  /** How many like it were counted and not told since the one before. */
+  readonly suppressed?: number;
 }
 
 /** The value of a node-wide setting, as polled: kernel.core_pattern, /etc/ld.so.preload. */

@@ -76,7 +76,7 @@ export interface MountsRecord {
 
 export interface LostRecord {
   readonly kind: "lost";
-  readonly source: "connector" | "files" | "queue" | "memory" | "exec" | "calls" | "signals" | "access";
+  readonly source: "connector" | "files" | "queue" | "memory" | "exec" | "calls" | "signals" | "access" | "sysctl";
   /** Undefined if the kernel only says that some were lost. */
   readonly count?: number;
 }
@@ -135,6 +135,19 @@ export interface MachineMemoryRecord extends Pick<
   readonly kind: "machine-memory";
   /** CLOCK_MONOTONIC; undefined where a mark told it. */
   readonly timeNs?: bigint;
+}
+
+/** A setting was about to be written. */
+export interface SysctlRecord {
+  readonly kind: "sysctl";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly suppressed: number;
+  readonly setting: "kernel.core_pattern" | "fs.suid_dumpable";
+  readonly action: MachineMemoryOpened["action"];
+  readonly pid: number;
+  readonly tid: number;
+  readonly value: string;
 }
 
 /** A process runs a program that has no name on any filesystem. */
@@ -206,6 +219,7 @@ export type NativeRecord =
   | CallRecord
   | SignalRecord
   | MachineMemoryRecord
+  | SysctlRecord
   | MapsRecord
   | OpenFileRecord
   | CodePagesRecord;

@@ -84,15 +84,6 @@ static __always_inline __u64 refusal_of(__u32 mode, __u32 call)
 	return mode & PTRACE_MODE_FSCREDS && call != ACCESS_BY_READ ? ACCESS_REFUSE_MEMORY : ACCESS_REFUSE_ATTACH;
 }
 
-static __always_inline __u32 action_on(struct task_struct *task, const struct access_event *event, bool refuse)
-{
-	if (!control.enforce || !refuse)
-		return ACCESS_SEEN;
-	if (is_spared(task, control.enforce, event->exe_inode, event->exe_dev))
-		return ACCESS_SEEN;
-	return event->time_ns - control.heartbeat_ns > ALIVE_NS ? ACCESS_ASLEEP : ACCESS_REFUSED;
-}
-
 /* Answers it, tells it, and says whether it is refused. */
 static __noinline bool settle(struct access_event *event, bool refuse)
 {
@@ -102,23 +93,19 @@ static __noinline bool settle(struct access_event *event, bool refuse)
 	if (!event)
 		return false;
 	event->time_ns = bpf_ktime_get_ns();
-	if (task->mm && task->mm->exe_file) {
-		event->exe_inode = task->mm->exe_file->f_inode->i_ino;
-		event->exe_dev = task->mm->exe_file->f_inode->i_sb->s_dev;
-	}
-	event->action = action_on(task, event, refuse);
+	event->action = action_on(task, refuse ? control.enforce : ENFORCE_OFF, event->time_ns - control.heartbeat_ns);
 	actor_fill(&event->actor, task);
 	if (told_just_now(&event->actor, event->target_pid, event->call << 8 | event->action, event->time_ns,
 			  &event->suppressed))
-		return event->action == ACCESS_REFUSED;
+		return event->action == ENFORCE_REFUSED;
 	room = bpf_ringbuf_reserve(&events, sizeof(*room), 0);
 	if (!room) {
 		__sync_fetch_and_add(&control.lost, 1);
-		return event->action == ACCESS_REFUSED;
+		return event->action == ENFORCE_REFUSED;
 	}
 	*room = *event;
 	bpf_ringbuf_submit(room, 0);
-	return event->action == ACCESS_REFUSED;
+	return event->action == ENFORCE_REFUSED;
 }
 
 /* Whether it is refused. */

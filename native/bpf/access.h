@@ -6,6 +6,7 @@
 #include <linux/types.h>
 
 #include "actor.h"
+#include "enforce.h"
 
 #define ACCESS_PROTECTED_MAX	16384
 #define ACCESS_RING_SIZE	(1 << 18)
@@ -27,12 +28,6 @@ enum access_call {
 	/* Of no process: the memory of the whole machine. */
 	ACCESS_BY_KCORE = 12,	/* /proc/kcore */
 	ACCESS_BY_DEVICE = 13,	/* /dev/mem, /dev/kmem or /dev/port */
-};
-
-enum access_action {
-	ACCESS_SEEN = 0,
-	ACCESS_REFUSED = 1,
-	ACCESS_ASLEEP = 2,	/* it was to be, and user space did not answer: the dead-man's switch */
 };
 
 /* Bits of what is refused. */
@@ -57,13 +52,12 @@ struct access_event {
 	__u64 time_ns;		/* CLOCK_MONOTONIC */
 	__u64 suppressed;	/* how many like it were not told since the one before */
 	__u64 target_start_ticks;
-	__u64 exe_inode;
-	__u32 exe_dev;
 	__u32 call;
-	__u32 action;
+	__u32 action;		/* enum enforce_action */
 	__u32 mode;		/* PTRACE_MODE_*, include/linux/ptrace.h */
 	__u32 target_pid;	/* 0: the whole machine */
 	__u32 target_tid;
+	__u32 reserved;
 	struct actor actor;
 };
 

@@ -17,6 +17,7 @@ import { basename, join } from "node:path";
 import { requireAddon } from "../native.ts";
 import type { AttackerAct, AttackerOrder } from "./attacker.ts";
 import { ATTACKER_NAME, SHARED } from "./comm.ts";
+import type { Cgroup } from "./cgroup.ts";
 import type { DecoyOrder } from "./decoy.ts";
 import { Program, programArguments, type ProgramOptions } from "./program.ts";
 import { NotRun, Refused } from "./not-done.ts";
@@ -90,6 +91,8 @@ export interface Range {
   smallDecoy(): { readonly pid: number; readonly token: string };
   /** With mounts of its own, what it mounts ends with it. */
   attacker(options?: { readonly ownMounts?: boolean }): Promise<Attacker>;
+  /** Has the attacker be among those who are refused writes of settings, where the drill has somebody refused. */
+  guard(pid: number): void;
   /** Starts a program of the node, with an input that stays open and empty. */
   tool(path: string, args: readonly string[]): Tool;
   /** Where a program is, or NotRun. */
@@ -109,6 +112,8 @@ export interface RangeOptions {
   /** The comm of its decoys. */
   readonly decoyName: string;
   readonly auditLog: string;
+  /** Of those who are refused writes of settings. */
+  readonly cgroup: Cgroup | undefined;
   readonly monitorStartedAt: () => bigint;
 }
 
@@ -117,7 +122,7 @@ const WITH_ETC = ["--mount", "--", "/bin/sh", "-c", 'mount --bind "$0" /etc && e
 const SHARED_MEMORY = "/dev/shm";
 const SHARED_SIZE = 4_096;
 
-export function createRange({ root, name, decoyName, auditLog, monitorStartedAt }: RangeOptions): Range {
+export function createRange({ root, name, decoyName, auditLog, cgroup, monitorStartedAt }: RangeOptions): Range {
   const folder = mkdtempSync(join(root, `${name}-`));
   const programs: Program[] = [];
   let shared: string | undefined;
@@ -199,6 +204,7 @@ export function createRange({ root, name, decoyName, auditLog, monitorStartedAt 
         },
       };
     },
+    guard: (pid) => cgroup?.join(pid),
     tool(path, args) {
       const at = process.hrtime.bigint();
       const program = start(path, args, {}, { group: true });

@@ -9,6 +9,7 @@ import { decodeRecords } from "../records.ts";
 import { createProcfsMarks, type ProcfsMarks } from "./procfs-marks.ts";
 import { createPrograms, fromProgram, PROGRAMS } from "./programs.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
+import { createSysctl, fromSysctl, SYSCTL } from "./sysctl.ts";
 
 type RecordOf<Kind extends NativeRecord["kind"]> = Extract<NativeRecord, { kind: Kind }>;
 
@@ -94,6 +95,9 @@ export function createKernelEvents(
             record,
             record.timeNs === undefined ? wall : wall - Number(monotonic - record.timeNs) / 1e6,
           );
+          break;
+        case "sysctl":
+          context.emit(fromSysctl(record, wall - Number(monotonic - record.timeNs) / 1e6));
           break;
         case "memory":
         case "access":
@@ -186,6 +190,7 @@ export function createKernelEvents(
       access: [PROGRAMS.access.sensor, "the ring of the eBPF programs was full"],
       calls: [PROGRAMS.calls.sensor, "the ring of the eBPF programs was full, or their table of threads"],
       signals: [PROGRAMS.signals.sensor, "the ring of the eBPF programs was full"],
+      sysctl: [SYSCTL, "the ring of the eBPF program was full"],
       exec: [EXEC, "the ring of the eBPF program was full"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
@@ -279,7 +284,8 @@ export function createKernelEvents(
     else reportFanotify("live");
   }
 
-  return { connector, fanotify, exec, programs: createPrograms(context, sources, open) };
+  const programs = [...createPrograms(context, sources, open), createSysctl(context, sources, open)];
+  return { connector, fanotify, exec, programs };
 }
 
 function fromConnector(

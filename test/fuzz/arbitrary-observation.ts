@@ -138,7 +138,10 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     memory: fc.constantFrom("kcore", "device"), access: fc.constantFrom("open", "read", "write"), pid, tid: pid,
     path: text, action: fc.constantFrom("seen", "refused", "asleep"), suppressed: count,
   }, ["tid", "path"]), // prettier-ignore
-  kind("sysctl.written", { name: fc.constantFrom("kernel.core_pattern", "vm.swappiness"), pid }),
+  kind("sysctl.written", {
+    name: fc.constantFrom("kernel.core_pattern", "vm.swappiness"), pid, value: text, suppressed: count,
+    action: fc.constantFrom("seen", "refused", "asleep"),
+  }, ["action", "value", "suppressed"]), // prettier-ignore
   kind("setting.seen", { setting: fc.constantFrom("kernel.core_pattern", "/etc/ld.so.preload"), value: text }, ["value"]), // prettier-ignore
   kind("process.dumping", { pid, tid: pid }),
   kind("posture.seen", { pid, startTime, posture: posture as fc.Arbitrary<ObservationOf<"posture.seen">["posture"]> }),

@@ -9,6 +9,8 @@ export const devMemOpen: Technique = {
   rules: ["memory-read"],
   expected: ["ptrace-access"],
   needs: "eBPF",
+  stopped: true,
+  stoppedBy: "ptrace-access",
   async stage(range) {
     needs(PATH, "there is no /dev/mem here (CONFIG_DEVMEM, or a container without it)");
     const attacker = await range.attacker();

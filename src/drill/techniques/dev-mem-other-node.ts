@@ -8,6 +8,8 @@ export const devMemOtherNode: Technique = {
   rules: ["memory-read"],
   expected: ["ptrace-access"],
   needs: "eBPF",
+  stopped: true,
+  stoppedBy: "ptrace-access",
   async stage(range) {
     needs("/dev/mem", "there is no /dev/mem here (CONFIG_DEVMEM, or a container without it)");
     const path = join(range.folder, "node");

@@ -8,6 +8,8 @@ export const procKcoreOpen: Technique = {
   summary: "open /proc/kcore, the memory of the kernel and of everybody",
   rules: ["memory-read"],
   expected: ["ptrace-access", "fanotify"],
+  stopped: true,
+  stoppedBy: "ptrace-access",
   async stage(range) {
     needs(PATH, "this kernel has no /proc/kcore (CONFIG_PROC_KCORE)");
     const attacker = await range.attacker();
