@@ -171,7 +171,11 @@ int access_check(__u64 *ctx)
 	return answer(access_refused((struct task_struct *)ctx[0], ctx[1]));
 }
 
-/* linux: security/security.c, int (what); asked by open_port of drivers/char/mem.c and open_kcore of fs/proc/kcore.c */
+/*
+ * linux: security/security.c, int (what); for these two asked by open_port of
+ * drivers/char/mem.c, open_kcore of fs/proc/kcore.c, and when the driver of
+ * Intel's TPMI finds its device.
+ */
 SEC("fmod_ret/security_locked_down")
 int access_machine(__u64 *ctx)
 {
