@@ -40,6 +40,7 @@
             "native/procfs.c",
             "native/record_check.c",
             "native/signals.c",
+            "native/sysctl.c",
             "native/tasks.c",
             "native/uprobes.c",
             "native/watch.c",
@@ -50,7 +51,8 @@
             "native/watch_files.c",
             "native/watch_memory.c",
             "native/watch_protected.c",
-            "native/watch_signals.c"
+            "native/watch_signals.c",
+            "native/watch_sysctl.c"
           ],
           "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "_GNU_SOURCE"],
           "cflags": ["-Wall", "-Wextra", "-Werror", "-Os", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],

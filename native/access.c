@@ -10,7 +10,6 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bpf.h"
@@ -52,14 +51,6 @@ struct access {
 	struct ring ring;
 	uint64_t lost_told;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
 
 static void calls_fill(__u8 *table, const struct call_number *numbers, size_t n)
 {
@@ -196,15 +187,16 @@ int access_unprotect(struct access *a, uint32_t pid)
 	return bpf_map_remove(a->skel->maps.processes.map_fd, &pid);
 }
 
-void access_enforce(struct access *a, uint32_t enforce)
+void access_enforce(struct access *a, uint32_t enforce, bool machine)
 {
 	access_beat(a);
+	__atomic_store_n(&a->skel->bss->control.refuse_machine, machine, __ATOMIC_RELEASE);
 	__atomic_store_n(&a->skel->bss->control.enforce, enforce, __ATOMIC_RELEASE);
 }
 
 void access_beat(struct access *a)
 {
-	__atomic_store_n(&a->skel->bss->control.heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
+	__atomic_store_n(&a->skel->bss->control.heartbeat_ns, bpf_now_ns(), __ATOMIC_RELEASE);
 }
 
 int access_exempt(struct access *a, const struct watch_file *files, size_t n)

@@ -64,6 +64,8 @@ public:
 			InstanceMethod<&Watch::Enforce>("enforce"),
 			InstanceMethod<&Watch::Beat>("beat"),
 			InstanceMethod<&Watch::Exempt>("exempt"),
+			InstanceMethod<&Watch::GuardSettings>("guardSettings"),
+			InstanceMethod<&Watch::LeaveSettings>("leaveSettings"),
 			InstanceMethod<&Watch::Status>("status"),
 			InstanceMethod<&Watch::Close>("close"),
 		});
@@ -226,7 +228,10 @@ private:
 
 	void Enforce(const Napi::CallbackInfo &info)
 	{
-		Check(info.Env(), watch_enforce(Open(info.Env()), info[0].ToBoolean(), info[1].ToBoolean()), "switch enforcing");
+		Napi::Env env = info.Env();
+		bool enforce = info[0].ToBoolean(), family = info[1].ToBoolean(), machine = info[2].ToBoolean();
+
+		Check(env, watch_enforce(Open(env), enforce, family, machine), "switch enforcing");
 	}
 
 	void Beat(const Napi::CallbackInfo &info)
@@ -235,14 +240,37 @@ private:
 	}
 
 	/* [st_dev, inode, ...]: two numbers a file. */
-	void Exempt(const Napi::CallbackInfo &info)
+	static std::vector<struct watch_file> FilesOf(const Napi::Value &value)
 	{
-		Napi::Env env = info.Env();
-		std::vector<uint64_t> numbers = Uint64sOf(info[0], "files");
+		std::vector<uint64_t> numbers = Uint64sOf(value, "files");
 		std::vector<struct watch_file> files;
 
 		for (size_t at = 0; at + 2 <= numbers.size(); at += 2)
 			files.push_back({ numbers[at], numbers[at + 1] });
+		return files;
+	}
+
+	/* What fails is told by the status. */
+	void GuardSettings(const Napi::CallbackInfo &info)
+	{
+		struct watch *watch = Open(info.Env());
+		std::vector<struct watch_file> files = FilesOf(info[0]);
+		bool family = info[1].ToBoolean(), everybody = info[2].IsUndefined();
+		std::string cgroup = everybody ? "" : StringOf(info[2], "cgroup");
+
+		watch_guard_settings(watch, everybody ? nullptr : cgroup.c_str(), family, files.data(), files.size());
+	}
+
+	void LeaveSettings(const Napi::CallbackInfo &info)
+	{
+		watch_leave_settings(Open(info.Env()));
+	}
+
+	void Exempt(const Napi::CallbackInfo &info)
+	{
+		Napi::Env env = info.Env();
+		std::vector<struct watch_file> files = FilesOf(info[0]);
+
 		Check(env, watch_exempt(Open(env), files.data(), files.size()), "exempt executables");
 	}
 
@@ -277,6 +305,7 @@ private:
 		result.Set("exec", SourceStatus(env, status.exec));
 		result.Set("calls", SourceStatus(env, status.calls));
 		result.Set("signals", SourceStatus(env, status.signals));
+		result.Set("sysctl", SourceStatus(env, status.sysctl));
 		result.Set("dropped", Napi::Number::New(env, static_cast<double>(status.dropped)));
 		return result;
 	}

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bpf.h"
@@ -61,6 +62,14 @@ int bpf_map_remove(int map, const void *key)
 int bpf_map_next(int map, const void *key, void *ret_next)
 {
 	return map_call(BPF_MAP_GET_NEXT_KEY, map, key, (uintptr_t)ret_next);
+}
+
+uint64_t bpf_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
 uint64_t bpf_untold(uint64_t *counter, uint64_t *told)

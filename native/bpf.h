@@ -19,6 +19,9 @@ int bpf_map_get(int map, const void *key, void *ret_value);
 int bpf_map_remove(int map, const void *key);
 int bpf_map_next(int map, const void *key, void *ret_next);
 
+/* CLOCK_MONOTONIC, as bpf_ktime_get_ns() reads it. */
+uint64_t bpf_now_ns(void);
+
 /* The difference between a counter that only grows and what was told of it. */
 uint64_t bpf_untold(uint64_t *counter, uint64_t *told);
 

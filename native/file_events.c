@@ -125,6 +125,14 @@ int proc_path_parse(const char *path, size_t len, struct proc_path *ret)
 	return 0;
 }
 
+bool proc_path_is_kcore(const char *path, size_t len)
+{
+	const char *name;
+	size_t name_len;
+
+	return take_last(path, &len, &name, &name_len) && same(name, name_len, "kcore");
+}
+
 bool proc_path_is_sysctl(const char *path, size_t len)
 {
 	return memmem(path, len, "/sys/", 5) != NULL;

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bpf.h"
@@ -93,14 +92,6 @@ struct memory {
 	struct ring ring;
 	uint64_t lost_told;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
 
 static void settings_fill(struct memory_bpf__rodata *settings)
 {
@@ -228,7 +219,7 @@ void memory_enforce(struct memory *m, uint32_t enforce)
 
 void memory_beat(struct memory *m)
 {
-	__atomic_store_n(&m->skel->bss->control.heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
+	__atomic_store_n(&m->skel->bss->control.heartbeat_ns, bpf_now_ns(), __ATOMIC_RELEASE);
 }
 
 int memory_exempt(struct memory *m, const struct watch_file *files, size_t n)

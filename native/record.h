@@ -35,6 +35,8 @@ enum record_kind {
 	RECORD_CODE_PAGE = 17,
 	RECORD_CODE_RUN = 18,
 	RECORD_ACCESS = 20,
+	RECORD_MACHINE_MEMORY = 22,
+	RECORD_SYSCTL = 23,
 	RECORD_UPROBE = 24,
 	RECORD_UPROBES = 25,
 };
@@ -196,6 +198,7 @@ enum lost_source {
 	LOST_CALLS = 6,		/* of bpf/calls.bpf.c, or its table of threads */
 	LOST_SIGNALS = 7,	/* of bpf/signals.bpf.c */
 	LOST_ACCESS = 8,	/* of bpf/access.bpf.c */
+	LOST_SYSCTL = 9,	/* of bpf/sysctl.bpf.c */
 };
 
 struct lost_record {
@@ -265,13 +268,45 @@ struct access_record {
 	__u64 target_start_ticks;
 	__u64 suppressed;	/* how many like it were not told since the one before */
 	__u32 call;		/* enum access_call of bpf/access.h */
-	__u32 action;		/* enum access_action */
+	__u32 action;		/* enum enforce_action of bpf/enforce.h */
 	__u32 mode;		/* PTRACE_MODE_*, include/linux/ptrace.h */
 	__u32 pid;		/* who */
 	__u32 tid;
 	__u32 target_pid;
 	__u32 target_tid;
 	__u32 reserved;
+};
+
+enum machine_memory {
+	MACHINE_KCORE = 1,	/* /proc/kcore */
+	MACHINE_DEVICE = 2,	/* /dev/mem, /dev/kmem or /dev/port */
+};
+
+/* The memory of the whole machine was opened, or that was asked for; a process record of pid came before. String: path, which the kernel's check does not know. */
+struct machine_memory_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC; 0: as a mark tells it, without a time */
+	__u64 suppressed;	/* how many like it were not told since the one before */
+	__u32 memory;		/* enum machine_memory */
+	__u32 access;		/* ACCESS_OPEN and the like */
+	__u32 action;		/* enum enforce_action */
+	__u32 pid;		/* who */
+	__u32 tid;		/* 0: not known */
+	__u16 path_len;
+	__u16 reserved;
+};
+
+/* A setting that decides about core dumps was about to be written; a process record of pid came before. String: the value. */
+struct sysctl_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 suppressed;	/* how many like it were not told since the one before */
+	__u32 setting;		/* enum sysctl_setting of bpf/sysctl.h */
+	__u32 action;		/* enum enforce_action of bpf/enforce.h */
+	__u32 pid;		/* who */
+	__u32 tid;
+	__u16 value_len;
+	__u16 reserved[3];
 };
 
 #define MAPS_UNCHANGED	(~0u)

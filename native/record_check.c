@@ -12,6 +12,8 @@ _Static_assert(sizeof(struct mounts_record) == 16, "mounts_record");
 _Static_assert(sizeof(struct lost_record) == 24, "lost_record");
 _Static_assert(sizeof(struct memory_record) == 72, "memory_record");
 _Static_assert(sizeof(struct access_record) == 64, "access_record");
+_Static_assert(sizeof(struct machine_memory_record) == 48, "machine_memory_record");
+_Static_assert(sizeof(struct sysctl_record) == 48, "sysctl_record");
 _Static_assert(sizeof(struct call_record) == 64, "call_record");
 _Static_assert(sizeof(struct signal_record) == 48, "signal_record");
 _Static_assert(sizeof(struct unlinked_exec_record) == 32, "unlinked_exec_record");

@@ -227,6 +227,8 @@ struct proc_path {
 
 /* What of a procfs a path names, told from its end, since the mount may be anywhere; -ENOENT if nothing that counts. */
 int proc_path_parse(const char *path, size_t len, struct proc_path *ret);
+/* Whether a path on a procfs is that of kcore, wherever it is mounted. */
+bool proc_path_is_kcore(const char *path, size_t len);
 /* Whether the path can be one below /proc/sys. */
 bool proc_path_is_sysctl(const char *path, size_t len);
 
@@ -289,7 +291,8 @@ void access_close(struct access *a);
 int access_fd(const struct access *a);
 int access_protect(struct access *a, const struct process_target *targets, size_t n);
 int access_unprotect(struct access *a, uint32_t pid);
-void access_enforce(struct access *a, uint32_t enforce);
+/* `machine`: whether the memory of the whole machine is refused as well. */
+void access_enforce(struct access *a, uint32_t enforce, bool machine);
 /* Once in ten seconds at least, or enforcing falls back to watching. */
 void access_beat(struct access *a);
 int access_exempt(struct access *a, const struct watch_file *files, size_t n);
@@ -322,6 +325,25 @@ int signals_unprotect(struct signals *s, uint32_t pid);
 uint64_t signals_lost(struct signals *s);
 size_t signals_drain(struct signals *s, size_t limit, void (*each)(void *arg, const struct signal_event *event),
 		     void *arg);
+
+/*
+ * sysctl.c: who writes a setting that decides about core dumps, told and refused
+ * by eBPF (bpf/sysctl.bpf.c). Opening it only loads it.
+ */
+struct sysctl;
+struct sysctl_event;
+
+int sysctl_open(struct sysctl **ret, const char **ret_what);
+void sysctl_close(struct sysctl *s);
+/* For whoever is below this cgroup of v2; NULL: the root of all. Where it is attached already it stays. */
+int sysctl_attach(struct sysctl *s, const char *cgroup, const char **ret_what);
+void sysctl_detach(struct sysctl *s);
+int sysctl_fd(const struct sysctl *s);
+/* enum enforce of bpf/enforce.h; a sign of life, too: once in ten seconds at least, or it falls back to watching. */
+void sysctl_enforce(struct sysctl *s, uint32_t enforce);
+int sysctl_exempt(struct sysctl *s, const struct watch_file *files, size_t n);
+uint64_t sysctl_lost(struct sysctl *s);
+size_t sysctl_drain(struct sysctl *s, size_t limit, void (*each)(void *arg, const struct sysctl_event *event), void *arg);
 
 /* exec.c: every program that is started, by eBPF (bpf/exec.bpf.c). */
 struct exec;
@@ -359,6 +381,7 @@ struct watch_status {
 	struct watch_source exec;
 	struct watch_source calls;
 	struct watch_source signals;
+	struct watch_source sysctl;
 	uint64_t dropped;
 };
 
@@ -389,12 +412,20 @@ int watch_unprotect(struct watch *w, uint32_t pid);
 int watch_listen(struct watch *w, bool on);
 
 /* watch_memory.c; -EBADF where the memory programs are not live. */
-/* Whether what is to be refused is; on what descends from rimon only if `family`. */
-int watch_enforce(struct watch *w, bool enforce, bool family);
+/* Whether what is to be refused is; on what descends from rimon only if `family`; of the machine's memory only if `machine`. */
+int watch_enforce(struct watch *w, bool enforce, bool family, bool machine);
 /* User space lives: without it for ten seconds the kernel only watches. */
 int watch_beat(struct watch *w);
 /* Exactly these executables are never stopped. */
 int watch_exempt(struct watch *w, const struct watch_file *files, size_t n);
+
+/*
+ * watch_sysctl.c: has writes of what decides about core dumps refused, but to
+ * these executables. Each call is a sign of life, of which one is due in ten
+ * seconds. `cgroup`: whose tasks are meant; NULL: everybody.
+ */
+int watch_guard_settings(struct watch *w, const char *cgroup, bool family, const struct watch_file *exempt, size_t n);
+void watch_leave_settings(struct watch *w);
 
 /* pidfd.c */
 enum signal_result {

@@ -19,19 +19,6 @@
 #define MOUNTS_MAX		65536
 #define ENRICHED_FOR_NS		500000000ull
 
-enum tag {
-	TAG_WAKE,
-	TAG_CONNECTOR,
-	TAG_FILES,
-	TAG_ATTRIBUTES,
-	TAG_MOUNTS,
-	TAG_MEMORY,
-	TAG_ACCESS,
-	TAG_EXEC,
-	TAG_CALLS,
-	TAG_SIGNALS,
-};
-
 uint64_t watch_now_ns(void)
 {
 	struct timespec ts;
@@ -228,6 +215,9 @@ static void *watch_run(void *arg)
 			case TAG_SIGNALS:
 				watch_signals_drain(w);
 				break;
+			case TAG_SYSCTL:
+				watch_sysctl_drain(w);
+				break;
 			case TAG_MOUNTS:
 				mounts_changed(w, (uint32_t)ready[i].data.u64);
 				break;
@@ -243,6 +233,11 @@ static int epoll_add(struct watch *w, int fd, uint32_t events, enum tag tag, uin
 	struct epoll_event event = { .events = events, .data.u64 = (uint64_t)tag << 32 | id };
 
 	return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int watch_listen_to(struct watch *w, int fd, enum tag tag)
+{
+	return epoll_add(w, fd, EPOLLIN, tag, 0);
 }
 
 static int open_connector(struct watch *w, int *ret_fd, const char **ret_what)
@@ -283,9 +278,10 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	w->notify = notify;
 	w->notify_arg = arg;
 	w->self = (uint32_t)getpid();
-	w->connector.fd = w->files.fd = w->memory.fd = w->access.fd = w->calls.fd = w->signals.fd = w->exec.fd = w->attributes = w->wake = -1;
+	w->connector.fd = w->files.fd = w->memory.fd = w->access.fd = w->calls.fd = w->signals.fd = w->exec.fd = -1;
+	w->sysctl.fd = w->attributes = w->wake = -1;
 	w->connector.what = w->files.what = w->memory.what = w->access.what = w->calls.what = w->signals.what =
-		w->exec.what = "not asked for";
+		w->exec.what = w->sysctl.what = "not asked for";
 	for (i = 0; i < DATAGRAMS; i++) {
 		w->pieces[i] = (struct iovec){ w->datagrams[i], sizeof(w->datagrams[i]) };
 		w->headers[i].msg_hdr = (struct msghdr){
@@ -373,6 +369,7 @@ void watch_close(struct watch *w)
 	exec_close(w->exec_program);
 	calls_close(w->calls_programs);
 	signals_close(w->signals_programs);
+	sysctl_close(w->sysctl_program);
 	close_fd(w->wake);
 	close_fd(w->epoll);
 	proc_scan_free(w->scan);
@@ -408,6 +405,7 @@ void watch_get_status(struct watch *w, struct watch_status *ret)
 	ret->exec = source_status(&w->exec);
 	ret->calls = source_status(&w->calls);
 	ret->signals = source_status(&w->signals);
+	ret->sysctl = source_status(&w->sysctl);
 	pthread_mutex_lock(&w->lock);
 	ret->dropped = w->dropped;
 	pthread_mutex_unlock(&w->lock);

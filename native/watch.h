@@ -1,7 +1,7 @@
 /*
  * What the files of the watch share: watch.c has the thread and delivers,
  * watch_connector.c, watch_exec.c, watch_files.c, watch_memory.c,
- * watch_access.c, watch_calls.c and watch_signals.c drain a source each on that thread.
+ * watch_access.c, watch_calls.c, watch_signals.c and watch_sysctl.c drain a source each on that thread.
  *
  * Shared with the callers, under the lock: pending, roots, mounts.
  * Everything else belongs to the thread or never changes.
@@ -23,6 +23,20 @@
 #define ENRICHED	64
 #define ASKED		64
 #define DEEDS		64
+
+enum tag {
+	TAG_WAKE,
+	TAG_CONNECTOR,
+	TAG_FILES,
+	TAG_ATTRIBUTES,
+	TAG_MOUNTS,
+	TAG_MEMORY,
+	TAG_ACCESS,
+	TAG_EXEC,
+	TAG_CALLS,
+	TAG_SIGNALS,
+	TAG_SYSCTL,
+};
 
 struct source {
 	int fd;
@@ -87,6 +101,8 @@ struct watch {
 	struct calls *calls_programs;
 	struct source signals;
 	struct signals *signals_programs;
+	struct source sysctl;
+	struct sysctl *sysctl_program;
 
 	pthread_mutex_t lock;
 	struct batch pending;
@@ -126,6 +142,9 @@ void watch_forget(struct watch *w, uint32_t pid);
 void watch_source_lost(struct watch *w, struct source *source, uint32_t which, uint64_t count);
 void watch_source_dead(struct watch *w, struct source *source, uint32_t which, int err, const char *what);
 
+/* Has the thread drain what this descriptor says; callable from outside of it. */
+int watch_listen_to(struct watch *w, int fd, enum tag tag);
+
 /* watch_connector.c */
 void watch_connector_drain(struct watch *w);
 
@@ -159,5 +178,8 @@ int watch_calls_settle(struct watch *w);
 /* watch_signals.c */
 int watch_signals_open(struct watch *w, int *ret_fd, const char **ret_what);
 void watch_signals_drain(struct watch *w);
+
+/* watch_sysctl.c */
+void watch_sysctl_drain(struct watch *w);
 
 #endif

@@ -30,6 +30,22 @@ static uint32_t call_of(uint32_t access)
 	return CALL_NONE;
 }
 
+static void machine_memory_add(struct watch *w, const struct access_event *event)
+{
+	struct machine_memory_record *r = batch_begin(&w->scratch, RECORD_MACHINE_MEMORY, sizeof(*r));
+
+	if (r) {
+		r->time_ns = event->time_ns;
+		r->suppressed = event->suppressed;
+		r->memory = event->call == ACCESS_BY_KCORE ? MACHINE_KCORE : MACHINE_DEVICE;
+		r->access = ACCESS_OPEN;
+		r->action = event->action;
+		r->pid = event->actor.pid;
+		r->tid = event->actor.tid;
+	}
+	batch_end(&w->scratch);
+}
+
 static void access_add(void *arg, const struct access_event *event)
 {
 	struct access_record *r;
@@ -37,6 +53,10 @@ static void access_add(void *arg, const struct access_event *event)
 
 	w->access.events++;
 	watch_actor_add(w, &event->actor);
+	if (!event->target_pid) {
+		machine_memory_add(w, event);
+		return;
+	}
 	watch_calls_deed(w, event->actor.pid, event->target_pid, call_of(event->call), event->time_ns);
 	r = batch_begin(&w->scratch, RECORD_ACCESS, sizeof(*r));
 	if (r) {

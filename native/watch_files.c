@@ -269,6 +269,23 @@ static void file_add(struct watch *w, const struct stat *st, uint32_t pid, uint6
 	batch_end(&w->scratch);
 }
 
+/* A device is never told of by fanotify, whose events are of files and folders only. */
+static void kcore_add(struct watch *w, uint32_t pid, uint64_t mask, const char *path, size_t len)
+{
+	struct machine_memory_record *r;
+
+	watch_enrich(w, pid);
+	r = batch_begin(&w->scratch, RECORD_MACHINE_MEMORY, sizeof(*r));
+	if (r) {
+		r->memory = MACHINE_KCORE;
+		r->access = access_of(mask);
+		r->pid = pid;
+		r->path_len = (uint16_t)len;
+	}
+	batch_bytes(&w->scratch, path, len);
+	batch_end(&w->scratch);
+}
+
 static void file_event(struct watch *w, const struct fanotify_event_metadata *event)
 {
 	char name[16], path[4096], root_path[4096];
@@ -276,6 +293,7 @@ static void file_event(struct watch *w, const struct fanotify_event_metadata *ev
 	struct proc_path parsed;
 	struct root root;
 	struct stat st;
+	bool is_kcore;
 	ssize_t len;
 
 	snprintf(name, sizeof(name), "%d", event->fd);
@@ -284,18 +302,23 @@ static void file_event(struct watch *w, const struct fanotify_event_metadata *ev
 		w->files.unreadable++;
 		return;
 	}
+	is_kcore = proc_path_is_kcore(path, (size_t)len);
 	/* Most of what a node reads below /proc: nothing of anybody's memory. */
-	if (!(event->mask & FILE_MASK) && proc_path_parse(path, (size_t)len, &parsed) < 0)
+	if (!(event->mask & FILE_MASK) && !is_kcore && proc_path_parse(path, (size_t)len, &parsed) < 0)
 		return;
 	if (fstat(event->fd, &st) < 0) {
 		w->files.unreadable++;
 		return;
 	}
 	/* Procfs marks do not ask for CLOSE_WRITE, so such an event is a marked file's, whatever its device number was before. */
-	if (!(event->mask & FAN_CLOSE_WRITE) && root_find(w, st.st_dev, &root, root_path, sizeof(root_path)))
-		proc_file_add(w, &root, pid, event->mask, path, (size_t)len);
-	else if (event->mask & FILE_MASK)
+	if (!(event->mask & FAN_CLOSE_WRITE) && root_find(w, st.st_dev, &root, root_path, sizeof(root_path))) {
+		if (is_kcore)
+			kcore_add(w, pid, event->mask, path, (size_t)len);
+		else
+			proc_file_add(w, &root, pid, event->mask, path, (size_t)len);
+	} else if (event->mask & FILE_MASK) {
 		file_add(w, &st, pid, event->mask, path, (size_t)len);
+	}
 }
 
 static bool is_shortage(int err)

@@ -96,6 +96,9 @@ export interface ActionSettings {
   readonly capture: { readonly enabled: boolean; readonly directory: string; readonly keep: number };
 }
 
+/** What mode enforce can refuse to everybody on the node. */
+export type NodeOperation = "core-pattern" | "machine-memory";
+
 /** An executable that the kernel side refuses nothing. */
 export interface Exempt {
   readonly exe: string;
@@ -130,5 +133,6 @@ export interface Configuration {
     readonly rotateBytes: number;
     readonly checkpointEvery: number;
   };
-  readonly enforce: readonly { readonly protect: Selector; readonly operations: readonly string[] }[];
+  /** Without `protect` an entry concerns the node. */
+  readonly enforce: readonly { readonly protect?: Selector; readonly operations: readonly string[] }[];
 }

@@ -60,6 +60,8 @@ export interface WatchSources {
   readonly signals?: boolean;
   /** Load the eBPF program that sees every program that is started. */
   readonly exec?: boolean;
+  /** Whether the one that stands in front of settings may be loaded, once guardSettings() asks for it. */
+  readonly sysctl?: boolean;
 }
 
 export interface Watch {
@@ -78,12 +80,21 @@ export interface Watch {
   unprotect(pid: number): void;
   /** Whether system calls are looked at: off until asked for, since then each of the node costs a little more. */
   listen(on: boolean): void;
-  /** Whether what is to be refused is refused, or only told; to what descends from rimon only if `family`. */
-  enforce(on: boolean, family?: boolean): void;
+  /**
+   * Whether what is to be refused is refused, or only told; to what descends from rimon only if `family`; the memory of
+   * the whole machine only if `machine`.
+   */
+  enforce(on: boolean, family?: boolean, machine?: boolean): void;
   /** A sign of life: ten seconds without one, and the kernel only watches. */
   beat(): void;
   /** The executables that are never refused anything, in place of those named before: st_dev and inode of each. */
   exempt(files: BigUint64Array): void;
+  /**
+   * Has writes of what decides about core dumps refused, and told, but not to these executables; below `cgroup`, or to
+   * everybody. Each call is a sign of life. What fails is told by the status.
+   */
+  guardSettings(exempt: BigUint64Array, family: boolean, cgroup?: string): void;
+  leaveSettings(): void;
   /** What each source lost so far, and the state it is in; `dropped` counts records JavaScript did not take in time. */
   status(): WatchStatus;
   close(): void;

@@ -232,7 +232,24 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     action: must(oneOf({ seen: true, refused: true, asleep: true })),
     suppressed: must(COUNT),
   },
-  "sysctl.written": { ...HEAD, name: must(TEXT), pid: must(PID) },
+  "machine-memory.opened": {
+    ...HEAD,
+    memory: must(oneOf({ kcore: true, device: true })),
+    access: must(oneOf({ open: true, read: true, write: true })),
+    pid: must(PID),
+    tid: may(PID),
+    path: may(TEXT),
+    action: must(oneOf({ seen: true, refused: true, asleep: true })),
+    suppressed: must(COUNT),
+  },
+  "sysctl.written": {
+    ...HEAD,
+    name: must(TEXT),
+    pid: must(PID),
+    action: may(oneOf({ seen: true, refused: true, asleep: true })),
+    value: may(TEXT),
+    suppressed: may(COUNT),
+  },
   "setting.seen": {
     ...HEAD,
     setting: must(

@@ -323,10 +323,38 @@ export interface AccessChecked extends Head<"access.checked">, ProcessId {
   readonly suppressed: number;
 }
 
-/** A kernel setting under /proc/sys was written. The value, if it matters, follows in a `setting.seen`. */
+/** The memory of the whole machine was opened, read or written: that of the kernel, and of every process. */
+export interface MachineMemoryOpened extends Head<"machine-memory.opened"> {
+  /** /proc/kcore; or physical memory and ports: /dev/mem, /dev/kmem, /dev/port. */
+  readonly memory: "kcore" | "device";
+  readonly access: "open" | "read" | "write";
+  /** Who did it, in our pid namespace. */
+  readonly pid: number;
+  readonly tid?: number;
+  /** Undefined where the kernel was asked and not a mark: whichever node it was. */
+  readonly path?: string;
+  /** What rimon's check in the kernel did: nothing, refused it, or nothing because rimon gave no sign of life. */
+  readonly action: "seen" | "refused" | "asleep";
+  /** How many like it were counted and not told since the one before. */
+  readonly suppressed: number;
+}
+
+/**
+ * A kernel setting under /proc/sys was written, or was about to be. The value that is in force, if it matters, follows in
+ * a `setting.seen`.
+ */
 export interface SysctlWritten extends Head<"sysctl.written"> {
   readonly name: string;
   readonly pid: number;
+  /**
+   * What rimon's check in front of the write did: nothing, refused it, or nothing because rimon gave no sign of life.
+   * Undefined if it was told by a mark, once it was done.
+   */
+  readonly action?: "seen" | "refused" | "asleep";
+  /** What was to be written, where the check told it. */
+  readonly value?: string;
+  /** How many like it were counted and not told since the one before. */
+  readonly suppressed?: number;
 }
 
 /** The value of a node-wide setting, as polled: kernel.core_pattern, /etc/ld.so.preload. */
@@ -446,6 +474,7 @@ export type Observation =
   | AccessChecked
   | CallMade
   | SignalSent
+  | MachineMemoryOpened
   | SysctlWritten
   | SettingSeen
   | ProcessDumping

@@ -5,6 +5,7 @@ import type {
   AccessChecked,
   Call,
   CodePage,
+  MachineMemoryOpened,
   Mapping,
   MemoryOperation,
   MemoryTouched,
@@ -83,7 +84,7 @@ export interface MountsRecord {
 
 export interface LostRecord {
   readonly kind: "lost";
-  readonly source: "connector" | "files" | "queue" | "memory" | "exec" | "calls" | "signals" | "access";
+  readonly source: "connector" | "files" | "queue" | "memory" | "exec" | "calls" | "signals" | "access" | "sysctl";
   /** Undefined if the kernel only says that some were lost. */
   readonly count?: number;
 }
@@ -132,6 +133,29 @@ export interface SignalRecord {
   readonly targetPid: number;
   readonly targetStartTime: number;
   readonly suppressed: number;
+}
+
+/** The memory of the machine, by a mark (which has a path) or by the check in the kernel. */
+export interface MachineMemoryRecord extends Pick<
+  MachineMemoryOpened,
+  "memory" | "access" | "action" | "suppressed" | "pid" | "tid" | "path"
+> {
+  readonly kind: "machine-memory";
+  /** CLOCK_MONOTONIC; undefined where a mark told it. */
+  readonly timeNs?: bigint;
+}
+
+/** A setting was about to be written. */
+export interface SysctlRecord {
+  readonly kind: "sysctl";
+  /** CLOCK_MONOTONIC. */
+  readonly timeNs: bigint;
+  readonly suppressed: number;
+  readonly setting: "kernel.core_pattern" | "fs.suid_dumpable";
+  readonly action: MachineMemoryOpened["action"];
+  readonly pid: number;
+  readonly tid: number;
+  readonly value: string;
 }
 
 /** A process runs a program that has no name on any filesystem. */
@@ -221,6 +245,8 @@ export type NativeRecord =
   | UnlinkedExecRecord
   | CallRecord
   | SignalRecord
+  | MachineMemoryRecord
+  | SysctlRecord
   | MapsRecord
   | OpenFileRecord
   | CodePagesRecord

@@ -1,24 +1,23 @@
 // Reads the records of native/record.h, a field at a time. Knows their layout and nothing of what they mean.
 
 import type {
-  AccessCall, Call, CodeChange, Mapping, MemoryOperation, Posture, ProcFile, Process,
+  AccessCall, Call, MemoryOperation, Posture, ProcFile, Process,
 } from "./observation.ts"; // prettier-ignore
 import {
   MEMORY_OPERATION,
   type AccessRecord,
-  type CodePagesRecord,
   type LostRecord,
-  type MapsRecord,
+  type MachineMemoryRecord,
   type MemoryRecord,
   type NativeRecord,
   type ProcFileRecord,
   type ProcessEventName,
   type ProcessRecord,
+  type SysctlRecord,
   type UprobeRecord,
 } from "./record.ts";
+import { readCodePages, readMaps } from "./record-maps.ts";
 import { nonsense, RecordReader } from "./record-reader.ts";
-
-const MAPS_UNCHANGED = 0xffff_ffff;
 
 const KIND = {
   process: 1,
@@ -29,22 +28,23 @@ const KIND = {
   mounts: 6,
   lost: 7,
   maps: 8,
-  mapping: 9,
   openFile: 10,
   memory: 11,
   unlinkedExec: 12,
   call: 13,
   signal: 14,
   codePages: 16,
-  codePage: 17,
-  codeRun: 18,
   access: 20,
+  machineMemory: 22,
+  sysctl: 23,
   uprobe: 24,
   uprobes: 25,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
-const FIXED_SIZE = [0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 0, 64, 0, 0, 0, 40, 24];
+const FIXED_SIZE = [
+  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 0, 64, 0, 48, 48, 40, 24,
+];
 
 const HAVE = {
   status: 1 << 0,
@@ -98,6 +98,7 @@ const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [
   "calls",
   "signals",
   "access",
+  "sysctl",
 ];
 
 const OPERATIONS: readonly (MemoryOperation | undefined)[] = Object.keys(MEMORY_OPERATION) as MemoryOperation[];
@@ -143,6 +144,13 @@ const ACCESS_CALLS: readonly (AccessCall | undefined)[] = [
 
 const ACCESS_ACTIONS: readonly (AccessRecord["action"] | undefined)[] = ["seen", "refused", "asleep"];
 
+const MACHINE_MEMORIES: readonly (MachineMemoryRecord["memory"] | undefined)[] = [undefined, "kcore", "device"];
+
+const SETTINGS: readonly (SysctlRecord["setting"] | undefined)[] = [
+  undefined,
+  "kernel.core_pattern",
+  "fs.suid_dumpable",
+];
 const UPROBE_SOURCES: readonly (UprobeRecord["source"] | undefined)[] = [undefined, "perf", "link", "event"];
 
 /** linux: include/linux/ptrace.h */
@@ -274,6 +282,22 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           tid: reader.u32(48),
           targetPid: reader.u32(52),
           targetTid: reader.u32(56),
+        });
+        break;
+      case KIND.machineMemory:
+        records.push(readMachineMemory(reader));
+        break;
+      case KIND.sysctl:
+        records.push({
+          kind: "sysctl",
+          timeNs: reader.bigint(8),
+          suppressed: reader.u64(16),
+          setting: named(SETTINGS, reader.u32(24), "setting"),
+          action: named(ACCESS_ACTIONS, reader.u32(28), "answer to a write"),
+          pid: reader.u32(32),
+          tid: reader.u32(36),
+          // As echo(1) writes it.
+          value: reader.text(reader.u16(40)).replace(/\n$/, ""),
         });
         break;
       case KIND.openFile:
@@ -410,82 +434,22 @@ function readProcFile(reader: RecordReader): ProcFileRecord {
   };
 }
 
-function readMaps(reader: RecordReader): MapsRecord {
-  const head = { kind: "maps", pid: reader.u32(16), digest: reader.bigint(8) } as const;
-  const count = reader.u32(20);
-  if (count === MAPS_UNCHANGED) return head;
-  const mappings: Mapping[] = [];
-  while (mappings.length < count) {
-    if (!reader.next() || reader.kind !== KIND.mapping) {
-      throw nonsense(`${mappings.length} mappings of process ${head.pid} where ${count} were promised`);
-    }
-    mappings.push(readMapping(reader));
-  }
-  return { ...head, mappings };
-}
-
-function readMapping(reader: RecordReader): Mapping {
+function readMachineMemory(reader: RecordReader): MachineMemoryRecord {
+  const access = reader.u32(28);
+  const timeNs = reader.bigint(8);
+  const tid = reader.u32(40);
+  const path = reader.text(reader.u16(44));
   return {
-    start: reader.hex(8),
-    end: reader.hex(16),
-    permissions: permissionsOf(reader.u32(48)),
-    offset: reader.u64(24),
-    file: { dev: reader.u64(32), inode: reader.u64(40) },
-    path: reader.text(reader.u16(52)),
+    kind: "machine-memory",
+    ...(timeNs === 0n ? {} : { timeNs }),
+    suppressed: reader.u64(16),
+    memory: named(MACHINE_MEMORIES, reader.u32(24), "memory of the machine"),
+    access: access & ACCESS_WRITE ? "write" : access & ACCESS_READ ? "read" : "open",
+    action: named(ACCESS_ACTIONS, reader.u32(32), "answer to an access"),
+    pid: reader.u32(36),
+    ...(tid === 0 ? {} : { tid }),
+    ...(path === "" ? {} : { path }),
   };
-}
-
-function permissionsOf(bits: number): string {
-  return `${bits & 1 ? "r" : "-"}${bits & 2 ? "w" : "-"}${bits & 4 ? "x" : "-"}${bits & 8 ? "s" : "p"}`;
-}
-
-function readCodePages(reader: RecordReader): CodePagesRecord {
-  const head = {
-    kind: "code-pages",
-    pid: reader.u32(16),
-    startTime: reader.u64(8),
-    byPagemap: reader.u32(32) !== 0,
-    unread: reader.u32(28),
-    readable: reader.u32(36) === 0,
-  } as const;
-  const size = reader.u32(20);
-  const count = reader.u32(24);
-  const pages: CodePagesRecord["pages"][number][] = [];
-  while (pages.length < count) {
-    if (!reader.next() || reader.kind !== KIND.codePage)
-      throw nonsense(`${pages.length} pages of code of process ${head.pid} where ${count} were promised`);
-    pages.push(readCodePage(reader, size));
-  }
-  return { ...head, pages };
-}
-
-function readCodePage(reader: RecordReader, size: number): CodePagesRecord["pages"][number] {
-  const page = {
-    page: reader.hex(8),
-    size,
-    mapping: `${reader.hex(16)}-${reader.hex(24)}`,
-    offset: reader.u64(32),
-    file: { dev: reader.u64(40), inode: reader.u64(48) },
-    permissions: permissionsOf(reader.u32(56)),
-    path: reader.text(reader.u16(70)),
-  };
-  if (reader.u32(60) === 0) return page;
-  const differing = reader.u32(64);
-  const count = reader.u16(68);
-  const inFile = BigInt(page.offset) - BigInt(`0x${page.page}`);
-  const changes: CodeChange[] = [];
-  while (changes.length < count) {
-    if (!reader.next() || reader.kind !== KIND.codeRun)
-      throw nonsense(`${changes.length} changes of a page of code where ${count} were promised`);
-    changes.push({
-      address: reader.hex(8),
-      offset: Math.max(0, Number(reader.bigint(8) + inFile)),
-      length: reader.u32(16),
-      found: reader.bytes(reader.u16(20)).toString("hex"),
-      expected: reader.bytes(reader.u16(22)).toString("hex"),
-    });
-  }
-  return { ...page, differing, changes };
 }
 
 function named<Name>(names: readonly (Name | undefined)[], number: number, what: string): Name {

@@ -17,7 +17,7 @@ import { ancestorsOf } from "./responders/kill-suspect.ts";
 import { createSensors } from "./sensors/all.ts";
 import type { OwnFile } from "./sensors/kernel-events.ts";
 import type { Sensor, SensorContext } from "./sensors/sensor.ts";
-import { exemptionsOf, notRefused, refusalsOf } from "./policy/refusals.ts";
+import { exemptionsOf, nodeRefusalsOf, notRefused, refusalsOf } from "./policy/refusals.ts";
 import type { State } from "./state.ts";
 import { openAuditLog } from "./store/audit-log.ts";
 import { unfinishedVerdicts } from "./store/unfinished.ts";
@@ -83,6 +83,8 @@ export interface MonitorOptions {
   readonly onObservation?: (observation: Observation) => void;
   /** Whether mode enforce refuses to what descends from this process too; a drill's attackers do. */
   readonly refusesFamily?: boolean;
+  /** The cgroup whose tasks mode enforce refuses writes of settings, instead of everybody; that of a drill's attackers. */
+  readonly guardedCgroup?: string;
   /** Where the stdout sink writes. */
   readonly stdout?: ResponderOptions["stdout"];
 }
@@ -205,7 +207,9 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     resolve: (pidNamespace, pid) => state.findInNamespace(pidNamespace, pid)?.process,
     isLive: (sensor) => sensorStates.get(sensor)?.state === "live",
     refusals: (pid) => refusalsOf(configuration, state.find(pid)?.process),
+    nodeRefusals: () => nodeRefusalsOf(configuration),
     refusesFamily: options.refusesFamily === true,
+    ...(options.guardedCgroup === undefined ? {} : { guardedCgroup: options.guardedCgroup }),
     exemptions: (rule) => exemptionsOf(configuration, rule, now()),
   };
 
@@ -299,7 +303,16 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
       context,
       () => configuration,
       () => ownFiles,
-      { connector: true, files: true, exec: true, memory: true, access: true, calls: true, signals: true },
+      {
+        connector: true,
+        files: true,
+        exec: true,
+        memory: true,
+        access: true,
+        calls: true,
+        signals: true,
+        sysctl: true,
+      },
     );
     for (const sensor of sensors) {
       try {

@@ -161,6 +161,7 @@ export class State {
         return;
       }
       case "sysctl.written":
+        if (observation.action === "refused") return;
         this.#writes.set(observation.name, { pid: observation.pid, at: observation.at });
         return evictOldest(this.#writes, 256);
       case "tick":

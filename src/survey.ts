@@ -70,6 +70,7 @@ export async function survey(
     resolve: (pidNamespace: number, pid: number) => state.findInNamespace(pidNamespace, pid)?.process,
     isLive: () => false,
     refusals: () => [],
+    nodeRefusals: () => [],
     refusesFamily: false,
     exemptions: () => [],
   };
@@ -87,6 +88,7 @@ export async function survey(
     "ptrace-access",
     "calls",
     "signals",
+    "sysctl",
     "own-files",
   ];
   const polling = sensors.filter(({ pass, name }) => pass !== undefined && !standing.includes(name));

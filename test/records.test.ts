@@ -307,6 +307,69 @@ const GOLDEN: readonly { what: string; bytes: Buffer; records: NativeRecord[] }[
     ],
   },
   {
+    what: "the memory of the machine, asked for and refused",
+    bytes: record(22, [u64(1_000), u64(3), ...[2, 1, 1, 93, 94].map(u32), u16(0), u16(0)]),
+    records: [
+      {
+        kind: "machine-memory",
+        timeNs: 1_000n,
+        suppressed: 3,
+        memory: "device",
+        access: "open",
+        action: "refused",
+        pid: 93,
+        tid: 94,
+      },
+    ],
+  },
+  {
+    what: "the memory of the machine as a mark tells it",
+    bytes: record(22, [u64(0), u64(0), ...[1, 2, 0, 93, 0].map(u32), u16(11), u16(0)], ["/proc/kcore"]),
+    records: [
+      {
+        kind: "machine-memory",
+        suppressed: 0,
+        memory: "kcore",
+        access: "read",
+        action: "seen",
+        pid: 93,
+        path: "/proc/kcore",
+      },
+    ],
+  },
+  {
+    what: "a setting that was about to be written, and refused",
+    bytes: record(23, [u64(1_000), u64(3), ...[1, 1, 93, 94].map(u32), u16(6), u16(0), u32(0)], ["|/x %p"]),
+    records: [
+      {
+        kind: "sysctl",
+        timeNs: 1_000n,
+        suppressed: 3,
+        setting: "kernel.core_pattern",
+        action: "refused",
+        pid: 93,
+        tid: 94,
+        value: "|/x %p",
+      },
+    ],
+  },
+  {
+    what: "a setting to which echo was about to write",
+    bytes: record(23, [u64(1_000), u64(0), ...[2, 0, 93, 94].map(u32), u16(2), u16(0), u32(0)], ["2\n"]),
+    records: [
+      {
+        kind: "sysctl",
+        timeNs: 1_000n,
+        suppressed: 0,
+        setting: "fs.suid_dumpable",
+        action: "seen",
+        pid: 93,
+        tid: 94,
+        value: "2",
+      },
+    ],
+  },
+  {
     what: "a process of which the kernel's side said who it is and no more",
     bytes: processRecord(1 << 12, ["dd", "", "", "", "", ""]),
     records: [

@@ -10,6 +10,9 @@
  *
  * What reads of procfs files ask for (maps, environ, stat; PTRACE_MODE_READ)
  * is never refused and never told: ps, top and systemd do it all day.
+ *
+ * And who opens the memory of the whole machine, through whatever node or mount:
+ * lockdown is asked for each such opening, and for little else.
  */
 #include "kernel.h"
 #include "event.h"
@@ -23,6 +26,12 @@
 #define PTRACE_MODE_ATTACH	0x02
 #define PTRACE_MODE_FSCREDS	0x08
 #define PTRACE_MODE_REALCREDS	0x10
+
+/* linux: include/linux/security.h, whose numbers have changed since */
+enum lockdown_reason {
+	LOCKDOWN_DEV_MEM = 2,
+	LOCKDOWN_KCORE = 18,
+};
 
 const volatile __u8 calls[SYSCALLS];
 const volatile __u8 compat_calls[SYSCALLS];
@@ -75,31 +84,28 @@ static __always_inline __u64 refusal_of(__u32 mode, __u32 call)
 	return mode & PTRACE_MODE_FSCREDS && call != ACCESS_BY_READ ? ACCESS_REFUSE_MEMORY : ACCESS_REFUSE_ATTACH;
 }
 
-static __always_inline __u32 action_on(struct task_struct *task, const struct access_event *event,
-				       const struct access_protected *target)
+/* Answers it, tells it, and says whether it is refused. */
+static __noinline bool settle(struct access_event *event, bool refuse)
 {
-	if (!control.enforce || !(target->refuse & refusal_of(event->mode, event->call)))
-		return ACCESS_SEEN;
-	if (is_spared(task, control.enforce, event->exe_inode, event->exe_dev))
-		return ACCESS_SEEN;
-	return event->time_ns - control.heartbeat_ns > ALIVE_NS ? ACCESS_ASLEEP : ACCESS_REFUSED;
-}
-
-static __always_inline void tell(struct access_event *event, struct task_struct *task)
-{
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct access_event *room;
 
+	if (!event)
+		return false;
+	event->time_ns = bpf_ktime_get_ns();
+	event->action = action_on(task, refuse ? control.enforce : ENFORCE_OFF, event->time_ns - control.heartbeat_ns);
 	actor_fill(&event->actor, task);
 	if (told_just_now(&event->actor, event->target_pid, event->call << 8 | event->action, event->time_ns,
 			  &event->suppressed))
-		return;
+		return event->action == ENFORCE_REFUSED;
 	room = bpf_ringbuf_reserve(&events, sizeof(*room), 0);
 	if (!room) {
 		__sync_fetch_and_add(&control.lost, 1);
-		return;
+		return event->action == ENFORCE_REFUSED;
 	}
 	*room = *event;
 	bpf_ringbuf_submit(room, 0);
+	return event->action == ENFORCE_REFUSED;
 }
 
 /* Whether it is refused. */
@@ -126,17 +132,21 @@ static __always_inline bool access_refused(struct task_struct *child, __u32 mode
 		event.call = ACCESS_BY_OPEN;
 	if (!reaches_in(mode, event.call) || start_ticks_of(child) != target->start_ticks)
 		return false;
-	event.time_ns = bpf_ktime_get_ns();
 	event.target_pid = pid;
 	event.target_tid = child->pid;
 	event.target_start_ticks = target->start_ticks;
-	if (task->mm && task->mm->exe_file) {
-		event.exe_inode = task->mm->exe_file->f_inode->i_ino;
-		event.exe_dev = task->mm->exe_file->f_inode->i_sb->s_dev;
-	}
-	event.action = action_on(task, &event, target);
-	tell(&event, task);
-	return event.action == ACCESS_REFUSED;
+	return settle(&event, target->refuse & refusal_of(event.mode, event.call));
+}
+
+static __always_inline bool machine_refused(__u32 call)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct access_event event = { .call = call };
+
+	if ((__u32)task->tgid == own_pid || (task->flags & PF_KTHREAD))
+		return false;
+	/* Where not even rimon's family is spared its own decoys are meant, not the node. */
+	return settle(&event, control.refuse_machine && (control.enforce != ENFORCE_FAMILY || is_of_rimon(task)));
 }
 
 /*
@@ -159,6 +169,23 @@ SEC("fmod_ret/security_ptrace_access_check")
 int access_check(__u64 *ctx)
 {
 	return answer(access_refused((struct task_struct *)ctx[0], ctx[1]));
+}
+
+/*
+ * linux: security/security.c, int (what); for these two asked by open_port of
+ * drivers/char/mem.c, open_kcore of fs/proc/kcore.c, and when the driver of
+ * Intel's TPMI finds its device.
+ */
+SEC("fmod_ret/security_locked_down")
+int access_machine(__u64 *ctx)
+{
+	__u32 what = ctx[0];
+
+	if (what == bpf_core_enum_value(enum lockdown_reason, LOCKDOWN_KCORE))
+		return answer(machine_refused(ACCESS_BY_KCORE));
+	if (what == bpf_core_enum_value(enum lockdown_reason, LOCKDOWN_DEV_MEM))
+		return answer(machine_refused(ACCESS_BY_DEVICE));
+	return 0;
 }
 
 SEC("tp_btf/sched_process_fork")

@@ -6,6 +6,7 @@
 #include <linux/types.h>
 
 #include "actor.h"
+#include "enforce.h"
 
 #define ACCESS_PROTECTED_MAX	16384
 #define ACCESS_RING_SIZE	(1 << 18)
@@ -24,12 +25,9 @@ enum access_call {
 	ACCESS_BY_PERF = 9,	/* perf_event_open */
 	ACCESS_BY_MOVE = 10,	/* move_pages, migrate_pages */
 	ACCESS_BY_SETNS = 11,
-};
-
-enum access_action {
-	ACCESS_SEEN = 0,
-	ACCESS_REFUSED = 1,
-	ACCESS_ASLEEP = 2,	/* it was to be, and user space did not answer: the dead-man's switch */
+	/* Of no process: the memory of the whole machine. */
+	ACCESS_BY_KCORE = 12,	/* /proc/kcore */
+	ACCESS_BY_DEVICE = 13,	/* /dev/mem, /dev/kmem or /dev/port */
 };
 
 /* Bits of what is refused. */
@@ -47,20 +45,19 @@ struct access_control {
 	__u64 lost;		/* events for which the ring had no room */
 	__u64 proofs;		/* accesses to the decoy that were refused */
 	__u32 decoy;		/* a pid that is refused to everybody, rimon too; 0: none */
-	__u32 reserved;
+	__u32 refuse_machine;	/* whether the memory of the machine is refused as well */
 };
 
 struct access_event {
 	__u64 time_ns;		/* CLOCK_MONOTONIC */
 	__u64 suppressed;	/* how many like it were not told since the one before */
 	__u64 target_start_ticks;
-	__u64 exe_inode;
-	__u32 exe_dev;
 	__u32 call;
-	__u32 action;
+	__u32 action;		/* enum enforce_action */
 	__u32 mode;		/* PTRACE_MODE_*, include/linux/ptrace.h */
-	__u32 target_pid;
+	__u32 target_pid;	/* 0: the whole machine */
 	__u32 target_tid;
+	__u32 reserved;
 	struct actor actor;
 };
 

@@ -13,6 +13,13 @@ enum enforce {
 	ENFORCE_FAMILY = 2,	/* on what descends from rimon too, as a drill's attackers do */
 };
 
+/* What was done about an act that can be refused. Values are part of record.h's format. */
+enum enforce_action {
+	ENFORCE_SEEN = 0,
+	ENFORCE_REFUSED = 1,
+	ENFORCE_ASLEEP = 2,	/* it was to be, and user space did not answer: the dead-man's switch */
+};
+
 /* An executable that is never refused anything. */
 struct exempt_file {
 	__u64 inode;

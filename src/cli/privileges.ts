@@ -27,6 +27,11 @@ export const NEEDS: readonly Need[] = [
     needed: always,
   },
   { capability: "sys_admin", why: "fanotify marks on procfs, a procfs of rimon's own", needed: always },
+  {
+    capability: "sys_rawio",
+    why: "be told by fanotify who opens /proc/kcore, since it is handed a descriptor of it",
+    needed: always,
+  },
   { capability: "net_admin", why: "the netlink process connector", needed: always },
   { capability: "syslog", why: "tell by the kernel's stack how memory was touched", needed: always },
   { capability: "sys_nice", why: "read a process that acts before it is gone, on a busy node too", needed: always },

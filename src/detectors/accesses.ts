@@ -65,12 +65,15 @@ export const ATTACH_ACCESSES: Readonly<Partial<Record<AccessCall, Access>>> = {
 };
 
 /** The operation of a finding: what was refused is told beside what was let through, never grouped with it. */
-export function accessOperation({ operation }: Access, { action }: AccessChecked): string {
+export function accessOperation(
+  { operation }: Pick<Access, "operation">,
+  { action }: Pick<AccessChecked, "action">,
+): string {
   return action === "refused" ? `${operation}-refused` : action === "seen" ? operation : `${operation}-not-refused`;
 }
 
 /** What the kernel answered, to stand behind the sentence. */
-export function answerToAccess({ action }: AccessChecked): string {
+export function answerToAccess({ action }: Pick<AccessChecked, "action">): string {
   switch (action) {
     case "refused":
       return ", and was refused";

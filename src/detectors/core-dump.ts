@@ -1,6 +1,7 @@
 import type { Detection } from "../finding.ts";
 import type { Observation, ObservationOf } from "../observation.ts";
 import type { State } from "../state.ts";
+import { accessOperation, answerToAccess } from "./accesses.ts";
 import { nameOf, subjectOf, type Detector } from "./detector.ts";
 
 /** How long after a write to a sysctl a changed value is put down to that writer. */
@@ -25,7 +26,7 @@ export const coreDump: Detector = {
     means:
       "A core file holds the whole memory of a process, keys included, and lies on disk or goes to whatever core_pattern names. RLIMIT_CORE=0 does not stop a pipe or socket handler.",
     fires:
-      "The kernel reported a core-dumping signal for a protected process (also if no dump came of it), core_pattern was written or differs, or RLIMIT_CORE, coredump_filter or the dumpable flag of a protected process were loosened. Who sent the signal or asked for the limit is named where eBPF saw them. That a process makes itself dumpable in its first three seconds is its own business; later it is medium if what it was before is not known.",
+      "The kernel reported a core-dumping signal for a protected process (also if no dump came of it), core_pattern was written, was about to be (where mode enforce refuses that) or differs, or RLIMIT_CORE, coredump_filter or the dumpable flag of a protected process were loosened. Who sent the signal or asked for the limit is named where eBPF saw them. That a process makes itself dumpable in its first three seconds is its own business; later it is medium if what it was before is not known.",
     attacker:
       "kill -ABRT or gcore on the process; or first points core_pattern at a program or a socket of their own, then crashes it.",
     todo: "Find and destroy the dump (coredumpctl, the directory core_pattern names), rotate the keys. Put core_pattern back. Run key holders with LimitCORE=0, PR_SET_DUMPABLE 0 and MADV_DONTDUMP.",
@@ -96,10 +97,17 @@ function killed(observation: ObservationOf<"process.exited">, state: State): Det
 }
 
 function written(observation: ObservationOf<"sysctl.written">, state: State): Detection | undefined {
-  const { name, pid } = observation;
+  const { name, pid, action, value } = observation;
   if (name !== "kernel.core_pattern" && name !== "fs.suid_dumpable") return;
+  const [operation, did] =
+    action === undefined
+      ? ["write", `wrote ${name}`]
+      : [
+          accessOperation({ operation: "write" }, { action }),
+          `asked to write "${value ?? ""}" to ${name}${answerToAccess({ action })}`,
+        ];
   return {
-    ...found(state, observation, `${sysctlWord(name)}-write`, "write", `${nameOf(state, pid)} wrote ${name}`),
+    ...found(state, observation, `${sysctlWord(name)}-write`, operation, `${nameOf(state, pid)} ${did}`),
     suspect: subjectOf(state, pid),
     subject: name,
     everyTenant: true,

@@ -111,6 +111,7 @@ const ACTS = {
   "pass-held": ({ path }) => attack.sendDescriptor(path, holding(held)),
   "read-passed": ({ address, length }) => readMemory(attack.receiveDescriptor(holding(socket)), address, length),
   "read-file": ({ path }) => readFileSync(path),
+  "make-mem-device": ({ path }) => void execFileSync("mknod", [path, "c", "1", "1"]),
   "open-file": ({ path }) => closeSync(openSync(path, "r")),
   "read-map-files": ({ pid }) => readMapFiles(pid),
   "widen-coredump-filter": ({ pid }) => writeFileSync(`/proc/${pid}/coredump_filter`, "0x7f"),

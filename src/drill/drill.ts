@@ -4,12 +4,13 @@
 import { realpathSync, rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Configuration } from "../configuration.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import type { Finding, Severity } from "../finding.ts";
 import { requireAddon } from "../native.ts";
 import { startMonitor, type RunningMonitor, type SensorStatus } from "../rimon.ts";
+import { makeCgroup } from "./cgroup.ts";
 import { DECOY_NAME, enforcedDecoyName } from "./comm.ts";
 import { NotRun, Refused } from "./not-done.ts";
 import { createRange, type Range } from "./range.ts";
@@ -82,9 +83,9 @@ const SETTLED_WITHIN_MS = 15_000;
 /** Techniques staged at a time, each with up to two processes. */
 const STAGED_AT_ONCE = 4;
 const MAX_ARRIVALS = 10_000;
-const STOPPED = /-(?:stopped|refused)$/;
+const STOPPED = /(?<!-not)-(?:stopped|refused)$/;
 /** The rules that what was stopped is told by. */
-const STOPPING: readonly string[] = ["memory-read", "ptrace-attach"];
+const STOPPING: readonly string[] = ["memory-read", "ptrace-attach", "core-dump"];
 
 interface Prepared {
   readonly technique: Technique;
@@ -109,7 +110,8 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
   const root = await mkdtemp(join(realpathSync(tmpdir()), "rimon-drill-"));
   const enforce = options.enforce === true;
   const decoyName = enforce ? enforcedDecoyName() : DECOY_NAME;
-  const configuration = privateConfiguration(join(root, "state"), decoyName, enforce);
+  const cgroup = enforce ? makeCgroup(basename(root)) : undefined;
+  const configuration = privateConfiguration(join(root, "state"), decoyName, enforce, cgroup !== undefined);
   const ranges = new Set<Range>();
   const arrivals: Arrival[] = [];
   const watchers = new Set<() => void>();
@@ -126,6 +128,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
       name: technique.name,
       decoyName,
       auditLog: configuration.audit.path,
+      cgroup,
       monitorStartedAt: () => startedAt,
     });
     ranges.add(range);
@@ -196,7 +199,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
       const { deed, refused } = await (enforce
         ? actOrBeRefused(staged)
         : { deed: await staged.act(), refused: undefined });
-      const enforced = enforce && (technique.stopped === true || refused !== undefined);
+      const enforced = enforce && (isToBeStopped(technique, running.status().sensors) || refused !== undefined);
       const find = (stopped: boolean): Arrival | undefined => firstOf(technique, deed, arrivals, stopped);
       const lookedFor = comesTrue(() => find(enforced) !== undefined, WAIT_MS).then(() => {
         const arrival = find(enforced) ?? find(false);
@@ -230,6 +233,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     monitor = await startMonitor({
       configuration,
       refusesFamily: enforce,
+      ...(cgroup === undefined ? {} : { guardedCgroup: cgroup.path }),
       onRecord(record) {
         if (record.type !== "finding" || record.repeats !== undefined) return;
         if (arrivals.length < MAX_ARRIVALS) arrivals.push({ finding: record, at: process.hrtime.bigint() });
@@ -267,6 +271,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     await endAll();
     await monitor?.stop();
     rmSync(root, { recursive: true, force: true });
+    cgroup?.remove();
   }
 }
 
@@ -318,11 +323,18 @@ async function actOrBeRefused(staged: Staged): Promise<{ readonly deed: Deed; re
   try {
     return { deed: await staged.act(), refused: undefined };
   } catch (thrown) {
-    if (!(thrown instanceof Refused) || staged.target === undefined) throw thrown;
+    if (!(thrown instanceof Refused)) throw thrown;
     const { attacker } = thrown;
-    const deed = { at, leakedBytes: 0, concerns: on(staged.target), ...(attacker === undefined ? {} : { attacker }) };
+    const { target } = staged;
+    const concerns = target !== undefined ? on(target) : attacker !== undefined ? by(attacker) : undefined;
+    if (concerns === undefined) throw thrown;
+    const deed = { at, leakedBytes: 0, concerns, ...(attacker === undefined ? {} : { attacker }) };
     return { deed, refused: thrown };
   }
+}
+
+function isToBeStopped({ stopped, stoppedBy }: Technique, sensors: readonly SensorStatus[]): boolean {
+  return stopped === true && (stoppedBy === undefined || liveAmong({ expected: [stoppedBy] }, sensors));
 }
 
 function isLive({ state }: SensorStatus): boolean {
@@ -405,7 +417,7 @@ function unseen(technique: string, outcome: DrillOutcome, reason: string): Drill
 }
 
 /** A monitor that tells nobody and does nothing, with its files in a folder that goes away. */
-function privateConfiguration(folder: string, decoyName: string, enforce: boolean): Configuration {
+function privateConfiguration(folder: string, decoyName: string, enforce: boolean, hasCgroup: boolean): Configuration {
   const decoys = { by: "comm", value: decoyName } as const;
   const untouched = { enabled: false, cooldownMs: 60_000 };
   return {
@@ -436,6 +448,12 @@ function privateConfiguration(folder: string, decoyName: string, enforce: boolea
       rotateBytes: 64 * 1024 * 1024,
       checkpointEvery: 256,
     },
-    enforce: enforce ? [{ protect: decoys, operations: ["memory-read", "ptrace-attach"] }] : [],
+    enforce: enforce
+      ? [
+          { protect: decoys, operations: ["memory-read", "ptrace-attach"] },
+          // Without a cgroup of its own everybody would be refused.
+          { operations: hasCgroup ? ["machine-memory", "core-pattern"] : ["machine-memory"] },
+        ]
+      : [],
   };
 }

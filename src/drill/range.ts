@@ -17,6 +17,7 @@ import { basename, join } from "node:path";
 import { requireAddon } from "../native.ts";
 import type { AttackerAct, AttackerOrder } from "./attacker.ts";
 import { ATTACKER_NAME, SHARED } from "./comm.ts";
+import type { Cgroup } from "./cgroup.ts";
 import type { DecoyOrder } from "./decoy.ts";
 import { Program, programArguments, type ProgramOptions } from "./program.ts";
 import { NotRun, Refused } from "./not-done.ts";
@@ -95,6 +96,8 @@ export interface Range {
   smallDecoy(): { readonly pid: number; readonly token: string };
   /** With mounts of its own, what it mounts ends with it. */
   attacker(options?: { readonly ownMounts?: boolean }): Promise<Attacker>;
+  /** Has the attacker be among those who are refused writes of settings, where the drill has somebody refused. */
+  guard(pid: number): void;
   /** A process that waits to become a program of the node, with an input that stays open and empty. */
   tool(path: string, args: readonly string[]): Promise<Tool>;
   /** Where a program is, or NotRun. */
@@ -114,6 +117,8 @@ export interface RangeOptions {
   /** The comm of its decoys. */
   readonly decoyName: string;
   readonly auditLog: string;
+  /** Of those who are refused writes of settings. */
+  readonly cgroup: Cgroup | undefined;
   readonly monitorStartedAt: () => bigint;
 }
 
@@ -131,7 +136,7 @@ exec "$@"`;
 const SHARED_MEMORY = "/dev/shm";
 const SHARED_SIZE = 4_096;
 
-export function createRange({ root, name, decoyName, auditLog, monitorStartedAt }: RangeOptions): Range {
+export function createRange({ root, name, decoyName, auditLog, cgroup, monitorStartedAt }: RangeOptions): Range {
   const folder = mkdtempSync(join(root, `${name}-`));
   const programs: Program[] = [];
   let shared: string | undefined;
@@ -230,6 +235,7 @@ export function createRange({ root, name, decoyName, auditLog, monitorStartedAt 
         },
       };
     },
+    guard: (pid) => cgroup?.join(pid),
     async tool(path, args) {
       const program = start("/bin/sh", ["-c", WAITING, "", "--", path, ...args], {}, { group: true });
       await program.hear();

@@ -27,6 +27,8 @@ export interface Technique {
   readonly settled?: true;
   /** In enforce mode whoever does it is stopped before a byte comes out. */
   readonly stopped?: true;
+  /** The sensor that has to be live for that; by default what stops is left open. */
+  readonly stoppedBy?: string;
   /** Starts the decoy and whoever attacks it, up to the moment before the act. */
   stage(range: Range): Promise<Staged>;
 }

@@ -45,7 +45,9 @@ export function build(effective: Effective): Configuration {
       rotateBytes: notation.parseSize(audit.rotateSize) ?? 0,
       checkpointEvery: audit.checkpointEvery,
     },
-    enforce: effective.enforce.map(({ protect, operations }) => ({ protect: parseSelector(protect), operations })),
+    enforce: effective.enforce.map(({ protect, operations }) =>
+      protect === undefined ? { operations } : { protect: parseSelector(protect), operations },
+    ),
   };
 }
 

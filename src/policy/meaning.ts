@@ -6,7 +6,7 @@ import { ACTION_NAMES } from "../configuration.ts";
 import { nearestName, parseExpiry } from "./notation.ts";
 import { quote } from "./problem.ts";
 import type { Path, Problem } from "./problem.ts";
-import { REFUSABLE } from "./refusals.ts";
+import { NODE_REFUSABLE, REFUSABLE } from "./refusals.ts";
 
 export interface MeaningContext {
   readonly rules: readonly string[];
@@ -29,6 +29,7 @@ export function checkMeaning(file: unknown, context: MeaningContext): Problem[] 
   return [
     ...(production ? productionMode(root) : []),
     ...ruleNames(root, context.rules),
+    ...operations(root),
     ...responses(root),
     ...exceptions(root, production, context.now),
     ...sinkLists(root),
@@ -53,17 +54,34 @@ function ruleNames(root: Mapping, rules: readonly string[]): Problem[] {
     if (typeof name !== "string" || rules.includes(name)) return;
     problems.push(value(["exceptions", index, "rule"], `must be a rule, got ${quote(name)}${hint(name, rules)}`));
   });
-  list(root["enforce"]).forEach((entry, index) => {
-    list(mapping(entry)["operations"]).forEach((name, position) => {
-      if (typeof name !== "string" || REFUSABLE.includes(name)) return;
+  return problems;
+}
+
+/** An entry with `protect` names what is refused on those processes, one without what is refused on the node. */
+function operations(root: Mapping): Problem[] {
+  const onNode: readonly string[] = NODE_REFUSABLE;
+  return list(root["enforce"]).flatMap((entry, index) => {
+    const ofNode = !("protect" in mapping(entry));
+    const [expected, other] = ofNode ? [onNode, REFUSABLE] : [REFUSABLE, onNode];
+    return list(mapping(entry)["operations"]).flatMap((name, position) => {
+      if (typeof name !== "string" || expected.includes(name)) return [];
       const path = ["enforce", index, "operations", position];
-      const expected = rules.includes(name) ? `a rule whose acts can be refused (${REFUSABLE.join(", ")})` : "a rule";
-      problems.push(
-        value(path, `must be ${expected}, got ${quote(name)}${rules.includes(name) ? "" : hint(name, rules)}`),
-      );
+      if (!other.includes(name)) {
+        const known = [...REFUSABLE, ...onNode];
+        return [
+          value(path, `must be what can be refused (${known.join(", ")}), got ${quote(name)}${hint(name, known)}`),
+        ];
+      }
+      return [
+        value(
+          path,
+          ofNode
+            ? `names ${name}, which is refused on processes: say on which, with protect`
+            : `names ${name}, which concerns the whole node: give it an entry without protect`,
+        ),
+      ];
     });
   });
-  return problems;
 }
 
 /** Actions that are asked for where they could only ever fail, and names that are no action. */

@@ -1,6 +1,6 @@
 // What mode enforce refuses in the kernel, to whom it never does, and which sensor has to be live for it.
 
-import type { Configuration, Exempt } from "../configuration.ts";
+import type { Configuration, Exempt, NodeOperation } from "../configuration.ts";
 import type { Process } from "../observation.ts";
 import { matches } from "../protection.ts";
 
@@ -11,11 +11,25 @@ const REFUSED_BY: Readonly<Record<string, string>> = {
 };
 export const REFUSABLE: readonly string[] = Object.keys(REFUSED_BY);
 
+/** The same of what concerns no process: core_pattern and suid_dumpable written; /proc/kcore and /dev/mem opened. */
+const NODE_REFUSED_BY: Readonly<Record<NodeOperation, string>> = {
+  "core-pattern": "sysctl",
+  "machine-memory": "ptrace-access",
+};
+export const NODE_REFUSABLE = Object.keys(NODE_REFUSED_BY) as readonly NodeOperation[];
+
 /** The rules whose acts on this process are refused; none where the mode is not enforce. */
 export function refusalsOf({ mode, enforce }: Configuration, process: Process | undefined): readonly string[] {
   if (mode !== "enforce" || process === undefined) return [];
-  const meant = enforce.filter(({ protect }) => matches(protect, process));
+  const meant = enforce.filter(({ protect }) => protect !== undefined && matches(protect, process));
   return [...new Set(meant.flatMap(({ operations }) => operations))].filter((rule) => REFUSABLE.includes(rule));
+}
+
+/** What is refused to everybody on the node; nothing where the mode is not enforce. */
+export function nodeRefusalsOf({ mode, enforce }: Pick<Configuration, "mode" | "enforce">): readonly NodeOperation[] {
+  if (mode !== "enforce") return [];
+  const wanted = enforce.filter(({ protect }) => protect === undefined).flatMap(({ operations }) => operations);
+  return NODE_REFUSABLE.filter((operation) => wanted.includes(operation));
 }
 
 /**
@@ -40,8 +54,10 @@ export function notRefused(
 ): string | undefined {
   if (mode !== "enforce") return undefined;
   const wanted = new Set(enforce.flatMap(({ operations }) => operations));
-  const idle = Object.entries(REFUSED_BY).filter(([rule, sensor]) => wanted.has(rule) && !isLive(sensor));
+  const idle = Object.entries({ ...REFUSED_BY, ...NODE_REFUSED_BY }).filter(
+    ([operation, sensor]) => wanted.has(operation) && !isLive(sensor),
+  );
   if (idle.length === 0) return undefined;
-  const named = idle.map(([rule, sensor]) => `${rule} (the sensor ${sensor} is not live)`);
+  const named = idle.map(([operation, sensor]) => `${operation} (the sensor ${sensor} is not live)`);
   return `The mode is enforce, but this is told and not refused: ${named.join(", ")}.`;
 }

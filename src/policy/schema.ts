@@ -8,7 +8,7 @@ import type { Severity } from "../finding.ts";
 import { selectorProblem } from "../protection.ts";
 import { DEFAULT } from "./defaults.ts";
 import * as notation from "./notation.ts";
-import { REFUSABLE } from "./refusals.ts";
+import { NODE_REFUSABLE, REFUSABLE } from "./refusals.ts";
 
 function mapping<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   return z.strictObject(shape, {
@@ -212,14 +212,14 @@ export const fileSchema = mapping({
   }).exactOptional(),
   enforce: list(
     mapping({
-      protect: selector,
-      operations: list(z.string({ error: "must be a rule" }), 1, "a list of at least one rule").meta({
-        items: { enum: [...REFUSABLE] },
+      protect: selector.exactOptional().meta({ description: "Without it the entry concerns the node." }),
+      operations: list(z.string({ error: "must be an operation" }), 1, "a list of at least one operation").meta({
+        items: { enum: [...REFUSABLE, ...NODE_REFUSABLE] },
       }),
     }),
   )
     .exactOptional()
-    .meta({ description: "What mode enforce refuses to others on whom: a reader of such memory is killed." }),
+    .meta({ description: "What mode enforce refuses to others on whom, or to everybody on the node." }),
 });
 
 export type File = z.infer<typeof fileSchema>;

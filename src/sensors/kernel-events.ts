@@ -9,6 +9,7 @@ import { decodeRecords } from "../records.ts";
 import { createProcfsMarks, type ProcfsMarks } from "./procfs-marks.ts";
 import { createPrograms, fromProgram, PROGRAMS } from "./programs.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
+import { createSysctl, fromSysctl, SYSCTL } from "./sysctl.ts";
 
 type RecordOf<Kind extends NativeRecord["kind"]> = Extract<NativeRecord, { kind: Kind }>;
 
@@ -93,6 +94,15 @@ export function createKernelEvents(
             name: record.name,
           });
           break;
+        case "machine-memory":
+          takeMachineMemory(
+            record,
+            record.timeNs === undefined ? wall : wall - Number(monotonic - record.timeNs) / 1e6,
+          );
+          break;
+        case "sysctl":
+          context.emit(fromSysctl(record, wall - Number(monotonic - record.timeNs) / 1e6));
+          break;
         case "memory":
         case "access":
         case "call":
@@ -156,6 +166,11 @@ export function createKernelEvents(
     });
   }
 
+  function takeMachineMemory({ timeNs, ...record }: RecordOf<"machine-memory">, at: number): void {
+    const sensor = timeNs === undefined ? FANOTIFY : PROGRAMS.access.sensor;
+    context.emit({ ...record, kind: "machine-memory.opened", at, sensor });
+  }
+
   function takeFile(record: RecordOf<"file">, at: number): void {
     if (!record.written) return takeAttributes(record.pid);
     const own = ownFiles().find(({ path }) => path === record.path);
@@ -186,6 +201,7 @@ export function createKernelEvents(
       access: [PROGRAMS.access.sensor, "the ring of the eBPF programs was full"],
       calls: [PROGRAMS.calls.sensor, "the ring of the eBPF programs was full, or their table of threads"],
       signals: [PROGRAMS.signals.sensor, "the ring of the eBPF programs was full"],
+      sysctl: [SYSCTL, "the ring of the eBPF program was full"],
       exec: [EXEC, "the ring of the eBPF program was full"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
@@ -216,7 +232,7 @@ export function createKernelEvents(
 
   const fanotify: Sensor = {
     name: FANOTIFY,
-    sees: "opening, reading and writing of /proc/PID/mem, environ, maps, ... and of kernel.core_pattern, with the pid that does it",
+    sees: "opening, reading and writing of /proc/PID/mem, environ, maps, ..., of /proc/kcore and kernel.core_pattern, with the pid that does it",
     needs: ["sys_admin"],
     async start() {
       if (!sources.files) return reportFanotify("off", "not asked for");
@@ -279,7 +295,8 @@ export function createKernelEvents(
     else reportFanotify("live");
   }
 
-  return { connector, fanotify, exec, programs: createPrograms(context, sources, open) };
+  const programs = [...createPrograms(context, sources, open), createSysctl(context, sources, open)];
+  return { connector, fanotify, exec, programs };
 }
 
 function fromConnector(

@@ -18,7 +18,7 @@ export const PROGRAMS: Readonly<Record<Source, { readonly sensor: string; readon
   },
   access: {
     sensor: "ptrace-access",
-    sees: "every request to reach into a protected process (ptrace, process_vm_readv, /proc/PID/mem, pidfd_getfd), before it is granted",
+    sees: "every request to reach into a protected process (ptrace, process_vm_readv, /proc/PID/mem, pidfd_getfd) or to open the memory of the machine (/proc/kcore, /dev/mem, by any node or mount), before it is granted",
   },
   calls: {
     sensor: "calls",

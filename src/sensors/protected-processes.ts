@@ -2,12 +2,12 @@
 // programs of native/bpf/ follow fork, exec and exit by themselves, and this follows what the configuration means. One
 // place tells all of them.
 
-import { stat } from "node:fs/promises";
 import type { Exempt } from "../configuration.ts";
 import type { Watch } from "../native.ts";
-import type { ExecutableIdentified, Observation } from "../observation.ts";
+import type { Observation } from "../observation.ts";
 import { ACCESS_REFUSED, MEMORY_OPERATION } from "../record.ts";
 import type { SensorContext } from "./sensor.ts";
+import { createSpared } from "./spared.ts";
 
 /** Reading and writing, and nothing that ps, top or systemd do all day. */
 const OPERATIONS: Readonly<Record<string, readonly (keyof typeof MEMORY_OPERATION)[]>> = {
@@ -33,9 +33,10 @@ export interface ProtectedProcesses {
 
 export function createProtectedProcesses(context: SensorContext, watch: Watch): ProtectedProcesses {
   const told = new Map<number, Told>();
-  const hashed = new Map<string, ExecutableIdentified>();
+  const spared = createSpared();
   const { memory, access, calls } = watch.status();
   let enforcing = false;
+  let machine = false;
   let exempt = "";
   let listening = false;
 
@@ -72,7 +73,10 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
 
   function enforce(wanted: boolean): void {
     if (!memory.live && !access.live) return;
-    if (wanted !== enforcing) watch.enforce(wanted, context.refusesFamily);
+    if (wanted !== enforcing || machine !== refusesMachine()) {
+      machine = refusesMachine();
+      watch.enforce(wanted, context.refusesFamily, machine);
+    }
     enforcing = wanted;
     watch.beat();
   }
@@ -88,37 +92,29 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
   /** The kernel spares an executable everything or nothing: so whoever is excepted from every rule that is refused. */
   function exemptFromAll(): readonly Exempt[] {
     const rules = new Set(context.protectedProcesses().flatMap(({ pid }) => context.refusals(pid)));
+    // What is refused of the machine is told by this rule.
+    if (refusesMachine()) rules.add("memory-read");
     const [first = [], ...others] = [...rules].map((rule) => context.exemptions(rule));
     return first.filter(({ exe, sha256 }) =>
       others.every((exemptions) => exemptions.some((other) => other.exe === exe && other.sha256 === sha256)),
     );
   }
 
-  /**
-   * The kernel knows an executable by device and inode only, so it is given one only while the file is what was hashed.
-   * What is left: a file that is rewritten in place is spared until the next pass (one interval), and where a
-   * filesystem gives stat(2) another device or inode than its own (overlayfs over several, btrfs) nobody is spared.
-   */
   async function spare(): Promise<void> {
-    const files: bigint[] = [];
-    for (const { exe, sha256 } of exemptFromAll()) {
-      const known = hashed.get(exe);
-      if (known === undefined || known.sha256 !== sha256) continue;
-      const now = await stat(exe, { bigint: true }).catch(() => undefined);
-      const { dev, inode, size, mtimeNs } = known.file;
-      if (now === undefined || Number(now.dev) !== dev || Number(now.ino) !== inode) continue;
-      if (Number(now.size) !== size || String(now.mtimeNs) !== mtimeNs || String(now.ctimeNs) !== known.changedNs)
-        continue;
-      files.push(now.dev, now.ino);
-    }
+    const files = await spared.files(exemptFromAll());
     const wanted = files.join(" ");
     if (wanted === exempt) return;
-    watch.exempt(BigUint64Array.from(files));
+    watch.exempt(files);
     exempt = wanted;
+  }
+
+  function refusesMachine(): boolean {
+    return context.nodeRefusals().includes("machine-memory");
   }
 
   return {
     notice(observation) {
+      spared.notice(observation);
       switch (observation.kind) {
         case "process.seen":
           return follow(observation.process.pid, observation.process.startTime);
@@ -129,9 +125,6 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
           return;
         case "process.exited":
           told.delete(observation.pid);
-          return;
-        case "executable.identified":
-          if (observation.sha256 !== undefined) hashed.set(observation.path, observation);
           return;
       }
     },
@@ -150,7 +143,7 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
       );
       const present = new Set(all.map(([pid]) => pid));
       for (const [pid, { startTime }] of told) if (!present.has(pid) && startTime !== UNREAD) unprotect(pid);
-      enforce(all.some(([, { refused }]) => refused !== 0n));
+      enforce(refusesMachine() || all.some(([, { refused }]) => refused !== 0n));
       listen();
     },
   };

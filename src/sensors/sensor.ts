@@ -1,7 +1,7 @@
 // The only makers of observations. A sensor reports what it saw and, in a sensor.state, whether it can see at all; it
 // concludes nothing. Passes are paced by the spine, so a sensor has no timer of its own.
 
-import type { Exempt } from "../configuration.ts";
+import type { Exempt, NodeOperation } from "../configuration.ts";
 import type { Addon, Procfs } from "../native.ts";
 import type { Observation, ProcessId, SensorState } from "../observation.ts";
 
@@ -21,10 +21,14 @@ export interface SensorContext {
   isLive(sensor: string): boolean;
   /** What is to be refused to others on this process, as rules, where the mode is enforce. */
   refusals(pid: number): readonly string[];
+  /** What is to be refused to everybody on the node, where the mode is enforce. */
+  nodeRefusals(): readonly NodeOperation[];
   /** The executables to which acts of this rule are not refused, whoever runs them. */
   exemptions(rule: string): readonly Exempt[];
   /** Also to what descends from rimon itself. */
   readonly refusesFamily: boolean;
+  /** The cgroup whose tasks are refused writes of settings; undefined: all. */
+  readonly guardedCgroup?: string;
 }
 
 export interface Sensor {

@@ -24,6 +24,7 @@ const CAP = {
   sys_ptrace: 19,
   sys_admin: 21,
   sys_nice: 23,
+  sys_rawio: 17,
   syslog: 34,
 } as const;
 const ENVIRONMENT_VALUE = `never-to-be-told-${randomBytes(16).toString("hex")}`;
@@ -85,7 +86,16 @@ async function gdb(pid: number, uid?: number): Promise<string> {
 }
 
 test("every thread holds only the capabilities that are needed", async (t) => {
-  const needed = bits("dac_override", "dac_read_search", "net_admin", "sys_ptrace", "sys_admin", "sys_nice", "syslog");
+  const needed = bits(
+    "dac_override",
+    "dac_read_search",
+    "net_admin",
+    "sys_ptrace",
+    "sys_admin",
+    "sys_nice",
+    "sys_rawio",
+    "syslog",
+  );
   assert.deepEqual([...capabilitiesOf(rimon.pid)], [needed]);
 
   const killing = startRimon({

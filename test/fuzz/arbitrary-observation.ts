@@ -134,7 +134,14 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     argument: fc.constantFrom("0", "7", "18446744073709551615"),
   }, ["pid", "tid", "startTime", "argument"]), // prettier-ignore
   kind("signal.sent", { pid, startTime, byPid: pid, byTid: pid, suppressed: count, signal: fc.constantFrom(3, 10, 19) }), // prettier-ignore
-  kind("sysctl.written", { name: fc.constantFrom("kernel.core_pattern", "vm.swappiness"), pid }),
+  kind("machine-memory.opened", {
+    memory: fc.constantFrom("kcore", "device"), access: fc.constantFrom("open", "read", "write"), pid, tid: pid,
+    path: text, action: fc.constantFrom("seen", "refused", "asleep"), suppressed: count,
+  }, ["tid", "path"]), // prettier-ignore
+  kind("sysctl.written", {
+    name: fc.constantFrom("kernel.core_pattern", "vm.swappiness"), pid, value: text, suppressed: count,
+    action: fc.constantFrom("seen", "refused", "asleep"),
+  }, ["action", "value", "suppressed"]), // prettier-ignore
   kind("setting.seen", { setting: fc.constantFrom("kernel.core_pattern", "/etc/ld.so.preload"), value: text }, ["value"]), // prettier-ignore
   kind("process.dumping", { pid, tid: pid }),
   kind("posture.seen", { pid, startTime, posture: posture as fc.Arbitrary<ObservationOf<"posture.seen">["posture"]> }),

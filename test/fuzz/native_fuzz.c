@@ -200,6 +200,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 	}
 	proc_path_is_sysctl(buf, size);
+	proc_path_is_kcore(buf, size);
 	namespace_link_parse(buf, size, &a);
 	if (connector_parse(buf, size, &event, &verdict) == 0 && verdict == CONNECTOR_EVENT && !event.event)
 		abort();

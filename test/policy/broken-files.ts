@@ -40,14 +40,28 @@ export const BROKEN_FILES: readonly BrokenFile[] = [
     text: "environment: development\nexceptions:\n  - { rule: ptrace, reason: why }\nenforce:\n  - protect: comm:vault\n    operations: [memory-raed]\n",
     problems: [
       '3:13: exceptions[0].rule must be a rule, got "ptrace"',
-      '6:18: enforce[0].operations[0] must be a rule, got "memory-raed"; did you mean memory-read?',
+      '6:18: enforce[0].operations[0] must be what can be refused (memory-read, ptrace-attach, core-pattern, machine-memory), got "memory-raed"; did you mean memory-read?',
     ],
   },
   {
     name: "a rule in enforce that nothing can refuse",
     text: "mode: enforce\nenforce: [{ protect: comm:vault, operations: [memory-read, library-preloaded] }]\n",
     problems: [
-      '2:60: enforce[0].operations[1] must be a rule whose acts can be refused (memory-read, ptrace-attach), got "library-preloaded"',
+      '2:60: enforce[0].operations[1] must be what can be refused (memory-read, ptrace-attach, core-pattern, machine-memory), got "library-preloaded"',
+    ],
+  },
+  {
+    name: "what is refused on processes, and not said on which",
+    text: "mode: enforce\nenforce: [{ operations: [core-pattern, memory-read] }]\n",
+    problems: [
+      "2:40: enforce[0].operations[1] names memory-read, which is refused on processes: say on which, with protect",
+    ],
+  },
+  {
+    name: "what concerns the node, asked for on a process",
+    text: "mode: enforce\nenforce: [{ protect: comm:vault, operations: [machine-memory] }]\n",
+    problems: [
+      "2:47: enforce[0].operations[0] names machine-memory, which concerns the whole node: give it an entry without protect",
     ],
   },
   {

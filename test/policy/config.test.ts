@@ -63,7 +63,9 @@ actions:
   kill-suspect: { enabled: true, scope: ["comm:vault"] }
   capture: { enabled: false, directory: /srv/captures, keep: 3 }
 audit: { path: /srv/audit.ndjson, keyFile: /srv/audit.key, rotateSize: 1MiB, checkpointEvery: 8 }
-enforce: [{ protect: "comm:vault", operations: [memory-read] }]
+enforce:
+  - { protect: "comm:vault", operations: [memory-read] }
+  - { operations: [core-pattern] }
 `;
 
 function parseText(text: string, context: Partial<ConfigurationContext> = {}) {
@@ -183,7 +185,10 @@ test("everything that can be set is set", () => {
       capture: { enabled: false, directory: "/srv/captures", keep: 3 },
     },
     audit: { path: "/srv/audit.ndjson", keyFile: "/srv/audit.key", rotateBytes: 1024 * 1024, checkpointEvery: 8 },
-    enforce: [{ protect: { by: "comm", value: "vault" }, operations: ["memory-read"] }],
+    enforce: [
+      { protect: { by: "comm", value: "vault" }, operations: ["memory-read"] },
+      { operations: ["core-pattern"] },
+    ],
   });
 });
 
@@ -204,6 +209,7 @@ const WEAKENED: [text: string, weakened: string[]][] = [
   ["mode: monitor\n", []],
   ["mode: enforce\n", ["The mode is enforce, but enforce has no entry: nothing is refused, as in monitor."]],
   ["mode: enforce\nenforce: [{ protect: 'comm:vault', operations: [memory-read] }]\n", []],
+  ["mode: enforce\nenforce: [{ operations: [core-pattern, machine-memory] }]\n", []],
   ["enforce: [{ protect: 'comm:vault', operations: [memory-read] }]\n", []],
   ["alerts: { minimumSeverity: low }\n", []],
   ["actions: { kill-suspect: { enabled: false } }\n", []],

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Configuration, Exception } from "../../src/configuration.ts";
 import { parseConfiguration } from "../../src/policy/config.ts";
-import { exemptionsOf, notRefused, refusalsOf } from "../../src/policy/refusals.ts";
+import { exemptionsOf, nodeRefusalsOf, notRefused, refusalsOf } from "../../src/policy/refusals.ts";
 
 const NOW = Date.parse("2026-11-20T12:00:00Z");
 const EXE = "/usr/bin/dumper";
@@ -25,6 +25,23 @@ test("only what is named is refused, and only in mode enforce", () => {
   assert.deepEqual(refusalsOf(ENFORCED, { ...vault, comm: "nginx" }), []);
   assert.deepEqual(refusalsOf(ENFORCED, undefined), []);
   assert.deepEqual(refusalsOf({ ...ENFORCED, mode: "monitor" }, vault), []);
+});
+
+const NODE = configured(
+  "mode: enforce\nenforce: [{ operations: [core-pattern, core-pattern] }, { protect: 'comm:vault', operations: [memory-read] }]",
+);
+
+test("what concerns the node is refused to everybody on it, and on no process", () => {
+  const vault = { pid: 7, startTime: 70, parentPid: 1, comm: "vault", kernelThread: false };
+  assert.deepEqual(nodeRefusalsOf(NODE), ["core-pattern"]);
+  assert.deepEqual(nodeRefusalsOf({ ...NODE, mode: "monitor" }), []);
+  assert.deepEqual(nodeRefusalsOf(ENFORCED), []);
+  assert.deepEqual(refusalsOf(NODE, vault), ["memory-read"]);
+  assert.deepEqual(refusalsOf(NODE, { ...vault, comm: "nginx" }), []);
+  assert.equal(
+    notRefused(NODE, (sensor) => sensor !== "sysctl"),
+    "The mode is enforce, but this is told and not refused: core-pattern (the sensor sysctl is not live).",
+  );
 });
 
 const EXCEPTIONS: readonly [what: string, exception: Partial<Exception>, spares: boolean][] = [

@@ -30,6 +30,7 @@ export function createContext(protectedIds: ProcessId[] = []): TestContext {
     resolve: () => undefined,
     isLive: () => false,
     refusals: () => [],
+    nodeRefusals: () => [],
     refusesFamily: false,
     exemptions: () => [],
     of: (kind) => emitted.items.filter((each): each is ObservationOf<typeof kind> => each.kind === kind),

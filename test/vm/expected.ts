@@ -64,11 +64,6 @@ const UNDONE_THERE = {
   gcore: "gdb is not in the machine: it would need Python's library",
 };
 
-const MACHINE_MEMORY = because(
-  ["proc-kcore-open", "dev-mem-open"],
-  "no sensor sees who opens the memory of the whole machine",
-);
-
 /** What differs between a kernel with all that eBPF needs and one without. */
 const CONCERNED = [
   "ptrace-attach",
@@ -121,7 +116,7 @@ export const MACHINES: readonly Machine[] = [
     name: "5.10",
     kernel: "5.10",
     enforces: false,
-    unseen: { ...because(BY_EBPF, BEFORE_5_17), ...MACHINE_MEMORY },
+    unseen: because(BY_EBPF, BEFORE_5_17),
     undone: {
       "bpf-copy-from-user-task": "its iterator cannot be bound to one process before v6.1",
       ...UNDONE_THERE,
@@ -132,7 +127,7 @@ export const MACHINES: readonly Machine[] = [
     name: "6.1",
     kernel: "6.1",
     enforces: true,
-    unseen: MACHINE_MEMORY,
+    unseen: {},
     undone: UNDONE_THERE,
     unattached: {},
   },
@@ -140,7 +135,7 @@ export const MACHINES: readonly Machine[] = [
     name: "6.12",
     kernel: "6.12",
     enforces: true,
-    unseen: MACHINE_MEMORY,
+    unseen: {},
     undone: UNDONE_THERE,
     unattached: {},
   },
@@ -148,7 +143,7 @@ export const MACHINES: readonly Machine[] = [
     name: "newest",
     kernel: "newest",
     enforces: true,
-    unseen: MACHINE_MEMORY,
+    unseen: {},
     undone: {
       ...UNDONE_THERE,
       "text-patch": "built with CONFIG_PROC_MEM_FORCE_PTRACE=y: /proc/PID/mem writes to code only while tracing",

@@ -12,6 +12,7 @@ import { criuLikeSeize } from "./criu-like-seize.ts";
 import { debuggerRenamed } from "./debugger-renamed.ts";
 import { deletedExec } from "./deleted-exec.ts";
 import { devMemOpen } from "./dev-mem-open.ts";
+import { devMemOtherNode } from "./dev-mem-other-node.ts";
 import { dlopenDevShm } from "./dlopen-dev-shm.ts";
 import { environRead } from "./environ-read.ts";
 import { gcore } from "./gcore.ts";
@@ -95,6 +96,7 @@ export const TECHNIQUES: readonly Technique[] = [
   bpfCopyFromUserTask,
   procKcoreOpen,
   devMemOpen,
+  devMemOtherNode,
   environRead,
   mapsRead,
   mapFiles,

@@ -7,8 +7,10 @@ export const devMemOpen: Technique = {
   name: "dev-mem-open",
   summary: "open /dev/mem, the physical memory",
   rules: ["memory-read"],
-  expected: [],
-  blind: "no rule judges who opens the memory of the whole machine",
+  expected: ["ptrace-access"],
+  needs: "eBPF",
+  stopped: true,
+  stoppedBy: "ptrace-access",
   async stage(range) {
     needs(PATH, "there is no /dev/mem here (CONFIG_DEVMEM, or a container without it)");
     const attacker = await range.attacker();

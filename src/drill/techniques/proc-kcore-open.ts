@@ -7,8 +7,9 @@ export const procKcoreOpen: Technique = {
   name: "proc-kcore-open",
   summary: "open /proc/kcore, the memory of the kernel and of everybody",
   rules: ["memory-read"],
-  expected: [],
-  blind: "no rule judges who opens the memory of the whole machine",
+  expected: ["ptrace-access", "fanotify"],
+  stopped: true,
+  stoppedBy: "ptrace-access",
   async stage(range) {
     needs(PATH, "this kernel has no /proc/kcore (CONFIG_PROC_KCORE)");
     const attacker = await range.attacker();
