@@ -39,8 +39,8 @@ Napi::Value Read(Napi::Env env, const Napi::Value &length, const std::string &wh
 	return Napi::Buffer<char>::Copy(env, bytes.data(), static_cast<size_t>(n));
 }
 
-template <ssize_t (*read)(uint32_t, uint64_t, char *, size_t)>
-Napi::Value ReadAddress(const Napi::CallbackInfo &info)
+/* Once for all that read so: a template would be compiled for each. */
+Napi::Value ReadAddressBy(const Napi::CallbackInfo &info, ssize_t (*read)(uint32_t, uint64_t, char *, size_t))
 {
 	uint32_t pid = Uint32Of(info[0], "pid");
 	uint64_t address = Uint64Of(info[1], "address");
@@ -49,13 +49,24 @@ Napi::Value ReadAddress(const Napi::CallbackInfo &info)
 		    [=](char *buf, size_t len) { return read(pid, address, buf, len); });
 }
 
-template <ssize_t (*read)(uint32_t, char *, size_t)>
-Napi::Value ReadThread(const Napi::CallbackInfo &info)
+template <ssize_t (*read)(uint32_t, uint64_t, char *, size_t)>
+Napi::Value ReadAddress(const Napi::CallbackInfo &info)
+{
+	return ReadAddressBy(info, read);
+}
+
+Napi::Value ReadThreadBy(const Napi::CallbackInfo &info, ssize_t (*read)(uint32_t, char *, size_t))
 {
 	uint32_t tid = Uint32Of(info[0], "tid");
 
 	return Read(info.Env(), info[1], On(info, tid),
 		    [=](char *buf, size_t len) { return read(tid, buf, len); });
+}
+
+template <ssize_t (*read)(uint32_t, char *, size_t)>
+Napi::Value ReadThread(const Napi::CallbackInfo &info)
+{
+	return ReadThreadBy(info, read);
 }
 
 template <int (*act)(uint32_t)>
@@ -66,12 +77,17 @@ void ActOn(const Napi::CallbackInfo &info)
 	Check(info.Env(), act(pid), On(info, pid));
 }
 
-template <int (*act)(uint32_t, uint64_t)>
-void ActAt(const Napi::CallbackInfo &info)
+void ActAtBy(const Napi::CallbackInfo &info, int (*act)(uint32_t, uint64_t))
 {
 	uint32_t pid = Uint32Of(info[0], "pid");
 
 	Check(info.Env(), act(pid, Uint64Of(info[1], "address")), On(info, pid));
+}
+
+template <int (*act)(uint32_t, uint64_t)>
+void ActAt(const Napi::CallbackInfo &info)
+{
+	ActAtBy(info, act);
 }
 
 template <int (*act)()>
@@ -210,13 +226,18 @@ Napi::Value UringRead(const Napi::CallbackInfo &info)
 		    [&](char *buf, size_t len) { return attack_uring_read(path.c_str(), offset, buf, len); });
 }
 
-template <int (*act)(uint32_t, const char *)>
-void Uprobe(const Napi::CallbackInfo &info)
+void UprobeBy(const Napi::CallbackInfo &info, int (*act)(uint32_t, const char *))
 {
 	uint32_t pid = Uint32Of(info[0], "pid");
 	std::string function = StringOf(info[1], "function");
 
 	Check(info.Env(), act(pid, function.c_str()), What(info) + " of " + function + " in process " + std::to_string(pid));
+}
+
+template <int (*act)(uint32_t, const char *)>
+void Uprobe(const Napi::CallbackInfo &info)
+{
+	UprobeBy(info, act);
 }
 
 void DumpTo(const Napi::CallbackInfo &info)

@@ -14,6 +14,8 @@ const TOOLS = {
   strace: "strace",
   ltrace: "ltrace",
   perf: "linux-perf",
+  bpftrace: "bpftrace",
+  criu: "criu",
   lsof: "lsof",
   pstree: "psmisc",
   ps: "procps",

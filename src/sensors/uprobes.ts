@@ -111,6 +111,10 @@ export function createUprobes(context: SensorContext): Sensor {
     needs: ["sys_admin"],
     start: () => pass(true),
     pass,
+    notice(observation) {
+      // One was set or removed just now; what program it gets, whoever sets it says next.
+      if (observation.kind === "memory.touched" && observation.operation === "uprobe") last = Number.NEGATIVE_INFINITY;
+    },
     async stop() {},
   };
 }

@@ -17,7 +17,7 @@ export interface Apt {
   /** What a package depends on. */
   dependsOn(name: string, pattern: RegExp): string | undefined;
   /** Unpacks the files of a package that match into a folder. */
-  unpack(name: string, pattern: string, folder: string): void;
+  unpack(name: string, patterns: readonly string[], folder: string): void;
 }
 
 /** The folder at this path in the cache; if it is not there, made whole by `make` or not at all. */
@@ -75,14 +75,14 @@ function aptIn(folder: string, suite: string, architecture: DebianArchitecture):
         .map(([, each]) => each ?? "")
         .find((each) => pattern.test(each));
     },
-    unpack(name, pattern, into) {
+    unpack(name, patterns, into) {
       const downloads = mkdtempSync(join(folder, "package-"));
       run("apt-get", ["download", "-qq", name], downloads);
       const [archive] = readdirSync(downloads);
       if (archive === undefined) throw new Error(`apt-get download left nothing of ${name}`);
       const [cwd, timeout] = [downloads, FETCH_MS];
       const input = execFileSync("dpkg", ["--fsys-tarfile", archive], { cwd, maxBuffer: 1 << 30, timeout });
-      execFileSync("tar", ["-x", "-C", into, "--wildcards", pattern], { cwd, input, timeout });
+      execFileSync("tar", ["-x", "-C", into, "--wildcards", ...patterns], { cwd, input, timeout });
     },
   };
 }

@@ -1,7 +1,7 @@
 // The stock kernels of the virtual machines, as Debian builds them for clouds.
 
 import { readdirSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { cached } from "./debian.ts";
 import type { GuestArchitecture } from "./root.ts";
 
@@ -9,11 +9,17 @@ interface Source {
   readonly suite: string;
   /** A metapackage that depends on the newest kernel of its series. */
   readonly metapackage: string;
+  /** Modules that come along. */
+  readonly modules?: readonly string[];
 }
 
 const SOURCES = {
   "5.10": { suite: "bullseye-security", metapackage: "linux-image-cloud-amd64" },
-  "6.1": { suite: "bookworm-security", metapackage: "linux-image-cloud-amd64" },
+  "6.1": {
+    suite: "bookworm-security",
+    metapackage: "linux-image-cloud-amd64",
+    modules: ["libcrc32c", "nfnetlink", "nf_tables"],
+  },
   "6.12": { suite: "bookworm-security", metapackage: "linux-image-6.12-cloud-amd64" },
   newest: { suite: "trixie-backports", metapackage: "linux-image-cloud-amd64" },
   "6.12-arm64": { suite: "bookworm-security", metapackage: "linux-image-6.12-cloud-arm64" },
@@ -29,11 +35,13 @@ export interface Kernel {
   /** As uname -r says it. */
   readonly release: string;
   readonly image: string;
+  /** Where each of its modules is, in the order they are loaded. */
+  readonly modules: readonly string[];
 }
 
 /** The kernel as it is in the cache, or else from Debian. */
 export function provideKernel(name: KernelName): Kernel {
-  const { suite, metapackage } = SOURCES[name];
+  const { suite, metapackage, modules = [] }: Source = SOURCES[name];
   const isArm = metapackage.endsWith("-arm64");
   const folder = cached(join("kernels", name), suite, isArm ? "arm64" : "amd64", (apt, into) => {
     const image = apt.dependsOn(metapackage, /^linux-image-\d/);
@@ -41,17 +49,31 @@ export function provideKernel(name: KernelName): Kernel {
     // With some releases the image itself is in a package of its own.
     const binary = apt.dependsOn(image, /^linux-binary-\d/) ?? image;
     // ./boot/vmlinuz-RELEASE, or ./usr/lib/modules/RELEASE/vmlinuz.
-    apt.unpack(binary, "*/vmlinuz*", into);
-    const unpacked = readdirSync(into, { recursive: true, encoding: "utf8" }).find((path) =>
-      /\/vmlinuz[^/]*$/.test(path),
-    );
-    if (unpacked === undefined) throw new Error(`${binary} holds no vmlinuz`);
-    const kept = `vmlinuz-${image.slice("linux-image-".length)}`;
-    renameSync(join(into, unpacked), join(into, kept));
-    for (const each of readdirSync(into)) if (each !== kept) rmSync(join(into, each), { recursive: true });
+    apt.unpack(binary, ["*/vmlinuz*", ...modules.map((module) => `*/${module}.ko`)], into);
+    const unpacked = readdirSync(into, { recursive: true, encoding: "utf8" });
+    const kernel = unpacked.find((path) => /\/vmlinuz[^/]*$/.test(path));
+    if (kernel === undefined) throw new Error(`${binary} holds no vmlinuz`);
+    const kept = [`vmlinuz-${image.slice("linux-image-".length)}`, ...modules.map(fileOf)];
+    renameSync(join(into, kernel), join(into, kept[0] ?? ""));
+    for (const path of unpacked.filter((each) => each.endsWith(".ko")))
+      renameSync(join(into, path), join(into, basename(path)));
+    for (const each of readdirSync(into)) if (!kept.includes(each)) rmSync(join(into, each), { recursive: true });
   });
-  const file = readdirSync(folder).find((each) => each.startsWith("vmlinuz-"));
-  if (file === undefined) throw new Error(`expected a vmlinuz in ${folder}; remove that folder and start again`);
-  const release = file.slice("vmlinuz-".length);
-  return { name, architecture: isArm ? "arm64" : "x64", release, image: join(folder, file) };
+  const files = readdirSync(folder);
+  const file = files.find((each) => each.startsWith("vmlinuz-"));
+  if (file === undefined || modules.some((module) => !files.includes(fileOf(module))))
+    throw new Error(
+      `expected ${["a vmlinuz", ...modules].join(", ")} in ${folder}; remove that folder and start again`,
+    );
+  return {
+    name,
+    architecture: isArm ? "arm64" : "x64",
+    release: file.slice("vmlinuz-".length),
+    image: join(folder, file),
+    modules: modules.map((module) => join(folder, fileOf(module))),
+  };
+}
+
+function fileOf(module: string): string {
+  return `${module}.ko`;
 }

@@ -93,8 +93,8 @@ export function baseArchive(architecture: GuestArchitecture): Buffer {
 
 function arm64Programs(): string {
   return cached("programs-arm64", "bookworm", "arm64", (apt, into) => {
-    apt.unpack("busybox-static", "./bin/busybox", into);
-    apt.unpack("strace", "./usr/bin/strace", into);
+    apt.unpack("busybox-static", ["./bin/busybox"], into);
+    apt.unpack("strace", ["./usr/bin/strace"], into);
   });
 }
 

@@ -7,6 +7,7 @@ export const uprobeCrypto: Technique = {
   rules: ["uprobe-set", "code-modified"],
   expected: ["calls", "mmap-lock"],
   needs: "eBPF",
+  namedBy: "mmap-lock",
   async stage(range) {
     needsUprobes();
     return attackDecoy(range, ({ pid }, attacker) => attacker.act("uprobe-crypto", { pid }));
