@@ -368,7 +368,8 @@ function judge(
   }
   const { finding, at } = arrival;
   const { suspect, sensor, rule, severity } = finding;
-  const nameless = anonymous === true || (namedBy !== undefined && !liveAmong({ expected: [namedBy] }, sensors));
+  const unnamed = anonymous === true || (anonymous === "sometimes" && suspect === undefined);
+  const nameless = unnamed || (namedBy !== undefined && !liveAmong({ expected: [namedBy] }, sensors));
   const elapsed = Math.round(Number(at - deed.at) / 1e5) / 10;
   const stopped = enforced && leakedBytes === 0 && STOPPED.test(finding.operation);
   return {

@@ -17,8 +17,8 @@ export interface Technique {
   readonly needs?: "eBPF";
   /** The kernel refuses it to everybody where Yama's ptrace_scope is 3. */
   readonly yama?: true;
-  /** Whoever sees it cannot tell by whom it was done. */
-  readonly anonymous?: true;
+  /** Whoever sees it cannot tell by whom it was done; "sometimes": that depends on more than which sensors are live. */
+  readonly anonymous?: true | "sometimes";
   /** The sensor without which it cannot be told by whom it was done. */
   readonly namedBy?: string;
   /** It has begun when the monitor starts. */

@@ -15,24 +15,25 @@ export function createAddressSpace(context: SensorContext): Sensor {
   const name = "address-space";
   const report = createStateReporter(context, name);
   let digests = new Map<string, bigint>();
-  /** Per process that waits to be looked at, when the latest happened that asked for it. */
+  /** Per process that waits to be looked at, when the latest was told that more may follow; 0: nothing was. */
   const asked = new Map<string, number>();
   /** One reading after the other, so that what was seen last is what is known. */
   let reading = Promise.resolve();
+  let stopped = false;
 
   function pass(): Promise<void> {
     return (reading = reading.then(readAll));
   }
 
   /**
-   * What happened at `at` is looked at now, not at the next pass, and again for as long as more may come of it that is
-   * not told. What is asked for while a look waits is seen by that one.
+   * A process is looked at now, not at the next pass, and again for as long as there may be more than what was told at
+   * `at`. What is asked for while a look waits is seen by that one.
    */
-  function look(id: ProcessId, at: number): void {
+  function look(id: ProcessId, at = 0): void {
     const key = processKey(id);
-    const waits = asked.has(key);
-    asked.set(key, at);
-    if (waits) return;
+    const waiting = asked.get(key);
+    asked.set(key, Math.max(waiting ?? 0, at));
+    if (waiting !== undefined) return;
     reading = reading.then(async () => {
       const latest = asked.get(key) ?? at;
       asked.delete(key);
@@ -41,7 +42,8 @@ export function createAddressSpace(context: SensorContext): Sensor {
       // What cannot be read is told by the next pass, what has ended by nobody.
       if (digest === undefined) return;
       digests.set(key, digest);
-      if (began < latest + MAPPED_WITHIN_MS) look(id, latest);
+      // Also where the clock was set back meanwhile, or this had no end before it is there again.
+      if (!stopped && Math.abs(began - latest) < MAPPED_WITHIN_MS) look(id, latest);
     });
   }
 
@@ -53,9 +55,12 @@ export function createAddressSpace(context: SensorContext): Sensor {
       // What its loader mapped before the kernel was told of it stands in its maps.
       if (context.isProtected(process.pid)) look(process, observation.at);
     }
-    if (observation.kind === "call.made" && (observation.call === "map-code" || observation.call === "map-file")) {
-      const { pid, startTime, at } = observation;
-      if (pid !== undefined && startTime !== undefined) look({ pid, startTime }, at);
+    if (observation.kind === "call.made") {
+      const { call, pid, startTime, at } = observation;
+      if (pid === undefined || startTime === undefined) return;
+      if (call === "map-file") look({ pid, startTime }, at);
+      // A compiler at work does this all the time.
+      if (call === "map-code") look({ pid, startTime });
     }
   }
 
@@ -104,6 +109,7 @@ export function createAddressSpace(context: SensorContext): Sensor {
     pass,
     notice,
     async stop() {
+      stopped = true;
       await reading;
     },
   };
