@@ -204,6 +204,16 @@ static void dump_read(struct proc_scan *s, int dir, struct process_record *r)
 	}
 }
 
+/* TracerPid is the tracing thread (task_state() of fs/proc/array.c): who traces is its process. */
+static uint32_t tracer_of(const struct proc_scan *s)
+{
+	uint32_t pid = s->status.tracer_pid;
+
+	if (pid)
+		proc_thread_group(s->procfs->root, pid, &pid);
+	return pid;
+}
+
 struct thread_walk {
 	struct proc_scan *scan;
 	struct batch *out;
@@ -231,7 +241,7 @@ static int thread_read(void *arg, uint32_t tid)
 		t->start_ticks = walk->start_ticks;
 		t->pid = walk->pid;
 		t->tid = tid;
-		t->tracer_pid = s->status.tracer_pid;
+		t->tracer_pid = tracer_of(s);
 	}
 	batch_end(walk->out);
 	return walk->out->error;
@@ -261,7 +271,7 @@ static void record_fill(struct proc_scan *s, int dir, uint32_t want, struct proc
 		if (n > 0 && proc_status_parse(s->buf, (size_t)n, status) == 0) {
 			r->have |= HAVE_STATUS;
 			r->cap_effective = status->cap_effective;
-			r->tracer_pid = status->tracer_pid;
+			r->tracer_pid = tracer_of(s);
 			r->uid = status->uid;
 			r->euid = status->euid;
 			r->gid = status->gid;

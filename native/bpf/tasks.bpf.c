@@ -69,7 +69,7 @@ struct nsproxy {
 
 struct task_struct___more {
 	unsigned int ptrace;
-	struct task_struct *parent;	/* its tracer, if it has one */
+	struct task_struct *parent;	/* a thread of its tracer, if it has one */
 	struct nsproxy *nsproxy;
 	__u64 self_exec_id;		/* 32 bits before v5.7 */
 };
@@ -120,7 +120,7 @@ static __always_inline void status_fill(struct process_record *r, struct task_st
 	bpf_probe_read_kernel(&r->cap_effective, sizeof(r->cap_effective), &capabilities->cap_effective);
 	r->threads = signal->nr_threads;
 	if (more->ptrace)
-		r->tracer_pid = more->parent->pid;
+		r->tracer_pid = more->parent->tgid;
 }
 
 static __always_inline void exe_fill(struct process_record *r, struct task_struct *task, char *path)
@@ -202,7 +202,7 @@ static __always_inline void traced_tell(struct seq_file *seq, struct task_struct
 	t.start_ticks = start_ticks_of(task);
 	t.pid = task->tgid;
 	t.tid = task->pid;
-	t.tracer_pid = ((struct task_struct___more *)task)->parent->pid;
+	t.tracer_pid = ((struct task_struct___more *)task)->parent->tgid;
 	bpf_seq_write(seq, &t, sizeof(t));
 }
 

@@ -28,6 +28,7 @@ const attacks: Attack[] = [];
 const holders: Child[] = [];
 
 let traced: Target;
+let debuggee: Target;
 let read: Target;
 let changed: Target;
 let probed: Target;
@@ -53,6 +54,7 @@ function suspect({ pid, exe }: Attack): Suspect {
 
 let main: Attack;
 let thread: Attack;
+let tracing: Attack;
 let opened: Attack;
 let passed: Attack;
 let elsewhere: Child;
@@ -65,6 +67,8 @@ before(async () => {
 
   main = await hold("seize", traced.tids[0]!, traced.address, traced.length, 600_000);
   thread = await hold("attach", traced.tids[2]!, traced.address, traced.length, 600_000);
+  debuggee = await victim();
+  tracing = await hold("thread-tracer", debuggee.pid, debuggee.address, debuggee.length);
 
   opened = await hold("mem", read.pid, read.address, read.length, "--hold");
   passed = await hold("passed", read.pid, read.address, read.length);
@@ -114,6 +118,19 @@ test("the tracer of a process, and another of one of its threads", async () => {
   const expected = { rule: "ptrace-attach", operation: "attach", target: identityOf(traced.pid) };
   await foundFirst({ ...expected, technique: "ptrace", suspect: suspect(main) }, "process-table");
   await foundFirst({ ...expected, technique: "ptrace-thread", suspect: suspect(thread) }, "process-table");
+});
+
+test("a tracer that is a thread: its process is the one that is named", async () => {
+  await foundFirst(
+    {
+      rule: "ptrace-attach",
+      operation: "attach",
+      technique: "ptrace",
+      suspect: { ...suspect(tracing), comm: "thread-tracer" },
+      target: identityOf(debuggee.pid),
+    },
+    "process-table",
+  );
 });
 
 test("descriptors of its memory: opened, passed on, and by the procfs of another mount namespace", async () => {

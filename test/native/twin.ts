@@ -87,10 +87,16 @@ function readStatus(folder: string): Partial<Process> {
     euid: number("Uid", 1),
     gid: number("Gid"),
     threads: number("Threads"),
-    tracerPid: number("TracerPid"),
+    // TracerPid is the thread that traces.
+    tracerPid: threadGroupOf(number("TracerPid")),
     capabilities: lines.get("CapEff")?.[0] ?? "",
     namespacePids: (lines.get("NSpid") ?? []).map(Number),
   };
+}
+
+function threadGroupOf(tid: number): number {
+  if (tid === 0) return 0;
+  return Number(/^Tgid:\t(\d+)$/m.exec(readFileSync(`/proc/${tid}/status`, "latin1"))?.[1]);
 }
 
 function readCmdline(folder: string): string[] {
