@@ -1,5 +1,6 @@
 /* The drill's primitives, as JavaScript calls them. */
 #include "addon.h"
+#include "attack.h"
 
 namespace addon {
 

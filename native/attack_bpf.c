@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "rimon.h"
+#include "attack.h"
 
 #define VMLINUX		"/sys/kernel/btf/vmlinux"
 #define ITERATOR	"bpf_iter_task"

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "rimon.h"
+#include "attack.h"
 
 #define SECRET_SIZE	32
 #define COMPUTE_NS	1000000

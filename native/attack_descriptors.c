@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "rimon.h"
+#include "attack.h"
 
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "attack.h"
 #include "rimon.h"
 
 #ifndef SYS_pidfd_open

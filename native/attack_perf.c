@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "rimon.h"
+#include "attack.h"
 
 #define UPROBE_TYPE	"/sys/bus/event_source/devices/uprobe/type"
 #define EVERY_NS	100000

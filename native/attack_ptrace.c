@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "rimon.h"
+#include "attack.h"
 
 /* v4.3: 13c4a90119d2 */
 #ifndef PTRACE_O_SUSPEND_SECCOMP

@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "rimon.h"
+#include "attack.h"
 
 #ifndef SYS_io_uring_setup
 #define SYS_io_uring_setup 425

@@ -76,7 +76,7 @@ export function diagnoseTechniques(
   techniques: readonly Technique[],
   results: readonly DrillResult[],
 ): readonly DiagnosedTechnique[] {
-  return techniques.map(({ name, summary, expected, blind, needs, yama }) => {
+  return techniques.map(({ name, summary, expected, needs, yama }) => {
     const lacking = { ...(needs === undefined ? {} : { needs }), ...(yama === undefined ? {} : { yama }) };
     const result = results.find(({ technique }) => technique === name);
     if (result !== undefined) {
@@ -94,7 +94,7 @@ export function diagnoseTechniques(
     const rung = expected.find((each) =>
       sensors.some((sensor) => sensor.name === each && (sensor.state === "live" || sensor.state === "degraded")),
     );
-    const reason = rung === undefined ? (blind ?? `${expected.join(" and ")} cannot be attached`) : undefined;
+    const reason = rung === undefined ? `${expected.join(" and ")} cannot be attached` : undefined;
     return {
       technique: name,
       summary,

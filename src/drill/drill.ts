@@ -388,8 +388,7 @@ function judge(
   };
 }
 
-function whyBlind({ expected, blind }: Technique, sensors: readonly SensorStatus[]): string {
-  if (blind !== undefined) return blind;
+function whyBlind({ expected }: Technique, sensors: readonly SensorStatus[]): string {
   const reasons = sensors
     .filter(({ name }) => expected.includes(name))
     .map(({ name, state, reason }) => `${name} is ${state}${reason === undefined ? "" : ` (${reason})`}`);

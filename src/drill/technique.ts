@@ -9,10 +9,8 @@ export interface Technique {
   readonly summary: string;
   /** The rules any of which says that it was seen. */
   readonly rules: readonly string[];
-  /** The sensors any of which should see it. Empty: none of today's can. */
+  /** The sensors any of which should see it. */
   readonly expected: readonly string[];
-  /** Why no sensor sees it, where `expected` is empty. */
-  readonly blind?: string;
   /** What would see it. */
   readonly needs?: "eBPF";
   /** The kernel refuses it to everybody where Yama's ptrace_scope is 3. */

@@ -20,11 +20,11 @@ function nothingIsLeft(): void {
   assert.deepEqual(filesLeft(folder), []);
 }
 
-test("every technique has a name of its own, rules, and sensors or a reason", () => {
+test("every technique has a name of its own, rules and sensors", () => {
   assert.equal(new Set(TECHNIQUES.map(({ name }) => name)).size, TECHNIQUES.length);
-  for (const { name, rules, expected, blind } of TECHNIQUES) {
+  for (const { name, rules, expected } of TECHNIQUES) {
     assert.ok(rules.length > 0, name);
-    assert.equal(expected.length === 0, blind !== undefined, name);
+    assert.ok(expected.length > 0, name);
   }
 });
 
