@@ -43,7 +43,9 @@ export interface Kernel {
 export function provideKernel(name: KernelName): Kernel {
   const { suite, metapackage, modules = [] }: Source = SOURCES[name];
   const isArm = metapackage.endsWith("-arm64");
-  const folder = cached(join("kernels", name), suite, isArm ? "arm64" : "amd64", (apt, into) => {
+  // Another list of modules is another folder.
+  const place = join("kernels", [name, ...modules].join("+"));
+  const folder = cached(place, suite, isArm ? "arm64" : "amd64", (apt, into) => {
     const image = apt.dependsOn(metapackage, /^linux-image-\d/);
     if (image === undefined) throw new Error(`${metapackage} depends on no kernel`);
     // With some releases the image itself is in a package of its own.
