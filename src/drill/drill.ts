@@ -370,8 +370,10 @@ function judge(
   const { suspect, sensor, rule, severity } = finding;
   const unnamed = anonymous === true || (anonymous === "sometimes" && suspect === undefined);
   const nameless = unnamed || (namedBy !== undefined && !liveAmong({ expected: [namedBy] }, sensors));
-  const elapsed = Math.round(Number(at - deed.at) / 1e5) / 10;
-  const stopped = enforced && leakedBytes === 0 && STOPPED.test(finding.operation);
+  const answered = STOPPED.test(finding.operation);
+  const stopped = enforced && leakedBytes === 0 && answered;
+  // That somebody holds it is found at the start; that somebody was kept from using it, when it is used.
+  const elapsed = Math.round(Number(at - ((answered ? deed.usedAt : undefined) ?? deed.at)) / 1e5) / 10;
   return {
     technique: name,
     outcome: stopped ? "stopped" : "seen",
@@ -381,7 +383,7 @@ function judge(
     rule,
     severity,
     suspect: suspect === undefined ? null : { pid: suspect.pid, comm: suspect.comm },
-    ...(early === true ? { latencyMs: null, afterStartMs: elapsed } : { latencyMs: elapsed }),
+    ...(early === true && !answered ? { latencyMs: null, afterStartMs: elapsed } : { latencyMs: elapsed }),
     leakedBytes,
     ...(enforced ? { enforced } : {}),
     ...(enforced && !stopped ? { reason: "it was to be stopped and was not" } : {}),

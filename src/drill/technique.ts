@@ -40,6 +40,8 @@ export interface Staged {
 export interface Deed {
   /** CLOCK_MONOTONIC in ns, right before the act; of what began before the monitor, when that was started. */
   readonly at: bigint;
+  /** Of what began before the monitor: right before that was made use of under its eyes. */
+  readonly usedAt?: bigint;
   /** The attacker; undefined where there is none to name. */
   readonly attacker?: number;
   readonly leakedBytes: number;

@@ -4,6 +4,7 @@
 import { createHash } from "node:crypto";
 import type { BigIntStats } from "node:fs";
 import { open, stat, type FileHandle } from "node:fs/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { reasonOf } from "../errors.ts";
 import { readDynamicView, type DynamicView, type ReadAt } from "../function-map/elf.ts";
 import { KNOWN_DEBUGGERS, REACHING_IMPORTS } from "../known-debuggers.ts";
@@ -25,12 +26,14 @@ const OVERLAP = Math.max(...MARKS.map(({ mark }) => mark.length)) - 1;
 
 interface Lane {
   readonly waiting: Process[];
-  working: Promise<void>;
-  idle: boolean;
+  readonly workers: Set<Promise<void>>;
+  /** Files read at once. */
+  readonly limit: number;
+  busy: number;
 }
 
-function createLane(): Lane {
-  return { waiting: [], working: Promise.resolve(), idle: true };
+function createLane(limit: number): Lane {
+  return { waiting: [], workers: new Set(), limit, busy: 0 };
 }
 
 /** `hashed` gives the executables that exceptions name together with a hash. */
@@ -43,8 +46,8 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
   const hashes = new Map<string, string>();
   /** Being read in one of the lanes. */
   const underWay = new Set<string>();
-  // What was just started does not wait behind what has been running: a large file takes long to read.
-  const lanes = { started: createLane(), running: createLane() };
+  // What was just started waits neither behind what has been running nor behind one that is large and takes long to read.
+  const lanes = { started: createLane(4), running: createLane(1) };
   let skipped = 0;
   let stopped = false;
 
@@ -88,7 +91,7 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
   }
 
   async function settled(): Promise<void> {
-    await Promise.all([lanes.started.working, lanes.running.working]);
+    await Promise.all([...lanes.started.workers, ...lanes.running.workers]);
   }
 
   function remember(key: string): void {
@@ -115,7 +118,8 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
       }
       underWay.delete(key);
     }
-    lane.idle = true;
+    // In the same turn as the last look at what waits: what comes after it starts the next.
+    lane.busy--;
   }
 
   return {
@@ -148,9 +152,10 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
         return;
       }
       lane.waiting.push(observation.process);
-      if (!lane.idle) return;
-      lane.idle = false;
-      lane.working = work(lane);
+      if (lane.busy >= lane.limit) return;
+      lane.busy++;
+      const worker = work(lane).finally(() => lane.workers.delete(worker));
+      lane.workers.add(worker);
     },
     settled,
     async stop() {
@@ -205,11 +210,15 @@ async function findMarks(read: ReadAt, { constants }: DynamicView): Promise<read
   // Where linkers put strings first, behind the code as a rule; then everywhere, since nobody has to put them there.
   for (const { offset, size } of [...constants.toReversed(), { offset: 0, size: MAX_SEARCHED }]) {
     const end = offset + Math.min(size, MAX_SEARCHED);
-    for (let position = offset; position < end; position += PIECE - OVERLAP) {
-      const piece = await read(position, Math.min(PIECE, end - position));
-      const found = MARKS.filter(({ mark }) => piece.includes(mark));
-      if (found.length > 0) return [...new Set(found.map(({ name }) => name))];
-      if (piece.length < PIECE) break;
+    for (let position = offset; position < end; position += CHUNK - OVERLAP) {
+      const chunk = await read(position, Math.min(CHUNK, end - position));
+      for (let at = 0; at < chunk.length; at += PIECE - OVERLAP) {
+        const piece = chunk.subarray(at, at + PIECE);
+        const found = MARKS.filter(({ mark }) => piece.includes(mark));
+        if (found.length > 0) return [...new Set(found.map(({ name }) => name))];
+        await nextTurn();
+      }
+      if (chunk.length < CHUNK) break;
     }
   }
   return [];

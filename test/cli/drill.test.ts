@@ -210,6 +210,7 @@ describe("rimon drill", { concurrency: 3 }, () => {
       if (stoppedBy !== undefined && result.enforced === undefined) continue;
       assert.equal(result.outcome, "stopped", shown);
       assert.deepEqual([result.leakedBytes, result.enforced, result.attributed], [0, true, true], shown);
+      assert.ok(result.latencyMs !== null && result.latencyMs >= 0, shown);
     }
     const other = results.get("maps-read");
     assert.equal(other?.outcome, "seen");

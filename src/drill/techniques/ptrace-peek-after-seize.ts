@@ -15,9 +15,9 @@ export const ptracePeekAfterSeize: Technique = {
     return {
       target: pid,
       async act() {
-        const { bytes } = await attacker.act("ptrace-peek", { pid, address, length });
+        const { at: usedAt, bytes } = await attacker.act("ptrace-peek", { pid, address, length });
         const at = range.monitorStartedAt();
-        return { at, attacker: attacker.pid, leakedBytes: leaked(secret, bytes), concerns: on(pid) };
+        return { at, usedAt, attacker: attacker.pid, leakedBytes: leaked(secret, bytes), concerns: on(pid) };
       },
     };
   },
