@@ -40,6 +40,7 @@
             "native/procfs.c",
             "native/record_check.c",
             "native/signals.c",
+            "native/skeleton.c",
             "native/sysctl.c",
             "native/tasks.c",
             "native/uprobes.c",

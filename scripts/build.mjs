@@ -34,9 +34,9 @@ if (unknown !== undefined) fail(`expected ${OPTIONS.join(", ")}, got ${unknown}`
 const onlyMissing = options.includes("--missing");
 
 if (options.includes("--prebuilds")) {
-  for (const { arch, prefix } of PREBUILT) {
+  for (const { arch, prefix, link } of PREBUILT) {
     const compilers = { cc: `${prefix}gcc`, cxx: `${prefix}g++` };
-    await buildAddon({ ...compilers, made: prebuiltPath(root, arch), objects: `build/linux-${arch}`, link: ["-s"] });
+    await buildAddon({ ...compilers, made: prebuiltPath(root, arch), objects: `build/linux-${arch}`, link });
   }
 } else if (options.includes("--package")) {
   const old = PREBUILT.map(({ arch }) => prebuiltPath(root, arch)).filter((path) => !isCurrent(path));

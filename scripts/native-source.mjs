@@ -11,10 +11,13 @@ export const BUILD_FLAGS = ["-fPIC", "-DNODE_GYP_MODULE_NAME=rimon"];
 /** The npm packages the addon's headers come from; package.json says which version of each. */
 export const HEADER_PACKAGES = ["node-addon-api", "node-api-headers"];
 
-/** What ships, as Node names them, and the prefix of the compilers that make it. */
+/**
+ * What ships, as Node names them, the prefix of the compilers that make it, and what the linker is told. On arm64 it
+ * writes around an erratum of the Cortex-A53: with ADR, which reaches all of an addon, instead of pages of stubs.
+ */
 export const PREBUILT = [
-  { arch: "x64", prefix: "x86_64-linux-gnu-" },
-  { arch: "arm64", prefix: "aarch64-linux-gnu-" },
+  { arch: "x64", prefix: "x86_64-linux-gnu-", link: ["-s"] },
+  { arch: "arm64", prefix: "aarch64-linux-gnu-", link: ["-s", "-Wl,--fix-cortex-a53-843419=adr"] },
 ];
 
 /**
