@@ -1,7 +1,10 @@
 // The benches, in the order they run. To add one: its file, and a line here.
 
 import { crypto } from "./crypto.ts";
-import { scan } from "./scan.ts";
+import { memoryScan } from "./memory-scan.ts";
+import { own } from "./own.ts";
 import type { Bench } from "./result.ts";
+import { scan } from "./scan.ts";
+import { spine } from "./spine.ts";
 
-export const BENCHES: readonly Bench[] = [crypto, scan];
+export const BENCHES: readonly Bench[] = [crypto, scan, spine, memoryScan, own];

@@ -108,6 +108,7 @@ export interface FigureOptions {
 export interface Bench {
   readonly name: string;
   readonly summary: string;
+  readonly needsRoot?: true;
   run(context: BenchContext): Promise<void>;
 }
 

@@ -1,6 +1,6 @@
 // Starts and orders subject.ts.
 
-import { symlinkSync } from "node:fs";
+import { mkdtempSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { LoopName, LoopOptions, Timing } from "./primitives.ts";
 import { ownProgram, Service } from "./programs.ts";
@@ -20,7 +20,8 @@ const LONGEST_MS = 120_000;
 export async function startSubject(folder: string, name?: string): Promise<Subject> {
   let path = process.execPath;
   if (name !== undefined) {
-    path = join(folder, name);
+    // A process is called after the file that was executed.
+    path = join(mkdtempSync(join(folder, "bin-")), name);
     symlinkSync(process.execPath, path);
   }
   const service = new Service(path, ownProgram("bench/subject"));

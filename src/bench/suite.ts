@@ -33,6 +33,12 @@ export async function runSuite(options: SuiteOptions): Promise<Result> {
   const leftOut: LeftOut[] = [];
   for (const [index, bench] of benches.entries()) {
     signal.throwIfAborted();
+    if (bench.needsRoot === true && process.getuid?.() !== 0) {
+      const left = { bench: bench.name, figures: `${bench.name}/`, what: "all of it", why: "it needs root" };
+      leftOut.push(left);
+      options.onBench(bench, [], [left]);
+      continue;
+    }
     const folder = await mkdtemp(join(tmpdir(), "rimon-bench-"));
     const before = { figures: figures.length, leftOut: leftOut.length };
     try {
