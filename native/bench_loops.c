@@ -104,24 +104,6 @@ static int map_code(uint64_t number)
 	return err;
 }
 
-static int fork_exec(void)
-{
-	static char *const args[] = { "true", NULL }, *const env[] = { NULL };
-	int status;
-	pid_t pid = vfork();
-
-	if (pid == 0) {
-		execve("/bin/true", args, env);
-		_exit(127);
-	}
-	if (pid < 0)
-		return -errno;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ENOEXEC;
-}
-
 static int map_touch_unmap(void)
 {
 	size_t page = 4096, i;
@@ -162,28 +144,56 @@ struct worker {
 	int err;
 };
 
-static int act(const struct load *load, const char *path, uint64_t number)
+static int read_memory(const struct load *load)
 {
 	char byte;
 	struct iovec local = { &byte, 1 }, remote = { (void *)(uintptr_t)load->address, 1 };
 
+	return process_vm_readv((pid_t)load->pid, &local, 1, &remote, 1, 0) == 1 ? 0 : -errno;
+}
+
+/* A child that reads, or one that executes a program that does nothing. */
+static int fork_and(const struct load *load)
+{
+	static char *const args[] = { "true", NULL }, *const env[] = { NULL };
+	int status;
+	pid_t pid = vfork();
+
+	if (pid == 0) {
+		if (load)
+			_exit(read_memory(load) ? 1 : 0);
+		execve("/bin/true", args, env);
+		_exit(127);
+	}
+	if (pid < 0)
+		return -errno;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECHILD;
+}
+
+static int act(const struct load *load, const char *path, uint64_t number)
+{
 	switch (load->what) {
 	case BENCH_GETPPID:
 		return syscall(SYS_getppid) < 0 ? -errno : 0;
 	case BENCH_OPEN_CLOSE:
 		return open_close("/dev/null");
 	case BENCH_FORK_EXEC:
-		return fork_exec();
+		return fork_and(NULL);
 	case BENCH_MAP_TOUCH:
 		return map_touch_unmap();
 	case BENCH_READ_MEMORY:
-		return process_vm_readv((pid_t)load->pid, &local, 1, &remote, 1, 0) == 1 ? 0 : -errno;
+		return read_memory(load);
 	case BENCH_OPEN_MAPS:
 		return open_close(path);
 	case BENCH_READ_PROC:
 		return read_proc(load->pid);
 	case BENCH_MAP_CODE:
 		return map_code(number);
+	case BENCH_FORK_READ:
+		return fork_and(load);
 	default:
 		return -EINVAL;
 	}

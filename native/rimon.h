@@ -476,6 +476,8 @@ enum bench_what {
 	BENCH_READ_PROC,
 	/* One mapping of code more, with one page in memory. */
 	BENCH_MAP_CODE,
+	/* The same byte read by a process that ends with it. */
+	BENCH_FORK_READ,
 	/* Ciphers, timed; and done once, to be compared. */
 	BENCH_TIME_ENCRYPT,
 	BENCH_TIME_DECRYPT,

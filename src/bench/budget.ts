@@ -89,7 +89,7 @@ function judgeFigure(figure: Figure, { what, below }: Bound, limits: Limits, res
   const within = (value: number): boolean =>
     all.every(({ atMost = Infinity, atLeast = -Infinity }) => value <= atMost && value >= atLeast);
   if (within(figure.value)) return { what: label, bound, figure, verdict: "holds" };
-  const isSure = result.quick || figure.interval !== "95 %" || !(within(figure.low) || within(figure.high));
+  const isSure = figure.interval !== "95 %" || !(within(figure.low) || within(figure.high));
   return { what: label, bound, figure, verdict: isSure ? "broken" : "unclear" };
 }
 

@@ -12,12 +12,13 @@ export const LOOP = {
   openMaps: 5,
   readProc: 6,
   mapCode: 7,
+  forkRead: 8,
 } as const;
-const TIME = { encrypt: 8, decrypt: 9, hkdf: 10 } as const;
-const ENCRYPT = 11;
-const DECRYPT = 12;
-const HKDF = 13;
-const CPU = 14;
+const TIME = { encrypt: 9, decrypt: 10, hkdf: 11 } as const;
+const ENCRYPT = 12;
+const DECRYPT = 13;
+const HKDF = 14;
+const CPU = 15;
 
 const TIMING_BYTES = 24;
 const TAG_BYTES = 16;
