@@ -123,13 +123,15 @@ async function stageAll(context: BenchContext, rangeFor: (technique: Technique) 
   return stages;
 }
 
-async function actAll(context: BenchContext, arrivals: Arrivals, stages: Stage[]): Promise<void> {
+async function actAll(context: BenchContext, arrivals: Arrivals, stages: readonly Stage[]): Promise<void> {
   const { quick, signal } = context;
+  const refused = new Set<Technique>();
   // A first round that does not count.
   const rounds = 1 + (quick ? QUICK_RUNS : Math.ceil(RUNS / PAIRS));
   for (let round = 0; round < rounds; round++) {
-    for (const stage of [...stages]) {
+    for (const stage of stages) {
       signal.throwIfAborted();
+      if (refused.has(stage.technique)) continue;
       context.progress(`${stage.technique.name}, ${round} of ${rounds - 1}`);
       await sleep(Math.max(0, stage.actedAt + APART_MS - performance.now()));
       stage.actedAt = performance.now();
@@ -142,7 +144,7 @@ async function actAll(context: BenchContext, arrivals: Arrivals, stages: Stage[]
           stage.technique.name,
           `it cannot be done here: ${thrown.message}`,
         );
-        stages.splice(0, stages.length, ...stages.filter(({ technique }) => technique !== stage.technique));
+        refused.add(stage.technique);
       }
     }
   }
