@@ -1,5 +1,6 @@
 /* What the bench times: one call for all of it, numbers and bytes in, bytes out. */
 #include "addon.h"
+#include "bench.h"
 
 namespace addon {
 

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "rimon.h"
+#include "bench.h"
 
 int bench_run(const uint64_t how[BENCH_NUMBERS], const struct bytes in[3], char *into, size_t len)
 {

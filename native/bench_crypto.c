@@ -5,11 +5,12 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "rimon.h"
+#include "bench.h"
 
 /* openssl/evp.h, kdf.h, params.h of 3.0: its headers come with Node and not from npm. */
 typedef struct ossl_cipher EVP_CIPHER;

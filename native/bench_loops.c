@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench.h"
 #include "rimon.h"
 
 #define THREADS_MAX	256

@@ -52,7 +52,7 @@ export function scanCurve({ figures }: Result): string | undefined {
     ...series.map(([name, points], index) => {
       const kind = seriesOf(index);
       const own = name === "rimon" ? " own" : "";
-      const label = points[0]?.[1].label.split(",")[0] ?? name;
+      const label = points[0]?.[1].cell?.[0] ?? name;
       const last = points.at(-1)?.[1].value ?? 0;
       const marks = points.map(
         ([amount, figure]) =>

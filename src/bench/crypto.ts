@@ -108,7 +108,7 @@ async function timeCiphers(context: BenchContext): Promise<void> {
       const one = repeat(runs, () => gbPerCpuSecond(timeCipher(cipher, size, 1, ms), size));
       context.figure({
         id: `${cipher}/${size}/one-core`,
-        label: `${cipher} ${sizeWord(size)}, one core`,
+        label: [sizeWord(size), `${cipher}, one core`],
         unit: "GB/s",
         estimate: spread(one),
         better: "higher",
@@ -121,7 +121,7 @@ async function timeCiphers(context: BenchContext): Promise<void> {
       });
       context.figure({
         id: `${cipher}/${size}/all-cores`,
-        label: `${cipher} ${sizeWord(size)}, all ${cores} cores, by the clock`,
+        label: [sizeWord(size), `${cipher}, ${cores} cores by the clock`],
         unit: "GB/s",
         estimate: spread(all),
         better: "higher",
@@ -160,7 +160,7 @@ async function timeMasked(context: BenchContext): Promise<void> {
     }
     context.figure({
       id: `encrypt/65536/gain-over-${name}`,
-      label: `encrypt 64 KiB, how much faster than without ${without}`,
+      label: [`how much faster than without ${without}`, "encrypt 64 KiB"],
       unit: "×",
       estimate: ratioOf(gcm),
       better: "neither",
@@ -168,7 +168,7 @@ async function timeMasked(context: BenchContext): Promise<void> {
     });
     context.figure({
       id: `hkdf/gain-over-${name}`,
-      label: `HKDF-SHA256, how much faster than without ${without}`,
+      label: [`how much faster than without ${without}`, "HKDF-SHA256"],
       unit: "×",
       estimate: ratioOf(derivation),
       better: "neither",

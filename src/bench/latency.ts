@@ -203,31 +203,35 @@ function tellDelays(
   by: "event" | "polled",
   delays: Delays,
 ): void {
-  const sensors = by === "event" ? expected.join(" or ") : "polled, every second";
+  const row = `${name} (${by === "event" ? expected.join(" or ") : "polled, every second"})`;
   context.figure({
     id: `${by}/${name}/missed`,
-    label: `${name}, missed`,
+    label: [row, "missed"],
     unit: "acts",
     estimate: exactly(delays.missed),
   });
   const kinds = [
-    ["finding", "to the finding", delays.finding],
-    ["synced", "to the synced audit record", delays.synced],
-    ["alert", "to the alert at a webhook", delays.alert],
+    ["finding", delays.finding],
+    ["synced", delays.synced],
+    ["alert", delays.alert],
   ] as const;
   if (!rules.some(isAlerted))
     context.leftOut(`${by}/${name}/alert`, `the alert of ${name}`, "its severity is below that of alerts");
-  for (const [kind, words, samples] of kinds) {
+  for (const [kind, samples] of kinds) {
     if (samples.length === 0) continue;
-    const label = `${name} (${sensors}), ${words}`;
     const figure = { unit: "ms", samples } as const;
-    context.figure({ ...figure, id: `${by}/${name}/${kind}/p50`, label: `${label}, half`, estimate: spread(samples) });
+    context.figure({
+      ...figure,
+      id: `${by}/${name}/${kind}/p50`,
+      label: [row, `${kind}, half`],
+      estimate: spread(samples),
+    });
     for (const [part, q] of [["p99", 0.99] as const, ["max", 1] as const]) {
       // Of a few runs the 99th percentile says nothing.
       if (part === "p99" && samples.length < 100) continue;
       context.figure({
         id: `${by}/${name}/${kind}/${part}`,
-        label: `${label}, ${part === "max" ? "longest" : "99 %"}`,
+        label: [row, `${kind}, ${part === "max" ? "longest" : "99 %"}`],
         unit: "ms",
         estimate: { ...exactly(quantile(samples, q)), n: samples.length },
         interval: "none",

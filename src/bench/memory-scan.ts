@@ -66,7 +66,7 @@ async function scanOne(context: BenchContext, { name, label, pid }: Scanned): Pr
         for (let time = 0; time < AT_ONCE; time++) decodeRecords(await look());
         if (run > 0) samples.push((cpuNs() - began) / AT_ONCE / 1e6);
       }
-      context.figure({ id: `${way}/${name}`, label: `${words}: ${what}`, unit: "ms", estimate: spread(samples) });
+      context.figure({ id: `${way}/${name}`, label: [what, words], unit: "ms", estimate: spread(samples) });
     }
   } finally {
     procfs.close();

@@ -73,10 +73,9 @@ async function measure(context: BenchContext, load: Load, watchers: readonly Wat
     const cpu = ratioOf(pairs(({ cpuNs }) => cpuNs));
     // Time that is longer by a part is throughput that is lost.
     const lost = (ratio: number): number => (1 - 1 / ratio) * 100;
-    const label = `${load.label}: ${watcher.label}`;
     context.figure({
       id: `${load.name}/${watcher.name}`,
-      label: `${label}, throughput lost`,
+      label: [load.label, `lost to ${watcher.label}`],
       unit: "%",
       estimate: mapped(load.by === "wall" ? wall : cpu, lost),
       interval: "95 %",
@@ -84,7 +83,7 @@ async function measure(context: BenchContext, load: Load, watchers: readonly Wat
     if (load.by === "wall")
       context.figure({
         id: `${load.name}/${watcher.name}/cpu`,
-        label: `${label}, CPU for the same work`,
+        label: [load.label, `CPU, ${watcher.label}`],
         unit: "% more",
         estimate: mapped(cpu, (ratio) => (ratio - 1) * 100),
         interval: "95 %",

@@ -71,14 +71,14 @@ async function nodeAlone(context: BenchContext): Promise<void> {
     const cpu = await percentOfCore(context, node.pid, context.quick ? 2_000 : 5_000);
     context.figure({
       id: "node-alone/cpu",
-      label: "node that does nothing, CPU of one core",
+      label: ["node that does nothing", "CPU of one core"],
       unit: "%",
       estimate: exactly(cpu),
       better: "neither",
     });
     context.figure({
       id: "node-alone/resident",
-      label: "node that does nothing, resident",
+      label: ["node that does nothing", "resident"],
       unit: "MB",
       estimate: exactly(residentOf(node.pid) / 1e6),
       better: "neither",
@@ -108,8 +108,8 @@ async function runAt(context: BenchContext, { processes, intervalS, busy }: Sett
       resident.push(residentOf(rimon.pid) / 1e6);
     }
     await load;
-    context.figure({ id: `cpu/${id}`, label: `CPU of one core, ${words}`, unit: "%", estimate: spread(cpu) });
-    context.figure({ id: `resident/${id}`, label: `resident, ${words}`, unit: "MB", estimate: spread(resident) });
+    context.figure({ id: `cpu/${id}`, label: [words, "CPU of one core"], unit: "%", estimate: spread(cpu) });
+    context.figure({ id: `resident/${id}`, label: [words, "resident"], unit: "MB", estimate: spread(resident) });
   } finally {
     await rimon.end();
     await holder.end();

@@ -2,7 +2,7 @@
 
 import { requireAddon } from "../native.ts";
 
-/** By their numbers in enum bench_what of native/rimon.h. */
+/** By their numbers in enum bench_what of native/bench.h. */
 export const LOOP = {
   getppid: 0,
   openClose: 1,

@@ -10,6 +10,8 @@ export interface Figure extends Estimate {
   /** "scan/iterator/1000": the bench, what, and how much of it. */
   readonly id: string;
   readonly label: string;
+  /** Its row and column, where figures make a table. */
+  readonly cell?: readonly [row: string, column: string];
   readonly unit: string;
   readonly better: "lower" | "higher" | "neither";
   /** What `low` and `high` are. */
@@ -97,7 +99,8 @@ export interface BenchContext {
 
 export interface FigureOptions {
   readonly id: string;
-  readonly label: string;
+  /** Or its row and column, where figures make a table. */
+  readonly label: string | readonly [row: string, column: string];
   readonly unit: string;
   readonly estimate: Estimate;
   readonly better?: Figure["better"];

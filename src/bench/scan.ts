@@ -8,6 +8,7 @@ import { requireAddon, WANT, type Procfs } from "../native.ts";
 import { decodeRecords } from "../records.ts";
 import { createProcessTable } from "../sensors/process-table.ts";
 import { plainConfiguration } from "./configurations.ts";
+import { pause } from "./monitors.ts";
 import { countProcesses, noRoomFor, populate } from "./population.ts";
 import { cpuNs, loop } from "./primitives.ts";
 import { findProgram } from "./programs.ts";
@@ -20,6 +21,8 @@ import { readTableTwin, readThreadsTwin } from "./twin.ts";
 interface Reader {
   readonly name: string;
   readonly label: string;
+  /** What it read shortly before it gives again. */
+  readonly restMs?: number;
   /** Makes what reads it once; says why it cannot. */
   open(procfs: Procfs, configuration: Configuration): Promise<(() => unknown) | { readonly why: string }>;
 }
@@ -46,6 +49,8 @@ const READERS: readonly Reader[] = [
   {
     name: "systeminformation",
     label: "npm systeminformation, processes()",
+    // Asked again within half a second it gives what it gave before.
+    restMs: 600,
     async open() {
       try {
         const { processes } = (await import("systeminformation")).default;
@@ -110,6 +115,7 @@ async function scanAt(
     for (const { reader, read, cpu, wall } of readers) {
       context.progress(`${reader.label}, ${wanted} processes, ${round} of ${rounds}`);
       context.signal.throwIfAborted();
+      if (reader.restMs !== undefined) await pause(reader.restMs, context.signal);
       const processes = countProcesses();
       const once = await costOf(read);
       if (round === 0) continue;
@@ -121,13 +127,13 @@ async function scanAt(
     costs.set(`${reader.name}/${wanted}`, median(cpu));
     context.figure({
       id: `${reader.name}/cpu/${wanted}`,
-      label: `${reader.label}, ${wanted} processes, CPU per process`,
+      label: [reader.label, `${wanted}: CPU per process`],
       unit: "µs",
       estimate: spread(cpu),
     });
     context.figure({
       id: `${reader.name}/wall/${wanted}`,
-      label: `${reader.label}, ${wanted} processes, by the clock`,
+      label: [reader.label, `${wanted}: by the clock`],
       unit: "ms",
       estimate: spread(wall),
     });
@@ -189,7 +195,7 @@ async function scanThreads(context: BenchContext, procfs: Procfs): Promise<void>
     for (const [name, label] of ways)
       context.figure({
         id: `${name}/threads/${threads}`,
-        label: `${label}, ${threads} threads of one process, CPU per thread`,
+        label: [label, `${threads} threads of one process: CPU per thread`],
         unit: "µs",
         estimate: spread(cpu.get(name) ?? []),
       });

@@ -83,10 +83,14 @@ const TRAFFIC: readonly Traffic[] = [
   },
   {
     name: "new-read",
-    label: "memory of a protected process is read, each time by another: seen, read, judged",
+    label: "memory of a protected process is read, each time by another that comes and goes, each",
     make: (number, at) => {
       const pid = FIRST_SHORT_LIVED + number;
-      return [{ kind: "process.seen", at, ...scanned, process: process(pid, "reader") }, touched(pid, at)];
+      return [
+        { kind: "process.seen", at, ...scanned, process: process(pid, "reader") },
+        touched(pid, at),
+        { kind: "process.exited", at, sensor: "proc-connector", pid },
+      ];
     },
   },
 ];

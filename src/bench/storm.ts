@@ -153,14 +153,14 @@ async function stormOn(
   }
   context.figure({
     id: `${name}/held`,
-    label: `${label}, held for good`,
+    label: [label, "held for good"],
     unit: "a second",
     estimate: exactly(held?.perSecond ?? 0),
     better: "higher",
   });
   context.figure({
     id: `${name}/burst`,
-    label: `${label}, without loss for half a second`,
+    label: [label, "in a burst"],
     unit: "a second",
     estimate: exactly(burst?.perSecond ?? 0),
     better: "higher",
@@ -169,21 +169,21 @@ async function stormOn(
   if (costly !== undefined)
     context.figure({
       id: `${name}/cpu`,
-      label: `${label}, CPU of the monitor for each`,
+      label: [label, "CPU for each"],
       unit: "µs",
       estimate: exactly(costly.cpuNs / costly.acts / 1_000),
     });
   if (!matching) return;
   context.figure({
     id: `${name}/untold`,
-    label: `${label}, lost and not told`,
+    label: [label, "lost untold"],
     unit: "events",
     estimate: exactly(untold),
   });
   if (beyond === undefined) return;
   context.figure({
     id: `${name}/lost`,
-    label: `${label}, lost at ${Math.round(beyond.perSecond)} a second, told in ${beyond.losses} notices`,
+    label: [label, `lost at ${Math.round(beyond.perSecond)} a second, told ${beyond.losses} times`],
     unit: "% of all",
     estimate: exactly((Math.max(0, beyond.acts - beyond.seen) / beyond.acts) * 100),
     better: "neither",

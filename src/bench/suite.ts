@@ -96,7 +96,7 @@ function choose(only: readonly string[] | undefined): readonly Bench[] {
 function figureOf(bench: string, { id, label, unit, estimate, better, interval, samples }: FigureOptions): Figure {
   return {
     id: `${bench}/${id}`,
-    label,
+    ...(typeof label === "string" ? { label } : { label: label.join(", "), cell: label }),
     unit,
     ...estimate,
     better: better ?? "lower",

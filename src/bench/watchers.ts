@@ -80,7 +80,11 @@ export const auditd: Watcher = {
     const config = mkdtempSync(join(folder, "audit-"));
     writeFileSync(
       join(config, "auditd.conf"),
-      `log_file = ${join(config, "audit.log")}\nlog_format = RAW\nflush = INCREMENTAL_ASYNC\nfreq = 50\nlocal_events = yes\nwrite_logs = yes\n`,
+      [
+        `log_file = ${join(config, "audit.log")}`,
+        "log_format = RAW\nflush = INCREMENTAL_ASYNC\nfreq = 50\nlocal_events = yes\nwrite_logs = yes",
+        "space_left = 75\nadmin_space_left = 50\nspace_left_action = IGNORE\nadmin_space_left_action = IGNORE\n",
+      ].join("\n"),
       { mode: 0o600 },
     );
     await run(auditctl, ["-D"]);
@@ -93,7 +97,8 @@ export const auditd: Watcher = {
     };
     try {
       await pause(SETTLED_MS, signal);
-      await run(auditctl, ["-e", "1"]);
+      if (!new RegExp(`^pid ${daemon.pid}$`, "m").test(await run(auditctl, ["-s"])))
+        throw new Error("auditd was started, and the kernel does not send it what it audits");
       for (const rule of AUDIT_RULES)
         await run(auditctl, ["-a", "always,exit", "-F", "arch=b64", ...rule, "-k", AUDIT_KEY]);
     } catch (thrown) {

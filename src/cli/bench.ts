@@ -81,12 +81,49 @@ function presentBench(
   leftOut: readonly LeftOut[],
   { style }: Terminal,
 ): string {
-  const rows = figures.map((figure) => ["", figure.label, `${amount(figure)}`, style("dim", intervalOf(figure))]);
+  const single = figures.filter(({ cell }) => cell === undefined);
+  const rows = single.map((figure) => ["", figure.label, amount(figure), style("dim", intervalOf(figure))]);
   const left = leftOut.map(
     ({ what, why, failed }) =>
       `${failed === true ? style("bad", "  FAILED") : style("medium", "  left out")}: ${what} (${printable(why)})\n`,
   );
-  return `\n${style("bold", name)}   ${style("dim", summary)}\n${table(rows)}${left.join("")}`;
+  return `\n${style("bold", name)}   ${style("dim", summary)}\n${tables(figures, style)}${table(rows)}${left.join("")}`;
+}
+
+/** Figures with the same columns are one table. */
+function tables(figures: readonly Figure[], style: Terminal["style"]): string {
+  const rows = new Map<string, Map<string, Figure>>();
+  for (const figure of figures) {
+    if (figure.cell === undefined) continue;
+    const [row, column] = figure.cell;
+    const cells = rows.get(row) ?? new Map<string, Figure>();
+    rows.set(row, cells.set(column, figure));
+  }
+  const groups: { columns: string[]; rows: [string, Map<string, Figure>][] }[] = [];
+  for (const [row, cells] of rows) {
+    const columns = [...cells.keys()];
+    const group = groups.find((each) => columns.some((column) => each.columns.includes(column)));
+    if (group === undefined) groups.push({ columns, rows: [[row, cells]] });
+    else {
+      group.columns.push(...columns.filter((column) => !group.columns.includes(column)));
+      group.rows.push([row, cells]);
+    }
+  }
+  return groups
+    .map(({ columns, rows }) => {
+      const head = ["", "", ...columns].map((cell) => style("dim", cell));
+      const body = rows.map(([row, cells]) => [
+        "",
+        row,
+        ...columns.map((column) => {
+          const figure = cells.get(column);
+          if (figure === undefined) return "";
+          return figure.interval === "95 %" ? `${amount(figure)} ${style("dim", ends(figure))}` : amount(figure);
+        }),
+      ]);
+      return table([head, ...body]);
+    })
+    .join("");
 }
 
 function presentEnd({ machine, warnings, claims, cores, quick, seconds }: Result, { style }: Terminal): string {
@@ -182,7 +219,11 @@ function amount({ value, unit }: Figure): string {
 
 function intervalOf({ low, high, n, interval }: Figure): string {
   if (interval === "none") return "";
-  return `${round(low)} to ${round(high)} (${interval === "quartiles" ? "half of" : "95 % sure, from"} ${n})`;
+  return `${ends({ low, high })} (${interval === "quartiles" ? "half of" : "95 % sure, from"} ${n})`;
+}
+
+function ends({ low, high }: Pick<Figure, "low" | "high">): string {
+  return `${round(low)} to ${round(high)}`;
 }
 
 function readText(path: string): string {
