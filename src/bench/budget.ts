@@ -30,6 +30,8 @@ export type Budget = z.infer<typeof schema>;
 export type Bound = Budget["bounds"][number];
 
 export interface Judgement {
+  /** The figure's, or where there is none the bound's own. */
+  readonly id: string;
   readonly what: string;
   /** "at most 0.5" */
   readonly bound: string;
@@ -65,15 +67,25 @@ function judgeBound(bound: Bound, result: Result): Judgement[] {
   const limits = result.quick ? bound.quick : bound;
   const { what } = bound;
   if (limits === undefined)
-    return [{ what, bound: worded(bound), verdict: "not measured", why: "a quick run does not judge it" }];
+    return [
+      { id: bound.figure, what, bound: worded(bound), verdict: "not measured", why: "a quick run does not judge it" },
+    ];
   const figures = result.figures.filter(({ id }) => matchesId(bound.figure, id));
   if (figures.length === 0) {
     const left = result.leftOut.filter(({ figures }) => covers(figures, bound.figure));
     const why = left.map(({ what, why }) => `${what}: ${why}`).join("; ");
     // Where nothing was left out by name the figure should be there.
     if (left.length === 0 || left.some(({ failed }) => failed === true))
-      return [{ what, bound: worded(limits), verdict: "broken", why: why || `there is no figure ${bound.figure}` }];
-    return [{ what, bound: worded(limits), verdict: "not measured", why }];
+      return [
+        {
+          id: bound.figure,
+          what,
+          bound: worded(limits),
+          verdict: "broken",
+          why: why || `there is no figure ${bound.figure}`,
+        },
+      ];
+    return [{ id: bound.figure, what, bound: worded(limits), verdict: "not measured", why }];
   }
   return figures.map((figure) => judgeFigure(figure, bound, limits, result));
 }
@@ -86,11 +98,12 @@ function judgeFigure(figure: Figure, { what, below }: Bound, limits: Limits, res
       : result.figures.find(({ id }) => id === relative(below, figure.id));
   const all = [limits, ...(other === undefined ? [] : [{ atMost: other.high }])];
   const bound = [worded(limits), ...(other === undefined ? [] : [`below ${other.label}`])].join(" and ");
+  const head = { id: figure.id, what: label, bound, figure };
   const within = (value: number): boolean =>
     all.every(({ atMost = Infinity, atLeast = -Infinity }) => value <= atMost && value >= atLeast);
-  if (within(figure.value)) return { what: label, bound, figure, verdict: "holds" };
+  if (within(figure.value)) return { ...head, verdict: "holds" };
   const isSure = figure.interval !== "95 %" || !(within(figure.low) || within(figure.high));
-  return { what: label, bound, figure, verdict: isSure ? "broken" : "unclear" };
+  return { ...head, verdict: isSure ? "broken" : "unclear" };
 }
 
 interface Limits {

@@ -31,11 +31,10 @@ export interface HostCounts {
   /** Events of protected processes' memory, those counted and not told by the kernel among them. */
   readonly touches: number;
   readonly accesses: number;
-  /** Times that a sensor said that it lost events; and how many, as far as it knows. */
+  /** Times that a sensor said that it lost events. */
   readonly losses: number;
+  /** How many touches were lost, as it was told. */
   readonly lost: number;
-  /** Losses of a number that the kernel does not say. */
-  readonly lostUncounted: number;
   readonly findings: number;
   readonly blind: number;
   /** Nanoseconds of CPU time. */
@@ -50,15 +49,14 @@ async function host(): Promise<void> {
   const first = await lines.next();
   if (first.done === true) return;
   const { folder, protect, settings, tell } = JSON.parse(first.value) as HostOrder;
-  const counts = { touches: 0, accesses: 0, losses: 0, lost: 0, lostUncounted: 0, findings: 0, blind: 0 };
+  const counts = { touches: 0, accesses: 0, losses: 0, lost: 0, findings: 0, blind: 0 };
 
   function count(observation: Observation): void {
     if (observation.kind === "memory.touched") counts.touches += 1 + observation.suppressed;
     else if (observation.kind === "procfs.accessed") counts.accesses++;
     else if (observation.kind === "sensor.lost") {
       counts.losses++;
-      if (observation.count === undefined) counts.lostUncounted++;
-      else counts.lost += observation.count;
+      if (observation.sensor === "mmap-lock") counts.lost += observation.count ?? 0;
     }
   }
 

@@ -16,6 +16,8 @@ export interface Host {
 }
 
 const READY_WITHIN_MS = 60_000;
+/** After a flood it takes in what came before it hears anything. */
+const ANSWERS_WITHIN_MS = 180_000;
 
 export async function startHost(
   folder: string,
@@ -41,7 +43,7 @@ export async function startHost(
       const answer = service.hear((line) => {
         const each = JSON.parse(line) as HostLine;
         return each.type === "counts" ? each.counts : undefined;
-      });
+      }, ANSWERS_WITHIN_MS);
       service.say("counts");
       return answer;
     },

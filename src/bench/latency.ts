@@ -90,12 +90,12 @@ export const latency: Bench = {
       };
       const stages = await stageAll(context, rangeFor);
       await sleep(SETTLED_MS);
-      const polling = context.quick
-        ? context.leftOut("polled", "a polling sensor", "a quick run has no time to wait for it")
-        : poll(context, arrivals, rangeFor, audit);
+      if (context.quick) context.leftOut("polled", "a polling sensor", "a quick run has no time to wait for it");
+      const polling = context.quick ? undefined : poll(context, arrivals, rangeFor, audit);
       await actAll(context, arrivals, stages);
-      await polling;
       tellAll(context, stages);
+      const polled = await polling;
+      if (polled !== undefined) tellDelays(context, techniqueOf(POLLED), "polled", polled);
     } finally {
       await Promise.all(ranges.map((range) => range.end()));
       await host?.end();
@@ -174,7 +174,7 @@ async function poll(
   arrivals: Arrivals,
   rangeFor: (technique: Technique) => Range,
   audit: string,
-): Promise<void> {
+): Promise<Delays | undefined> {
   const technique = techniqueOf(POLLED);
   const delays: Delays = { finding: [], synced: [], alert: [], missed: 0 };
   try {
@@ -187,9 +187,9 @@ async function poll(
   } catch (thrown) {
     context.signal.throwIfAborted();
     context.leftOut("polled", POLLED, reasonOf(thrown));
-    return;
+    return undefined;
   }
-  tellDelays(context, technique, "polled", delays);
+  return delays;
 }
 
 function tellAll(context: BenchContext, stages: readonly Stage[]): void {

@@ -10,9 +10,13 @@ import { exactly } from "./statistics.ts";
 import { startSubject, type Subject } from "./subjects.ts";
 
 const QUIET_FOR_MS = 600;
-const DRAINED_WITHIN_MS = 30_000;
+const DRAINED_WITHIN_MS = 120_000;
 /** Longer than the kernel keeps repeats of one reader to itself. */
 const REPEATS_MS = 300;
+const BURST_CALLS = 2_000;
+/** More than the kernel keeps for a monitor that does not take them. */
+const UNHEARD_CALLS = 10_000;
+const UNHEARD_MS = 10_000;
 
 interface Storm {
   readonly name: string;
@@ -24,6 +28,8 @@ interface Storm {
   /** Whether each act is one that the monitor has to see. */
   readonly matching: boolean;
   readonly on: "protected" | "other";
+  /** The monitor stands still meanwhile, so that something has to be lost. */
+  readonly unheard?: true;
 }
 
 const STORMS: readonly Storm[] = [
@@ -72,6 +78,16 @@ const STORMS: readonly Storm[] = [
     matching: true,
     on: "protected",
   },
+  {
+    name: "unheard",
+    label: "the same while the monitor is stopped (SIGSTOP)",
+    loop: "forkRead",
+    threads: 2,
+    rates: [undefined],
+    matching: true,
+    on: "protected",
+    unheard: true,
+  },
 ];
 
 interface Step {
@@ -81,9 +97,10 @@ interface Step {
   readonly seen: number;
   readonly losses: number;
   readonly lost: number;
-  readonly uncounted: number;
   readonly blind: number;
   readonly cpuNs: number;
+  /** From the end of the storm until it was taken in. */
+  readonly behindMs: number;
 }
 
 export const storm: Bench = {
@@ -100,12 +117,21 @@ export const storm: Bench = {
     let host: Host | undefined;
     try {
       host = await startHost(context.folder, [`comm:${name}`], {});
-      const needed = { reads: "mmap-lock", readers: "mmap-lock", programs: "proc-connector" } as const;
+      const needed = {
+        reads: "mmap-lock",
+        readers: "mmap-lock",
+        unheard: "mmap-lock",
+        programs: "proc-connector",
+      } as const;
       await settle(host, context);
       for (const storm of STORMS) {
         const sensor = needed[storm.name as keyof typeof needed];
         if (sensor !== undefined && !host.live.includes(sensor)) {
           context.leftOut(storm.name, storm.label, `the sensor ${sensor} is not live here`);
+          continue;
+        }
+        if (storm.unheard === true && context.quick) {
+          context.leftOut(storm.name, storm.label, "a quick run has no time for what it leaves behind");
           continue;
         }
         await stormOn(context, storm, host, loader, storm.on === "protected" ? target : other);
@@ -137,7 +163,8 @@ async function stormOn(
     const options = {
       threads,
       // As fast as it goes is a burst: what it leaves behind has to be worked off.
-      ms: context.quick || rate === undefined ? 500 : 1_500,
+      ...(rate === undefined && matching ? { calls: storm.unheard === true ? UNHEARD_CALLS : BURST_CALLS } : {}),
+      ms: storm.unheard === true ? UNHEARD_MS : context.quick || rate === undefined ? 500 : 1_500,
       pid,
       address,
       ...(rate === undefined ? {} : { perSecond: Math.max(1, Math.round(rate / threads)) }),
@@ -151,6 +178,30 @@ async function stormOn(
     const keepsUp = isWhole && step.cpuNs < step.wallNs;
     if (keepsUp && (held === undefined || step.perSecond > held.perSecond)) held = step;
   }
+  if (storm.unheard !== true) tellHeld(context, storm, held, burst);
+  if (!matching) return;
+  context.figure({
+    id: `${name}/untold`,
+    label: [label, "lost untold"],
+    unit: "events",
+    estimate: exactly(untold),
+  });
+  if (beyond === undefined) return;
+  context.figure({
+    id: `${name}/lost`,
+    label: `${label}, lost at ${Math.round(beyond.perSecond)} a second (told: ${beyond.lost} events, ${beyond.losses} notices)`,
+    unit: "% of all",
+    estimate: exactly((Math.max(0, beyond.acts - beyond.seen) / beyond.acts) * 100),
+    better: "neither",
+  });
+}
+
+function tellHeld(
+  context: BenchContext,
+  { name, label }: Storm,
+  held: Step | undefined,
+  burst: Step | undefined,
+): void {
   context.figure({
     id: `${name}/held`,
     label: [label, "held for good"],
@@ -165,6 +216,13 @@ async function stormOn(
     estimate: exactly(burst?.perSecond ?? 0),
     better: "higher",
   });
+  if (burst !== undefined && burst !== held)
+    context.figure({
+      id: `${name}/behind`,
+      label: [label, "burst taken in after"],
+      unit: "s",
+      estimate: exactly(burst.behindMs / 1_000),
+    });
   const costly = held ?? burst;
   if (costly !== undefined)
     context.figure({
@@ -173,46 +231,32 @@ async function stormOn(
       unit: "µs",
       estimate: exactly(costly.cpuNs / costly.acts / 1_000),
     });
-  if (!matching) return;
-  context.figure({
-    id: `${name}/untold`,
-    label: [label, "lost untold"],
-    unit: "events",
-    estimate: exactly(untold),
-  });
-  if (beyond === undefined) return;
-  context.figure({
-    id: `${name}/lost`,
-    label: [label, `lost at ${Math.round(beyond.perSecond)} a second, told ${beyond.losses} times`],
-    unit: "% of all",
-    estimate: exactly((Math.max(0, beyond.acts - beyond.seen) / beyond.acts) * 100),
-    better: "neither",
-  });
 }
 
-/** A kernel that does not say how many it lost has told that it did. */
-function untoldOf({ acts, seen, lost, uncounted, blind, losses }: Step): number {
+/** What was not seen, less what was told to be lost; a loss that made no finding was not told. */
+function untoldOf({ acts, seen, lost, blind, losses }: Step): number {
   const missing = Math.max(0, acts - seen);
-  if (missing === 0) return 0;
-  if (losses > 0 && blind === 0) return missing;
-  return uncounted > 0 ? 0 : Math.max(0, missing - lost);
+  return losses > 0 && blind === 0 ? missing : Math.max(0, missing - lost);
 }
 
 async function stepOf(
   context: BenchContext,
-  { loop, matching }: Storm,
+  { loop, matching, unheard }: Storm,
   host: Host,
   loader: Subject,
   options: LoopOptions & { readonly pid: number; readonly address: bigint },
 ): Promise<Step> {
   const before = await settle(host, context);
-  const { calls, wallNs } = await loader.loop(loop, options);
+  const { calls, wallNs } = await (unheard === true
+    ? whileStopped(host, () => loader.loop(loop, options))
+    : loader.loop(loop, options));
   let acts = calls;
   if (matching) {
     // The kernel counts repeats and tells them with the next act.
     await pause(REPEATS_MS, context.signal);
     acts += (await loader.loop("readMemory", { calls: 1, pid: options.pid, address: options.address })).calls;
   }
+  const stormedAt = performance.now();
   const after = await settle(host, context);
   const risen = (count: keyof HostCounts): number => after[count] - before[count];
   return {
@@ -222,10 +266,21 @@ async function stepOf(
     seen: risen("touches"),
     losses: risen("losses"),
     lost: risen("lost"),
-    uncounted: risen("lostUncounted"),
     blind: risen("blind"),
     cpuNs: risen("cpuNs"),
+    // The last look was there to see that nothing came any more.
+    behindMs: Math.max(0, performance.now() - stormedAt - QUIET_FOR_MS),
   };
+}
+
+/** It is a child of ours that we have not waited for, so its pid is its own. */
+async function whileStopped<T>({ pid }: Host, act: () => Promise<T>): Promise<T> {
+  process.kill(pid, "SIGSTOP");
+  try {
+    return await act();
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
 }
 
 /** Until the monitor has taken in what there was. */

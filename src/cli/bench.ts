@@ -188,7 +188,7 @@ function presentJudgements(judgements: readonly Judgement[], { style }: Terminal
       ? style("ok", "no bound of the budget is broken")
       : style(
           "bad",
-          `${broken.length} of ${judgements.length} bounds broken: ${broken.map(({ what }) => what).join("; ")}`,
+          `${broken.length} of ${judgements.length} bounds broken: ${broken.map(({ id }) => id).join(", ")}`,
         );
   return `\n${style("bold", "Budget")}\n${table(rows)}${verdict}\n`;
 }

@@ -49,7 +49,7 @@ describe("the page", () => {
         leftOut: [leftOut("scan/", { what: nasty, why: nasty })],
         warnings: [nasty],
       }),
-      [{ what: nasty, bound: nasty, verdict: "not measured", why: nasty }],
+      [{ id: "scan/a", what: nasty, bound: nasty, verdict: "not measured", why: nasty }],
     );
     assert.doesNotMatch(shown, /<img/);
   });
