@@ -15,7 +15,11 @@ function curves(figures: readonly Figure[], bench: string, kind: string): Map<st
   for (const figure of figures) {
     const [of, name = "", what, amount] = figure.id.split("/");
     if (of !== bench || what !== kind) continue;
-    found.set(name, [...(found.get(name) ?? []), [Number(amount), figure]]);
+    const points: [number, Figure][] = [...(found.get(name) ?? []), [Number(amount), figure]];
+    found.set(
+      name,
+      points.toSorted(([a], [b]) => a - b),
+    );
   }
   return found;
 }

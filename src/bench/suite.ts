@@ -18,7 +18,7 @@ export interface SuiteOptions {
   readonly signal: AbortSignal;
   readonly onProgress: (doing: string) => void;
   /** Told of each bench when it is done. */
-  readonly onBench: (bench: Bench, figures: readonly Figure[], leftOut: readonly LeftOut[]) => void;
+  readonly onBench: (bench: Bench, figures: readonly Figure[], leftOut: readonly LeftOut[], seconds: number) => void;
 }
 
 export async function runSuite(options: SuiteOptions): Promise<Result> {
@@ -36,11 +36,12 @@ export async function runSuite(options: SuiteOptions): Promise<Result> {
     if (bench.needsRoot === true && process.getuid?.() !== 0) {
       const left = { bench: bench.name, figures: `${bench.name}/`, what: "all of it", why: "it needs root" };
       leftOut.push(left);
-      options.onBench(bench, [], [left]);
+      options.onBench(bench, [], [left], 0);
       continue;
     }
     const folder = await mkdtemp(join(tmpdir(), "rimon-bench-"));
     const before = { figures: figures.length, leftOut: leftOut.length };
+    const began = performance.now();
     try {
       await bench.run({
         quick,
@@ -65,7 +66,8 @@ export async function runSuite(options: SuiteOptions): Promise<Result> {
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
-    options.onBench(bench, figures.slice(before.figures), leftOut.slice(before.leftOut));
+    const seconds = (performance.now() - began) / 1_000;
+    options.onBench(bench, figures.slice(before.figures), leftOut.slice(before.leftOut), seconds);
   }
   return {
     type: "bench",

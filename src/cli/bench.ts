@@ -41,7 +41,8 @@ export async function benchCommand(options: BenchCommandOptions, terminal: Termi
       signal,
       ...(only === undefined ? {} : { only }),
       onProgress: progress(terminal),
-      onBench: (bench, figures, leftOut) => terminal.write(presentBench(bench, figures, leftOut, terminal)),
+      onBench: (bench, figures, leftOut, seconds) =>
+        terminal.write(presentBench(bench, figures, leftOut, seconds, terminal)),
     });
     terminal.status("");
     terminal.write(presentEnd(result, terminal));
@@ -79,6 +80,7 @@ function presentBench(
   { name, summary }: Bench,
   figures: readonly Figure[],
   leftOut: readonly LeftOut[],
+  seconds: number,
   { style }: Terminal,
 ): string {
   const single = figures.filter(({ cell }) => cell === undefined);
@@ -87,7 +89,7 @@ function presentBench(
     ({ what, why, failed }) =>
       `${failed === true ? style("bad", "  FAILED") : style("medium", "  left out")}: ${what} (${printable(why)})\n`,
   );
-  return `\n${style("bold", name)}   ${style("dim", summary)}\n${tables(figures, style)}${table(rows)}${left.join("")}`;
+  return `\n${style("bold", name)}   ${style("dim", `${summary} (${Math.round(seconds)} s)`)}\n${tables(figures, style)}${table(rows)}${left.join("")}`;
 }
 
 /** Figures with the same columns are one table. */
