@@ -100,7 +100,7 @@ function isRefused(act: () => unknown): boolean {
 async function timeCiphers(context: BenchContext): Promise<void> {
   const { quick } = context;
   const cores = availableParallelism();
-  const [runs, ms] = quick ? [3, 40] : [9, 120];
+  const [runs, ms] = quick ? [3, 40] : [7, 80];
   for (const size of quick ? QUICK_SIZES : SIZES) {
     for (const cipher of ["encrypt", "decrypt"] as const) {
       context.progress(`AES-256-GCM, ${cipher} ${sizeWord(size)}`);
@@ -132,7 +132,7 @@ async function timeCiphers(context: BenchContext): Promise<void> {
 }
 
 function timeDerivation(context: BenchContext): void {
-  const [runs, ms] = context.quick ? [3, 40] : [9, 120];
+  const [runs, ms] = context.quick ? [3, 40] : [7, 80];
   context.progress("HKDF-SHA256");
   context.figure({
     id: "hkdf/one-core",

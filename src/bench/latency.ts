@@ -32,7 +32,7 @@ const BY_EVENT = [
 const POLLED = "own-file-mode";
 
 const RUNS = 200;
-const PAIRS = 3;
+const PAIRS = 4;
 const QUICK_RUNS = 5;
 const POLLED_RUNS = 20;
 /** The same again from the same process within a second is the same act to rimon. */

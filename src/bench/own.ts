@@ -97,8 +97,9 @@ async function runAt(context: BenchContext, { processes, intervalS, busy }: Sett
   const rimon = await startRimon(folder, [`comm:${PROTECTED}`], { intervalMs: intervalS * 1_000 });
   try {
     await pause(SETTLED_MS, signal);
-    const windows = quick || intervalS === 5 ? 3 : 5;
-    const windowMs = quick ? 1_000 : intervalS === 5 ? 10_000 : 3_000;
+    // Each of whole intervals, so that each has as many passes as the others.
+    const windows = intervalS === 5 ? 2 : quick ? 3 : 4;
+    const windowMs = quick ? 1_000 : intervalS === 5 ? 5_000 : 3_000;
     const load = busy ? startLoad(folder, windows * windowMs) : undefined;
     const cpu: number[] = [];
     const resident: number[] = [];

@@ -102,7 +102,7 @@ async function scanAt(
   wanted: number,
   costs: Map<string, number>,
 ): Promise<void> {
-  const rounds = context.quick ? 3 : wanted >= 10_000 ? 5 : 11;
+  const rounds = context.quick ? 3 : wanted >= 10_000 ? 5 : 9;
   const configuration = plainConfiguration(context.folder, ["comm:rimon-bench-nobody"]);
   const readers: { readonly reader: Reader; readonly read: () => unknown; cpu: number[]; wall: number[] }[] = [];
   for (const reader of READERS) {

@@ -9,7 +9,7 @@ import type { Bench, BenchContext } from "./result.ts";
 import { exactly } from "./statistics.ts";
 import { startSubject, type Subject } from "./subjects.ts";
 
-const QUIET_FOR_MS = 600;
+const QUIET_FOR_MS = 400;
 const DRAINED_WITHIN_MS = 120_000;
 /** Longer than the kernel keeps repeats of one reader to itself. */
 const REPEATS_MS = 300;

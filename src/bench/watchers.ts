@@ -22,7 +22,7 @@ export interface Watcher {
 }
 
 /** After its start a watcher has things to do once. */
-const SETTLED_MS = 700;
+const SETTLED_MS = 500;
 
 export const nobody: Watcher = {
   name: "off",
