@@ -15,6 +15,8 @@ const FIRST_SHORT_LIVED = 2_000_000;
 const EVERYTHING = WANT.status | WANT.exe | WANT.cmdline | WANT.cgroup | WANT.namespaces;
 /** A millisecond passes from one to the next: the state forgets by the observations' own time. */
 const STEP_MS = 1;
+/** Until then the code is compiled better and better. */
+const WARM_UP = 20_000;
 
 interface Traffic {
   readonly name: string;
@@ -123,9 +125,10 @@ export const spine: Bench = {
       let [at, number] = [Date.now(), 0];
       for (const each of [holder, other]) analysis.absorb({ kind: "process.seen", at, ...scanned, process: each });
       const samples: number[] = [];
-      // The first run warms up.
       for (let run = 0; run <= runs; run++) {
-        const batch = Array.from({ length: rounds }, () => make(number++, (at += STEP_MS))).flat();
+        const batch = Array.from({ length: run === 0 ? WARM_UP : rounds }, () =>
+          make(number++, (at += STEP_MS)),
+        ).flat();
         const began = cpuUs();
         for (const observation of batch) analysis.absorb(observation);
         if (run > 0) samples.push((cpuUs() - began) / batch.length);
@@ -144,11 +147,12 @@ export const spine: Bench = {
         const batch = await procfs.scan(want);
         const records = decodeRecords(batch).length;
         const again = Math.ceil(rounds / records);
-        const samples = Array.from({ length: runs + 1 }, () => {
+        for (let time = 0; time < WARM_UP / records; time++) decodeRecords(batch);
+        const samples = Array.from({ length: runs }, () => {
           const began = cpuUs();
           for (let time = 0; time < again; time++) decodeRecords(batch);
           return (cpuUs() - began) / (again * records);
-        }).slice(1);
+        });
         context.figure({ id: `record/${name}`, label: `${label}, decoded`, unit: "µs", estimate: spread(samples) });
       }
     } finally {
