@@ -8,6 +8,7 @@
             "native/access.c",
             "native/addon.cc",
             "native/addon_attack.cc",
+            "native/addon_bench.cc",
             "native/addon_procfs.cc",
             "native/addon_values.cc",
             "native/addon_watch.cc",
@@ -20,6 +21,9 @@
             "native/attack_ptrace.c",
             "native/attack_uring.c",
             "native/batch.c",
+            "native/bench.c",
+            "native/bench_crypto.c",
+            "native/bench_loops.c",
             "native/bpf.c",
             "native/calls.c",
             "native/exec.c",
@@ -60,6 +64,7 @@
           "cflags_c": ["-std=c11", "-fno-asynchronous-unwind-tables"],
           "cflags_cc": [
             "-std=c++17",
+            "-fstack-protector",
             "-Os",
             "-fexceptions",
             "-isystem", "<!(node -p \"require('node:path').resolve(require('node-addon-api').include_dir)\")"

@@ -84,6 +84,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	instance->watch = Napi::Persistent(DefineWatch(env));
 	env.SetInstanceData(instance);
 	exports.Set("attack", DefineAttack(env));
+	exports.Set("bench", DefineBench(env));
 	exports.Set("recordVersion", RECORD_VERSION);
 	exports.Set("openProcfs", Napi::Function::New<OpenProcfs>(env, "openProcfs"));
 	exports.Set("openWatch", Napi::Function::New<OpenWatch>(env, "openWatch"));

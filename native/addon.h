@@ -47,6 +47,9 @@ ProcfsHandle ProcfsOf(const Napi::Value &value);
 /* addon_attack.cc */
 Napi::Object DefineAttack(Napi::Env env);
 
+/* addon_bench.cc */
+Napi::Function DefineBench(Napi::Env env);
+
 /* addon_watch.cc */
 Napi::Function DefineWatch(Napi::Env env);
 

@@ -24,6 +24,8 @@ const TOOLS = {
   mount: "mount",
   readelf: "binutils",
   "redis-server": "redis-server",
+  "redis-benchmark": "redis-tools",
+  wrk: "wrk",
   openssl: "openssl",
   "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
   "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu",

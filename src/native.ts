@@ -135,6 +135,8 @@ export interface Addon {
   execWithCapabilities(path: string, args: readonly string[], env: readonly string[], keep: readonly string[]): never;
   /** The primitives of the drill; each acts on the process it is given and on nothing else. */
   readonly attack: Attack;
+  /** What the bench has done in C, by the numbers of native/bench.h; src/bench/primitives.ts has them by name. Blocks. */
+  bench(how: BigUint64Array, into: Buffer, ...bytes: readonly Buffer[]): void;
 }
 
 /** What a decoy does to itself, so that there is something to be had. */

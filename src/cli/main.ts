@@ -118,6 +118,33 @@ program
   });
 
 program
+  .command("bench")
+  .description("measure on this machine what rimon costs, how fast it sees, and what encryption takes")
+  .addHelpText(
+    "after",
+    "\nSome minutes; with --quick at most three. Needs root for most of it. What cannot be measured here is named. Everything it attacks, floods or stops it has started itself.",
+  )
+  .option("--quick", "few runs and small sizes, to see that nothing slipped ten-fold")
+  .addOption(new Option("--only <names>", "these benches, separated by commas; repeatable").argParser(collectNames))
+  .option("--json <file>", "keep the result there (a full run: rimon-bench.json)")
+  .option("--html <file>", "write a page with its plots (a full run: rimon-bench.html)")
+  .option("--check", "hold it against bench/budget.yaml; exit code 1 if a bound is broken")
+  .option("--compare <file>", "say what moved since the result in this file")
+  .action(
+    async (options: {
+      quick?: true;
+      only?: readonly string[];
+      json?: string;
+      html?: string;
+      check?: true;
+      compare?: string;
+    }) => {
+      const { benchCommand } = await import("./bench.ts");
+      code = await benchCommand({ ...options, quick: options.quick === true, check: options.check === true }, terminal);
+    },
+  );
+
+program
   .command("replay")
   .description("run recorded observations through the same detectors and policy; needs no privileges")
   .argument("<file>", "a recording made by rimon run --record")

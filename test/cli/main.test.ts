@@ -15,7 +15,7 @@ const env = { RIMON_STATE_DIR: temporaryDirectory("state") };
 const rimon = (...args: string[]) => runCommand(args, { env });
 
 const COMMANDS = [
-  ["run"], ["scan"], ["doctor"], ["drill"], ["replay", "FILE"], ["audit", "show", "FILE"], ["audit", "verify", "FILE"],
+  ["run"], ["scan"], ["doctor"], ["drill"], ["bench"], ["replay", "FILE"], ["audit", "show", "FILE"], ["audit", "verify", "FILE"],
   ["config", "check", "FILE"], ["config", "schema"], ["config", "show"], ["explain", "RULE"],
 ]; // prettier-ignore
 

@@ -1,24 +1,16 @@
 // Reads one process with node:fs, slowly and in another way than native/ does, so that the two may disagree.
 
 import { lstatSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { readStatTwin } from "../../src/bench/twin.ts";
 import type { Posture, Process } from "../../src/observation.ts";
-
-const PF_EXITING = 0x0000_0004;
-const PF_KTHREAD = 0x0020_0000;
 
 /** What scan() with every bit must say about a process; undefined if it is gone. */
 export function readTwin(pid: number): { process: Process; posture?: Posture } | undefined {
   const folder = `/proc/${pid}`;
-  const stat = attempt(() => readFileSync(`${folder}/stat`));
+  const stat = readStatTwin(pid);
   if (stat === undefined) return undefined;
-  const close = stat.lastIndexOf(")");
-  const fields = stat
-    .subarray(close + 2)
-    .toString("latin1")
-    .split(" ");
-  const field = (number: number) => Number(fields[number - 3]);
-  const kernelThread = (field(9) & PF_KTHREAD) !== 0;
-  const hasMemory = !kernelThread && (field(9) & PF_EXITING) === 0;
+  const { kernelThread, exiting, startTime, parentPid, comm } = stat;
+  const hasMemory = !kernelThread && !exiting;
 
   const status = attempt(() => readStatus(folder));
   const exe = kernelThread ? undefined : attempt(() => readlinkSync(`${folder}/exe`));
@@ -29,9 +21,9 @@ export function readTwin(pid: number): { process: Process; posture?: Posture } |
   const mountNamespace = attempt(() => namespaceOf(`${folder}/ns/mnt`));
   const process: Process = {
     pid,
-    startTime: field(22),
-    parentPid: field(4),
-    comm: stat.subarray(stat.indexOf("(") + 1, close).toString("utf8"),
+    startTime,
+    parentPid,
+    comm,
     kernelThread,
     ...status,
     ...(exe === undefined ? {} : { exe }),

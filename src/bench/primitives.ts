@@ -1,0 +1,90 @@
+// What the addon does for the bench, by name: loops and ciphers in C, over and over. Each call blocks until it is done.
+
+import { requireAddon } from "../native.ts";
+
+/** By their numbers in enum bench_what of native/bench.h. */
+export const LOOP = {
+  getppid: 0,
+  openClose: 1,
+  forkExec: 2,
+  mapTouch: 3,
+  readMemory: 4,
+  openMaps: 5,
+  readProc: 6,
+  mapCode: 7,
+  forkRead: 8,
+} as const;
+const TIME = { encrypt: 9, decrypt: 10, hkdf: 11 } as const;
+const ENCRYPT = 12;
+const DECRYPT = 13;
+const HKDF = 14;
+const CPU = 15;
+
+const TIMING_BYTES = 24;
+const TAG_BYTES = 16;
+
+export type LoopName = keyof typeof LOOP;
+export type CipherName = keyof typeof TIME;
+
+/** What something cost that was done over and over. */
+export interface Timing {
+  readonly calls: number;
+  /** Of the longest thread. */
+  readonly wallNs: number;
+  /** Of all threads, and of a loop's children. */
+  readonly cpuNs: number;
+}
+
+export interface LoopOptions {
+  readonly threads?: number;
+  /** Of each thread; until `ms` are over if not given. */
+  readonly calls?: number;
+  readonly ms?: number;
+  /** Of each thread; as fast as it goes if not given. */
+  readonly perSecond?: number;
+  readonly pid?: number;
+  readonly address?: bigint;
+}
+
+export function loop(name: LoopName, options: LoopOptions): Timing {
+  const { threads = 1, calls = 0, ms = 0, perSecond = 0, pid = 0, address = 0n } = options;
+  return timing(LOOP[name], threads, calls, ms, perSecond, pid, address);
+}
+
+/** For so many milliseconds on so many threads; `size` is that of a message, or of what is derived. */
+export function timeCipher(name: CipherName, size: number, threads: number, ms: number): Timing {
+  return timing(TIME[name], threads, ms, size);
+}
+
+/** AES-256-GCM: the message and its tag. */
+export function encrypt(key: Buffer, iv: Buffer, message: Buffer): Buffer {
+  const into = Buffer.alloc(message.length + TAG_BYTES);
+  requireAddon().addon.bench(BigUint64Array.of(BigInt(ENCRYPT)), into, key, iv, message);
+  return into;
+}
+
+/** The message again; throws EPROTO if the tag is another. */
+export function decrypt(key: Buffer, iv: Buffer, sealed: Buffer): Buffer {
+  const into = Buffer.alloc(Math.max(0, sealed.length - TAG_BYTES));
+  requireAddon().addon.bench(BigUint64Array.of(BigInt(DECRYPT)), into, key, iv, sealed);
+  return into;
+}
+
+/** HKDF-SHA256. */
+export function hkdf(key: Buffer, salt: Buffer, info: Buffer, length: number): Buffer {
+  const into = Buffer.alloc(length);
+  requireAddon().addon.bench(BigUint64Array.of(BigInt(HKDF)), into, key, salt, info);
+  return into;
+}
+
+/** CPU time of this process and of the children it has waited for. */
+export function cpuNs(): number {
+  return timing(CPU).cpuNs;
+}
+
+function timing(...how: readonly (number | bigint)[]): Timing {
+  const into = Buffer.alloc(TIMING_BYTES);
+  requireAddon().addon.bench(BigUint64Array.from(how, BigInt), into);
+  const [calls = 0, wallNs = 0, cpuNs = 0] = [...new BigUint64Array(into.buffer, into.byteOffset, 3)].map(Number);
+  return { calls, wallNs, cpuNs };
+}
