@@ -341,6 +341,7 @@ void sysctl_detach(struct sysctl *s);
 int sysctl_fd(const struct sysctl *s);
 /* enum enforce of bpf/enforce.h; a sign of life, too: once in ten seconds at least, or it falls back to watching. */
 void sysctl_enforce(struct sysctl *s, uint32_t enforce);
+void sysctl_beat(struct sysctl *s);
 int sysctl_exempt(struct sysctl *s, const struct watch_file *files, size_t n);
 uint64_t sysctl_lost(struct sysctl *s);
 size_t sysctl_drain(struct sysctl *s, size_t limit, void (*each)(void *arg, const struct sysctl_event *event), void *arg);
@@ -414,8 +415,8 @@ int watch_listen(struct watch *w, bool on);
 /* watch_memory.c; -EBADF where the memory programs are not live. */
 /* Whether what is to be refused is; on what descends from rimon only if `family`; of the machine's memory only if `machine`. */
 int watch_enforce(struct watch *w, bool enforce, bool family, bool machine);
-/* User space lives: without it for ten seconds the kernel only watches. */
-int watch_beat(struct watch *w);
+/* User space lives: without it for ten seconds the kernel only watches. Where nothing is refused it does nothing. */
+void watch_beat(struct watch *w);
 /* Exactly these executables are never stopped. */
 int watch_exempt(struct watch *w, const struct watch_file *files, size_t n);
 

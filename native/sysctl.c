@@ -126,8 +126,13 @@ int sysctl_fd(const struct sysctl *s)
 
 void sysctl_enforce(struct sysctl *s, uint32_t enforce)
 {
-	__atomic_store_n(&s->skel->bss->control.heartbeat_ns, bpf_now_ns(), __ATOMIC_RELEASE);
+	sysctl_beat(s);
 	__atomic_store_n(&s->skel->bss->control.enforce, enforce, __ATOMIC_RELEASE);
+}
+
+void sysctl_beat(struct sysctl *s)
+{
+	__atomic_store_n(&s->skel->bss->control.heartbeat_ns, bpf_now_ns(), __ATOMIC_RELEASE);
 }
 
 int sysctl_exempt(struct sysctl *s, const struct watch_file *files, size_t n)

@@ -61,13 +61,14 @@ int watch_enforce(struct watch *w, bool enforce, bool family, bool machine)
 	return w->memory.live || w->access.live ? 0 : -EBADF;
 }
 
-int watch_beat(struct watch *w)
+void watch_beat(struct watch *w)
 {
 	if (w->memory.live)
 		memory_beat(w->memory_programs);
 	if (w->access.live)
 		access_beat(w->access_programs);
-	return w->memory.live || w->access.live ? 0 : -EBADF;
+	if (w->sysctl.live)
+		sysctl_beat(w->sysctl_program);
 }
 
 int watch_exempt(struct watch *w, const struct watch_file *files, size_t n)

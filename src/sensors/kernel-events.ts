@@ -19,6 +19,8 @@ export interface OwnFile {
 }
 
 const DETAILS = WANT.status | WANT.exe | WANT.cmdline | WANT.cgroup | WANT.namespaces;
+/** They take less than a second even on a busy node. */
+const EVENTS_A_BEAT = 256;
 const CONNECTOR = "proc-connector";
 const FANOTIFY = "fanotify";
 const EXEC = "exec";
@@ -58,6 +60,8 @@ export function createKernelEvents(
     const children: number[] = [];
     const records = decodeRecords(batch);
     for (const [index, record] of records.entries()) {
+      // A flood of events must not keep the kernel from refusing: who is busy with them lives.
+      if (index % EVENTS_A_BEAT === 0) watch?.beat();
       switch (record.kind) {
         case "process": {
           const next = records[index + 1];
