@@ -368,9 +368,10 @@ function judge(
   }
   const { finding, at } = arrival;
   const { suspect, sensor, rule, severity } = finding;
-  const unnamed = anonymous === true || (anonymous === "sometimes" && suspect === undefined);
-  const nameless = unnamed || (namedBy !== undefined && !liveAmong({ expected: [namedBy] }, sensors));
   const answered = STOPPED.test(finding.operation);
+  const unnamed = anonymous === true || (anonymous === "sometimes" && suspect === undefined);
+  // Who was answered is known, whoever sees what comes of the act.
+  const nameless = !answered && (unnamed || (namedBy !== undefined && !liveAmong({ expected: [namedBy] }, sensors)));
   const stopped = enforced && leakedBytes === 0 && answered;
   // That somebody holds it is found at the start; that somebody was kept from using it, when it is used.
   const elapsed = Math.round(Number(at - ((answered ? deed.usedAt : undefined) ?? deed.at)) / 1e5) / 10;

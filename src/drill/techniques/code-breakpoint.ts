@@ -6,6 +6,7 @@ export const codeBreakpoint: Technique = {
   rules: ["code-modified"],
   expected: ["code-pages"],
   anonymous: true,
+  stopped: true,
   async stage(range) {
     const [decoy, attacker] = await Promise.all([range.decoy(), range.attacker()]);
     const { pid, codeAddress } = decoy;
@@ -14,7 +15,14 @@ export const codeBreakpoint: Technique = {
       async act() {
         const { at } = await attacker.act("code-breakpoint", { pid, address: codeAddress });
         const concerns = on(pid);
-        return { at, leakedBytes: 0, concerns: (finding) => concerns(finding) && finding.technique === "breakpoint" };
+        return {
+          at,
+          attacker: attacker.pid,
+          leakedBytes: 0,
+          // Where it is to be stopped, it is when it reads what it is about to write.
+          concerns: (finding) =>
+            concerns(finding) && (finding.technique === "breakpoint" || finding.rule !== "code-modified"),
+        };
       },
     };
   },
