@@ -196,7 +196,7 @@ void access_enforce(struct access *a, uint32_t enforce, bool machine)
 
 void access_beat(struct access *a)
 {
-	__atomic_store_n(&a->skel->bss->control.heartbeat_ns, bpf_now_ns(), __ATOMIC_RELEASE);
+	__atomic_store_n(&a->skel->bss->control.heartbeat_ns, monotonic_ns(), __ATOMIC_RELEASE);
 }
 
 int access_exempt(struct access *a, const struct watch_file *files, size_t n)
@@ -209,22 +209,7 @@ uint64_t access_lost(struct access *a)
 	return bpf_untold((uint64_t *)&a->skel->bss->control.lost, &a->lost_told);
 }
 
-struct drain {
-	void (*each)(void *arg, const struct access_event *event);
-	void *arg;
-};
-
-static void drain_one(void *arg, const void *sample, size_t len)
+size_t access_drain(struct access *a, size_t limit, event_take each, void *arg)
 {
-	const struct drain *d = arg;
-
-	if (len >= sizeof(struct access_event))
-		d->each(d->arg, sample);
-}
-
-size_t access_drain(struct access *a, size_t limit, void (*each)(void *arg, const struct access_event *event), void *arg)
-{
-	struct drain d = { each, arg };
-
-	return ring_drain(&a->ring, limit, drain_one, &d);
+	return ring_drain(&a->ring, limit, sizeof(struct access_event), each, arg);
 }

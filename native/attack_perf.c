@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "attack.h"
+#include "rimon.h"
 
-#define UPROBE_TYPE	"/sys/bus/event_source/devices/uprobe/type"
 #define EVERY_NS	100000
 #define SAMPLE_MS	2000
 #define PROBED_MS	50
@@ -87,18 +87,6 @@ ssize_t attack_perf_stack(uint32_t tid, char *buf, size_t len)
 	}
 	close(fd);
 	return result == 0 ? -ETIMEDOUT : result;
-}
-
-static int uprobe_type(uint32_t *ret)
-{
-	FILE *file = fopen(UPROBE_TYPE, "re");
-	int n;
-
-	if (!file)
-		return -errno;
-	n = fscanf(file, "%" SCNu32, ret);
-	fclose(file);
-	return n == 1 ? 0 : -EBADMSG;
 }
 
 /* Where in which file this process has a function: that of another process is the same. */

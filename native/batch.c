@@ -99,7 +99,8 @@ int batch_read(struct batch *b, int fd)
 		n = read(fd, b->data + b->len, b->cap - b->len);
 		if (n > 0)
 			b->len += (size_t)n;
-	} while (n > 0 || (n < 0 && errno == EINTR));
+		/* An iterator asks to be read again after a million tasks of which its program said nothing (kernel/bpf/bpf_iter.c). */
+	} while (n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN)));
 	if (n < 0)
 		return -errno;
 	err = batch_count(b->data + start, b->len - start, &records);

@@ -25,14 +25,6 @@
 /* The clock is looked at once in so many acts. */
 #define ACTS_A_LOOK	16
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
-
 static uint64_t used_ns(int who)
 {
 	struct rusage r;
@@ -206,13 +198,13 @@ static void *work(void *arg)
 {
 	struct worker *w = arg;
 	const struct load *load = w->load;
-	uint64_t began = now_ns(), now = began;
+	uint64_t began = monotonic_ns(), now = began;
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%u/maps", load->pid);
 	while (!w->err && (load->calls == 0 || w->done < load->calls)) {
 		if (load->per_second || w->done % ACTS_A_LOOK == 0) {
-			now = now_ns();
+			now = monotonic_ns();
 			if (load->ms && now - began >= load->ms * 1000000ull)
 				break;
 			if (load->per_second && (double)w->done > (double)(now - began) * 1e-9 * (double)load->per_second)
@@ -234,7 +226,7 @@ int bench_loop(const uint64_t how[BENCH_NUMBERS], struct timing *ret)
 
 	if (threads == 0 || threads > THREADS_MAX || (load.calls == 0 && load.ms == 0))
 		return -EINVAL;
-	sum.wall_ns = now_ns();
+	sum.wall_ns = monotonic_ns();
 	sum.cpu_ns = bench_cpu_ns();
 	for (started = 0; started < threads; started++) {
 		workers[started].load = &load;
@@ -247,7 +239,7 @@ int bench_loop(const uint64_t how[BENCH_NUMBERS], struct timing *ret)
 		err = err ? err : workers[i].err;
 		sum.calls += workers[i].done;
 	}
-	sum.wall_ns = now_ns() - sum.wall_ns;
+	sum.wall_ns = monotonic_ns() - sum.wall_ns;
 	sum.cpu_ns = bench_cpu_ns() - sum.cpu_ns;
 	if (!err)
 		*ret = sum;

@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bpf.h"
@@ -62,14 +61,6 @@ int bpf_map_remove(int map, const void *key)
 int bpf_map_next(int map, const void *key, void *ret_next)
 {
 	return map_call(BPF_MAP_GET_NEXT_KEY, map, key, (uintptr_t)ret_next);
-}
-
-uint64_t bpf_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
 uint64_t bpf_untold(uint64_t *counter, uint64_t *told)
@@ -137,10 +128,7 @@ int bpf_iterate(int link, struct batch *out)
 	fd = call(BPF_ITER_CREATE, &attr);
 	if (fd < 0)
 		return fd;
-	/* After a million tasks without a word from the program it asks to be read again (kernel/bpf/bpf_iter.c). */
-	do
-		err = batch_read(out ? out : &nothing, fd);
-	while (err == -EAGAIN);
+	err = batch_read(out ? out : &nothing, fd);
 	batch_free(&nothing);
 	close(fd);
 	return err;
@@ -183,7 +171,7 @@ void ring_close(struct ring *r)
 	memset(r, 0, sizeof(*r));
 }
 
-size_t ring_drain(struct ring *r, size_t limit, void (*each)(void *arg, const void *sample, size_t len), void *arg)
+size_t ring_drain(struct ring *r, size_t limit, size_t least, event_take each, void *arg)
 {
 	unsigned long at = __atomic_load_n(r->consumed, __ATOMIC_ACQUIRE);
 	unsigned long end = __atomic_load_n(r->produced, __ATOMIC_ACQUIRE);
@@ -204,7 +192,7 @@ size_t ring_drain(struct ring *r, size_t limit, void (*each)(void *arg, const vo
 			__atomic_store_n(r->consumed, end, __ATOMIC_RELEASE);
 			break;
 		}
-		if (!(len & BPF_RINGBUF_DISCARD_BIT)) {
+		if (!(len & BPF_RINGBUF_DISCARD_BIT) && len >= least) {
 			each(arg, (const char *)head + BPF_RINGBUF_HDR_SZ, len);
 			n++;
 		}

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "rimon.h"
+
 /* Whether programs can be loaded and mean what they say here; what they see are pids of the first pid namespace. */
 int bpf_check(const char **ret_what);
 
@@ -19,18 +21,11 @@ int bpf_map_get(int map, const void *key, void *ret_value);
 int bpf_map_remove(int map, const void *key);
 int bpf_map_next(int map, const void *key, void *ret_next);
 
-/* CLOCK_MONOTONIC, as bpf_ktime_get_ns() reads it. */
-uint64_t bpf_now_ns(void);
-
 /* The difference between a counter that only grows and what was told of it. */
 uint64_t bpf_untold(uint64_t *counter, uint64_t *told);
 
-struct watch_file;
-
 /* Makes a map of struct exempt_file hold exactly these. */
 int bpf_map_files(int map, const struct watch_file *files, size_t n);
-
-struct batch;
 
 /* Runs a task iterator over every task; `out` takes the records its program writes, if it does. */
 int bpf_iterate(int link, struct batch *out);
@@ -46,8 +41,8 @@ struct ring {
 
 int ring_open(struct ring *r, int map, size_t size);
 void ring_close(struct ring *r);
-/* Calls each() for at most `limit` samples that are there; how many there were. */
-size_t ring_drain(struct ring *r, size_t limit, void (*each)(void *arg, const void *sample, size_t len), void *arg);
+/* Calls each() for at most `limit` samples that are there and not shorter than `least`; how many there were. */
+size_t ring_drain(struct ring *r, size_t limit, size_t least, event_take each, void *arg);
 
 struct kernel_function {
 	const char *name;	/* without a compiler's suffix */

@@ -4,8 +4,6 @@
  * call from two threads: one that drains, one for all the rest.
  */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -48,31 +46,13 @@ struct calls {
 	uint64_t lost_told;
 };
 
-struct drain {
-	void (*each)(void *arg, const struct call_event *event);
-	void *arg;
-};
-
-/* 0, which is another kind of event, where the kernel has no uprobes. */
-static uint32_t uprobe_type(void)
-{
-	FILE *file = fopen("/sys/bus/event_source/devices/uprobe/type", "re");
-	uint32_t type = 0;
-
-	if (!file)
-		return 0;
-	if (fscanf(file, "%" SCNu32, &type) != 1)
-		type = 0;
-	fclose(file);
-	return type;
-}
-
 static void settings_fill(struct calls_bpf__rodata *settings)
 {
 	size_t i;
 
 	settings->own_pid = (__u32)getpid();
-	settings->uprobe_type = uprobe_type();
+	/* Without it stays 0, which is another kind of event: a kernel without uprobes has none. */
+	(void)uprobe_type(&settings->uprobe_type);
 	for (i = 0; i < sizeof(native_calls) / sizeof(native_calls[0]); i++)
 		settings->calls[native_calls[i].number] = native_calls[i].call;
 #if defined(__x86_64__)
@@ -190,17 +170,7 @@ uint64_t calls_lost(struct calls *c)
 	return bpf_untold((uint64_t *)&c->skel->bss->control.lost, &c->lost_told);
 }
 
-static void drain_one(void *arg, const void *sample, size_t len)
+size_t calls_drain(struct calls *c, size_t limit, event_take each, void *arg)
 {
-	const struct drain *d = arg;
-
-	if (len >= sizeof(struct call_event))
-		d->each(d->arg, sample);
-}
-
-size_t calls_drain(struct calls *c, size_t limit, void (*each)(void *arg, const struct call_event *event), void *arg)
-{
-	struct drain d = { each, arg };
-
-	return ring_drain(&c->ring, limit, drain_one, &d);
+	return ring_drain(&c->ring, limit, sizeof(struct call_event), each, arg);
 }

@@ -64,32 +64,10 @@ int exec_fd(const struct exec *e)
 
 uint64_t exec_lost(struct exec *e)
 {
-	uint64_t lost = __atomic_load_n(&e->skel->bss->lost, __ATOMIC_ACQUIRE);
-	uint64_t untold = lost - e->lost_told;
-
-	e->lost_told = lost;
-	return untold;
+	return bpf_untold((uint64_t *)&e->skel->bss->lost, &e->lost_told);
 }
 
-struct drain {
-	void (*each)(void *arg, const struct exec_event *event);
-	void *arg;
-};
-
-static void drain_one(void *arg, const void *sample, size_t len)
+size_t exec_drain(struct exec *e, size_t limit, event_take each, void *arg)
 {
-	const struct exec_event *event = sample;
-	const struct drain *d = arg;
-
-	if (len < offsetof(struct exec_event, args) || event->path_len >= EXEC_PATH_MAX ||
-	    event->args_len > len - offsetof(struct exec_event, args))
-		return;
-	d->each(d->arg, event);
-}
-
-size_t exec_drain(struct exec *e, size_t limit, void (*each)(void *arg, const struct exec_event *event), void *arg)
-{
-	struct drain d = { each, arg };
-
-	return ring_drain(&e->ring, limit, drain_one, &d);
+	return ring_drain(&e->ring, limit, offsetof(struct exec_event, args), each, arg);
 }

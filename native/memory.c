@@ -116,19 +116,6 @@ static void settings_fill(struct memory_bpf__rodata *settings)
 		settings->functions[i] = (struct memory_function){ ranges[i].start, ranges[i].end, ranges[i].operation };
 }
 
-struct drain {
-	void (*each)(void *arg, const struct memory_event *event);
-	void *arg;
-};
-
-static void drain_one(void *arg, const void *sample, size_t len)
-{
-	const struct drain *d = arg;
-
-	if (len >= sizeof(struct memory_event))
-		d->each(d->arg, sample);
-}
-
 int memory_open(struct memory **ret, const char **ret_what)
 {
 	struct memory *m;
@@ -219,7 +206,7 @@ void memory_enforce(struct memory *m, uint32_t enforce)
 
 void memory_beat(struct memory *m)
 {
-	__atomic_store_n(&m->skel->bss->control.heartbeat_ns, bpf_now_ns(), __ATOMIC_RELEASE);
+	__atomic_store_n(&m->skel->bss->control.heartbeat_ns, monotonic_ns(), __ATOMIC_RELEASE);
 }
 
 int memory_exempt(struct memory *m, const struct watch_file *files, size_t n)
@@ -232,9 +219,7 @@ uint64_t memory_lost(struct memory *m)
 	return bpf_untold((uint64_t *)&m->skel->bss->control.lost, &m->lost_told);
 }
 
-size_t memory_drain(struct memory *m, size_t limit, void (*each)(void *arg, const struct memory_event *event), void *arg)
+size_t memory_drain(struct memory *m, size_t limit, event_take each, void *arg)
 {
-	struct drain d = { each, arg };
-
-	return ring_drain(&m->ring, limit, drain_one, &d);
+	return ring_drain(&m->ring, limit, sizeof(struct memory_event), each, arg);
 }

@@ -11,12 +11,22 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "record.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* CLOCK_MONOTONIC, as bpf_ktime_get_ns() reads it. */
+static inline uint64_t monotonic_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
 
 /* batch.c: a growing buffer of records. The first failure sticks, so only the last step has to look. */
 struct batch {
@@ -196,6 +206,8 @@ struct uprobe_event {
 };
 
 int uprobes_read(const struct procfs *p, struct batch *out);
+/* perf_event_attr.type of uprobes, which the kernel gives out as it starts. */
+int uprobe_type(uint32_t *ret);
 /* A line of uprobe_events. */
 int uprobe_event_parse(const char *buf, size_t len, struct uprobe_event *ret);
 /* Of the fdinfo of an eBPF link. */
@@ -245,10 +257,12 @@ void priority_adjust(struct priority *p);
 
 /* memory.c: who touches protected memory, told and, where asked for, stopped by eBPF (bpf/memory.bpf.c). */
 struct memory;
-struct memory_event;
 
 /* From this bit on, what the access check refuses; below it, 1 << enum memory_operation. */
 #define TARGET_ACCESS_SHIFT	32
+
+/* Is given what a program told, one of its events (struct X_event of bpf/X.h), and how long it is. */
+typedef void (*event_take)(void *arg, const void *event, size_t len);
 
 struct watch_file {
 	uint64_t dev;
@@ -276,7 +290,7 @@ void memory_beat(struct memory *m);
 int memory_exempt(struct memory *m, const struct watch_file *files, size_t n);
 /* How many events the ring had no room for since it was last asked. */
 uint64_t memory_lost(struct memory *m);
-size_t memory_drain(struct memory *m, size_t limit, void (*each)(void *arg, const struct memory_event *event), void *arg);
+size_t memory_drain(struct memory *m, size_t limit, event_take each, void *arg);
 
 /*
  * access.c: who asks to reach into a protected process, told and, where asked
@@ -284,7 +298,6 @@ size_t memory_drain(struct memory *m, size_t limit, void (*each)(void *arg, cons
  * that the kernel calls the check.
  */
 struct access;
-struct access_event;
 
 int access_open(struct access **ret, const char **ret_what);
 void access_close(struct access *a);
@@ -297,11 +310,10 @@ void access_enforce(struct access *a, uint32_t enforce, bool machine);
 void access_beat(struct access *a);
 int access_exempt(struct access *a, const struct watch_file *files, size_t n);
 uint64_t access_lost(struct access *a);
-size_t access_drain(struct access *a, size_t limit, void (*each)(void *arg, const struct access_event *event), void *arg);
+size_t access_drain(struct access *a, size_t limit, event_take each, void *arg);
 
 /* calls.c: who asks the kernel for something of a protected process, by eBPF (bpf/calls.bpf.c). */
 struct calls;
-struct call_event;
 
 int calls_open(struct calls **ret, const char **ret_what);
 void calls_close(struct calls *c);
@@ -311,11 +323,10 @@ int calls_unprotect(struct calls *c, uint32_t pid);
 /* Whether system calls are looked at: off until it is asked for. */
 int calls_listen(struct calls *c, bool on);
 uint64_t calls_lost(struct calls *c);
-size_t calls_drain(struct calls *c, size_t limit, void (*each)(void *arg, const struct call_event *event), void *arg);
+size_t calls_drain(struct calls *c, size_t limit, event_take each, void *arg);
 
 /* signals.c: who sends a protected process a signal that matters, by eBPF (bpf/signals.bpf.c). */
 struct signals;
-struct signal_event;
 
 int signals_open(struct signals **ret, const char **ret_what);
 void signals_close(struct signals *s);
@@ -323,15 +334,13 @@ int signals_fd(const struct signals *s);
 int signals_protect(struct signals *s, const struct process_target *targets, size_t n);
 int signals_unprotect(struct signals *s, uint32_t pid);
 uint64_t signals_lost(struct signals *s);
-size_t signals_drain(struct signals *s, size_t limit, void (*each)(void *arg, const struct signal_event *event),
-		     void *arg);
+size_t signals_drain(struct signals *s, size_t limit, event_take each, void *arg);
 
 /*
  * sysctl.c: who writes a setting that decides about core dumps, told and refused
  * by eBPF (bpf/sysctl.bpf.c). Opening it only loads it.
  */
 struct sysctl;
-struct sysctl_event;
 
 int sysctl_open(struct sysctl **ret, const char **ret_what);
 void sysctl_close(struct sysctl *s);
@@ -344,17 +353,16 @@ void sysctl_enforce(struct sysctl *s, uint32_t enforce);
 void sysctl_beat(struct sysctl *s);
 int sysctl_exempt(struct sysctl *s, const struct watch_file *files, size_t n);
 uint64_t sysctl_lost(struct sysctl *s);
-size_t sysctl_drain(struct sysctl *s, size_t limit, void (*each)(void *arg, const struct sysctl_event *event), void *arg);
+size_t sysctl_drain(struct sysctl *s, size_t limit, event_take each, void *arg);
 
 /* exec.c: every program that is started, by eBPF (bpf/exec.bpf.c). */
 struct exec;
-struct exec_event;
 
 int exec_open(struct exec **ret, const char **ret_what);
 void exec_close(struct exec *e);
 int exec_fd(const struct exec *e);
 uint64_t exec_lost(struct exec *e);
-size_t exec_drain(struct exec *e, size_t limit, void (*each)(void *arg, const struct exec_event *event), void *arg);
+size_t exec_drain(struct exec *e, size_t limit, event_take each, void *arg);
 
 /* watch.c and its neighbours: one thread that drains every event source. */
 #define WATCH_CONNECTOR	1

@@ -22,11 +22,6 @@ struct signals {
 	uint64_t lost_told;
 };
 
-struct drain {
-	void (*each)(void *arg, const struct signal_event *event);
-	void *arg;
-};
-
 static void settings_fill(struct signals_bpf__rodata *settings)
 {
 	size_t i;
@@ -111,18 +106,7 @@ uint64_t signals_lost(struct signals *s)
 	return bpf_untold((uint64_t *)&s->skel->bss->control.lost, &s->lost_told);
 }
 
-static void drain_one(void *arg, const void *sample, size_t len)
+size_t signals_drain(struct signals *s, size_t limit, event_take each, void *arg)
 {
-	const struct drain *d = arg;
-
-	if (len >= sizeof(struct signal_event))
-		d->each(d->arg, sample);
-}
-
-size_t signals_drain(struct signals *s, size_t limit, void (*each)(void *arg, const struct signal_event *event),
-		     void *arg)
-{
-	struct drain d = { each, arg };
-
-	return ring_drain(&s->ring, limit, drain_one, &d);
+	return ring_drain(&s->ring, limit, sizeof(struct signal_event), each, arg);
 }

@@ -132,7 +132,7 @@ void sysctl_enforce(struct sysctl *s, uint32_t enforce)
 
 void sysctl_beat(struct sysctl *s)
 {
-	__atomic_store_n(&s->skel->bss->control.heartbeat_ns, bpf_now_ns(), __ATOMIC_RELEASE);
+	__atomic_store_n(&s->skel->bss->control.heartbeat_ns, monotonic_ns(), __ATOMIC_RELEASE);
 }
 
 int sysctl_exempt(struct sysctl *s, const struct watch_file *files, size_t n)
@@ -145,22 +145,7 @@ uint64_t sysctl_lost(struct sysctl *s)
 	return bpf_untold((uint64_t *)&s->skel->bss->control.lost, &s->lost_told);
 }
 
-struct drain {
-	void (*each)(void *arg, const struct sysctl_event *event);
-	void *arg;
-};
-
-static void drain_one(void *arg, const void *sample, size_t len)
+size_t sysctl_drain(struct sysctl *s, size_t limit, event_take each, void *arg)
 {
-	const struct drain *d = arg;
-
-	if (len >= sizeof(struct sysctl_event))
-		d->each(d->arg, sample);
-}
-
-size_t sysctl_drain(struct sysctl *s, size_t limit, void (*each)(void *arg, const struct sysctl_event *event), void *arg)
-{
-	struct drain d = { each, arg };
-
-	return ring_drain(&s->ring, limit, drain_one, &d);
+	return ring_drain(&s->ring, limit, sizeof(struct sysctl_event), each, arg);
 }

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/bpf.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -377,6 +378,18 @@ static int look_at_tracefs(struct sweep *s)
 	free(buf);
 	close(fd);
 	return err;
+}
+
+int uprobe_type(uint32_t *ret)
+{
+	FILE *file = fopen("/sys/bus/event_source/devices/uprobe/type", "re");
+	int n;
+
+	if (!file)
+		return -errno;
+	n = fscanf(file, "%" SCNu32, ret);
+	fclose(file);
+	return n == 1 ? 0 : -EBADMSG;
 }
 
 int uprobes_read(const struct procfs *p, struct batch *out)

@@ -19,14 +19,6 @@
 #define MOUNTS_MAX		65536
 #define ENRICHED_FOR_NS		500000000ull
 
-uint64_t watch_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
 void watch_commit(struct watch *w)
 {
 	struct batch *scratch = &w->scratch;
@@ -115,7 +107,7 @@ bool watch_enrich(struct watch *w, uint32_t pid)
 	/* 0: of another pid namespace. */
 	if (!pid)
 		return false;
-	now = watch_now_ns();
+	now = monotonic_ns();
 	for (i = 0; i < ENRICHED; i++) {
 		struct enriched *e = &w->enriched[i];
 

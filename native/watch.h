@@ -129,7 +129,6 @@ struct watch {
 };
 
 /* watch.c */
-uint64_t watch_now_ns(void);
 /* What was written to scratch becomes pending; if there is no room it is dropped and counted. */
 void watch_commit(struct watch *w);
 /* The process goes up before its act does: soon it may be gone. False if it is, and was not read lately either. */

@@ -46,11 +46,13 @@ static void machine_memory_add(struct watch *w, const struct access_event *event
 	batch_end(&w->scratch);
 }
 
-static void access_add(void *arg, const struct access_event *event)
+static void access_add(void *arg, const void *sample, size_t len)
 {
+	const struct access_event *event = sample;
 	struct access_record *r;
 	struct watch *w = arg;
 
+	(void)len;
 	w->access.events++;
 	watch_actor_add(w, &event->actor);
 	if (!event->target_pid) {

@@ -63,15 +63,17 @@ static void asked_tell(struct watch *w, size_t i)
 	memmove(&w->asked[i], &w->asked[i + 1], (--w->n_asked - i) * sizeof(w->asked[0]));
 }
 
-static void call_take(void *arg, const struct call_event *event)
+static void call_take(void *arg, const void *sample, size_t len)
 {
+	const struct call_event *event = sample;
 	uint64_t wait_ns = is_answered_elsewhere(event->call) ? ANSWERED_NS : 0;
 	struct watch *w = arg;
 
+	(void)len;
 	watch_actor_add(w, &event->actor);
 	if (w->n_asked == ASKED)
 		asked_tell(w, 0);
-	w->asked[w->n_asked++] = (struct asked){ *event, watch_now_ns() + wait_ns };
+	w->asked[w->n_asked++] = (struct asked){ *event, monotonic_ns() + wait_ns };
 }
 
 void watch_calls_deed(struct watch *w, uint32_t by_pid, uint32_t target_pid, uint32_t call, uint64_t time_ns)
@@ -118,7 +120,7 @@ int watch_calls_settle(struct watch *w)
 
 	if (!w->n_asked)
 		return -1;
-	now = watch_now_ns();
+	now = monotonic_ns();
 	while (i < w->n_asked) {
 		if (w->asked[i].until_ns <= now || was_done(w, &w->asked[i].event)) {
 			asked_tell(w, i);

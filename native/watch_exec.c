@@ -3,6 +3,7 @@
  * connector's exec events, which say no more than a pid.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "bpf/exec.h"
@@ -62,11 +63,15 @@ static void unlinked_add(struct watch *w, const struct exec_event *event)
 	batch_end(&w->scratch);
 }
 
-static void exec_add(void *arg, const struct exec_event *event)
+static void exec_add(void *arg, const void *sample, size_t len)
 {
+	const struct exec_event *event = sample;
 	struct process_event_record *r;
 	struct watch *w = arg;
 
+	/* It ends with its arguments. */
+	if (event->path_len >= EXEC_PATH_MAX || event->args_len > len - offsetof(struct exec_event, args))
+		return;
 	w->exec.events++;
 	watch_calls_exec(w, event->pid, event->time_ns);
 	watch_forget(w, event->pid);

@@ -35,11 +35,13 @@ static uint32_t call_of(uint32_t operation)
 	return CALL_NONE;
 }
 
-static void memory_add(void *arg, const struct memory_event *event)
+static void memory_add(void *arg, const void *sample, size_t len)
 {
+	const struct memory_event *event = sample;
 	struct memory_record *r;
 	struct watch *w = arg;
 
+	(void)len;
 	w->memory.events++;
 	watch_actor_add(w, &event->actor);
 	watch_calls_deed(w, event->actor.pid, event->target_pid, call_of(event->operation), event->time_ns);

@@ -16,11 +16,13 @@ int watch_signals_open(struct watch *w, int *ret_fd, const char **ret_what)
 	return err;
 }
 
-static void signal_add(void *arg, const struct signal_event *event)
+static void signal_add(void *arg, const void *sample, size_t len)
 {
+	const struct signal_event *event = sample;
 	struct signal_record *r;
 	struct watch *w = arg;
 
+	(void)len;
 	w->signals.events++;
 	watch_actor_add(w, &event->actor);
 	r = batch_begin(&w->scratch, RECORD_SIGNAL, sizeof(*r));

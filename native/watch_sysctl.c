@@ -61,12 +61,14 @@ void watch_leave_settings(struct watch *w)
 	w->sysctl.live = false;
 }
 
-static void sysctl_add(void *arg, const struct sysctl_event *event)
+static void sysctl_add(void *arg, const void *sample, size_t len)
 {
+	const struct sysctl_event *event = sample;
 	size_t value_len = strnlen(event->value, sizeof(event->value));
 	struct sysctl_record *r;
 	struct watch *w = arg;
 
+	(void)len;
 	w->sysctl.events++;
 	watch_actor_add(w, &event->actor);
 	r = batch_begin(&w->scratch, RECORD_SYSCTL, sizeof(*r));

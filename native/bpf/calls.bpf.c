@@ -69,10 +69,9 @@ static __always_inline void lost(void)
 	__sync_fetch_and_add(&control.lost, 1);
 }
 
-/* numbers[] has one element before v6.5 (b69f0aeb0689), so CO-RE does not reach behind it. */
-static __always_inline void number_at(struct pid *pid, __u32 level, struct thread_key *ret)
+static __always_inline void key_at(struct pid *pid, __u32 level, struct thread_key *ret)
 {
-	struct upid *number = (void *)pid + bpf_core_field_offset(pid->numbers) + level * bpf_core_type_size(struct upid);
+	struct upid *number = number_at(pid, level);
 
 	ret->namespace = (__u64)BPF_CORE_READ(number, ns);
 	ret->number = (__u32)BPF_CORE_READ(number, nr);
@@ -86,7 +85,7 @@ static __always_inline void thread_add(struct task_struct *task)
 	struct thread_key key;
 
 	for (i = 0; i < NAMESPACES && i <= level; i++) {
-		number_at(pid, i, &key);
+		key_at(pid, i, &key);
 		if (bpf_map_update_elem(&threads, &key, &thread, BPF_ANY))
 			lost();
 	}
@@ -99,7 +98,7 @@ static __always_inline void thread_remove(struct task_struct *task)
 	struct thread_key key;
 
 	for (i = 0; i < NAMESPACES && i <= level; i++) {
-		number_at(pid, i, &key);
+		key_at(pid, i, &key);
 		bpf_map_delete_elem(&threads, &key);
 	}
 }
@@ -109,7 +108,7 @@ static __always_inline void number_of_caller(struct task_struct *task, __u64 num
 {
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
 
-	number_at(pid, BPF_CORE_READ(pid, level), ret);
+	key_at(pid, BPF_CORE_READ(pid, level), ret);
 	ret->number = (__u32)number;
 }
 
@@ -137,7 +136,7 @@ static __always_inline void number_of_pidfd(struct task_struct *task, __u32 fd, 
 			return;
 		pid = BPF_CORE_READ(file, private_data);
 	}
-	number_at(pid, 0, ret);
+	key_at(pid, 0, ret);
 }
 
 /* linux: include/uapi/linux/ptrace.h, arch/x86/include/asm/ptrace-abi.h */
@@ -324,7 +323,7 @@ int BPF_PROG(calls_exec, struct task_struct *task, int old_pid)
 	if (!process_find(task->tgid))
 		return 0;
 	if (old_pid != task->pid) {
-		number_at(BPF_CORE_READ(task, thread_pid), 0, &key);
+		key_at(BPF_CORE_READ(task, thread_pid), 0, &key);
 		key.number = (__u32)old_pid;
 		bpf_map_delete_elem(&threads, &key);
 	}

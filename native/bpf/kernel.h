@@ -182,4 +182,16 @@ static __always_inline __u64 start_ticks_of(struct task_struct *task)
 	return BPF_CORE_READ(task, group_leader, start_boottime) / NSEC_PER_TICK;
 }
 
+/* numbers[] has one element before v6.5 (b69f0aeb0689), so CO-RE does not reach behind it. */
+static __always_inline struct upid *number_at(struct pid *pid, __u32 level)
+{
+	return (void *)pid + bpf_core_field_offset(pid->numbers) + level * bpf_core_type_size(struct upid);
+}
+
+/* Of the file it runs; NULL: a kernel thread, or one that ends. */
+static __always_inline struct inode *exe_inode_of(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, mm, exe_file, f_inode);
+}
+
 #endif

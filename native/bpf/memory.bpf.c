@@ -183,15 +183,18 @@ static __always_inline __u32 directed(__u32 operation, const struct call *call)
 	return operation;
 }
 
-static __always_inline __u32 act(const struct memory_event *event, const struct memory_protected *target, __u64 now)
+static __always_inline __u32 act(struct task_struct *task, const struct memory_event *event,
+				 const struct memory_protected *target, __u64 now)
 {
-	if (!control.enforce || !(target->enforce >> (event->operation & 63) & 1))
-		return MEMORY_SEEN;
-	if (is_spared(bpf_get_current_task_btf(), control.enforce, event->exe_inode, event->exe_dev))
-		return MEMORY_SEEN;
-	if (now - control.heartbeat_ns > ALIVE_NS)
+	bool refuse = target->enforce >> (event->operation & 63) & 1;
+
+	switch (action_on(task, refuse ? control.enforce : ENFORCE_OFF, now - control.heartbeat_ns)) {
+	case ENFORCE_REFUSED:
+		return bpf_send_signal(9) == 0 ? MEMORY_KILLED : MEMORY_NOT_KILLED;
+	case ENFORCE_ASLEEP:
 		return MEMORY_ASLEEP;
-	return bpf_send_signal(9) == 0 ? MEMORY_KILLED : MEMORY_NOT_KILLED;
+	}
+	return MEMORY_SEEN;
 }
 
 /* v5.11: (mm, memcg_path, write), 2b5067a8143e; later (mm, write), 7c2ca36f6c2c. Only the first is asked for. */
@@ -232,12 +235,12 @@ int memory_lock(__u64 *ctx)
 	now = bpf_ktime_get_ns();
 	actor_fill(&event.actor, task);
 	event.target_pid = *pid;
-	exe = BPF_CORE_READ(task, mm, exe_file, f_inode);
+	exe = exe_inode_of(task);
 	if (exe) {
 		event.exe_inode = BPF_CORE_READ(exe, i_ino);
 		event.exe_dev = BPF_CORE_READ(exe, i_sb, s_dev);
 	}
-	event.action = act(&event, target, now);
+	event.action = act(task, &event, target, now);
 
 	if (told_just_now(&event.actor, event.target_pid, event.operation << 8 | event.action, now, &event.suppressed))
 		return 0;

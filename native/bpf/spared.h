@@ -33,26 +33,22 @@ static __always_inline bool is_of_rimon(struct task_struct *task)
 	return false;
 }
 
-static __always_inline bool is_spared(struct task_struct *task, __u64 enforce, __u64 exe_inode, __u32 exe_dev)
-{
-	struct exempt_file exe = { exe_inode, exe_dev };
-
-	if (task->tgid == 1 || bpf_map_lookup_elem(&exempt, &exe))
-		return true;
-	return enforce == ENFORCE_FAMILY ? (__u32)task->tgid == own_pid : is_of_rimon(task);
-}
-
 /* What becomes of an act that is to be refused, `silent_ns` after user space's latest sign of life. */
 static __always_inline __u32 action_on(struct task_struct *task, __u64 enforce, __u64 silent_ns)
 {
-	__u64 exe_inode = 0;
-	__u32 exe_dev = 0;
+	struct exempt_file exe = {};
+	struct inode *inode;
 
-	if (task->mm && task->mm->exe_file) {
-		exe_inode = task->mm->exe_file->f_inode->i_ino;
-		exe_dev = task->mm->exe_file->f_inode->i_sb->s_dev;
+	if (!enforce || task->tgid == 1)
+		return ENFORCE_SEEN;
+	if (enforce == ENFORCE_FAMILY ? (__u32)task->tgid == own_pid : is_of_rimon(task))
+		return ENFORCE_SEEN;
+	inode = exe_inode_of(task);
+	if (inode) {
+		exe.inode = BPF_CORE_READ(inode, i_ino);
+		exe.dev = BPF_CORE_READ(inode, i_sb, s_dev);
 	}
-	if (!enforce || is_spared(task, enforce, exe_inode, exe_dev))
+	if (bpf_map_lookup_elem(&exempt, &exe))
 		return ENFORCE_SEEN;
 	return silent_ns > ALIVE_NS ? ENFORCE_ASLEEP : ENFORCE_REFUSED;
 }

@@ -156,12 +156,6 @@ static __always_inline void exe_fill(struct process_record *r, struct task_struc
 	r->exe_mtime_ns = mtime_ns(inode);
 }
 
-/* numbers[] has one element before v6.5 (b69f0aeb0689), so CO-RE does not reach behind it. */
-static __always_inline struct upid *number_at(struct pid *pid, __u32 level)
-{
-	return (void *)pid + bpf_core_field_offset(pid->numbers) + level * bpf_core_type_size(struct upid);
-}
-
 static __always_inline void namespaces_fill(struct process_record *r, struct task_struct *task, struct pid *pid)
 {
 	struct nsproxy *proxy = ((struct task_struct___more *)task)->nsproxy;

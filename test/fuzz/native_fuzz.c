@@ -156,7 +156,7 @@ static void drain_ring(const char *buf, size_t len)
 		consumed = (unsigned char)buf[0] & ~7ul;
 		produced = consumed + ((unsigned char)buf[1] & ~7ul);
 	}
-	if (ring_drain(&ring, 64, drained_one, &d) != d.n || consumed > produced)
+	if (ring_drain(&ring, 64, 0, drained_one, &d) != d.n || consumed > produced)
 		abort();
 	free(data);
 }

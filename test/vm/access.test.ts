@@ -8,9 +8,9 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { CACHE } from "./debian.ts";
-import { runInGuest, type GuestOptions } from "./guest.ts";
+import type { GuestOptions } from "./guest.ts";
+import { findingsOf, outcomesOf, runSections, type Sections } from "./sections.ts";
 
-const SECTION = "@@section ";
 const SOURCE = fileURLToPath(new URL("programs/reach.c", import.meta.url));
 
 const GRANTED = {
@@ -60,41 +60,10 @@ start() {
   rimon=$!
   told '"type":"ready"'
 }
-told() {
-  for _ in $(seq 600); do
-    grep -q "$1" records && return
-    kill -0 $rimon || break
-    sleep 0.2
-  done
-  echo "no record of $1" >&2
-  cat errors records >&2
-  exit 1
-}
-section() { echo '${SECTION}'$1; }
 `;
 
-async function sections(options: Omit<GuestOptions, "extras">): Promise<ReadonlyMap<string, readonly string[]>> {
-  const run = await runInGuest({ ...options, script: `${PRELUDE}${options.script}`, extras: [program, "ps"] });
-  const found = new Map<string, string[]>();
-  let lines: string[] = [];
-  for (const line of run.lines) {
-    if (line.startsWith(SECTION)) found.set(line.slice(SECTION.length), (lines = []));
-    else lines.push(line);
-  }
-  assert.equal(run.code, 0, `${run.lines.join("\n")}\n${run.console}`);
-  return found;
-}
-
-function outcomes(lines: readonly string[] = []): Readonly<Record<string, string>> {
-  return Object.fromEntries(lines.map((line) => line.split(" ") as [string, string]));
-}
-
-function findings(lines: readonly string[] = []): string[] {
-  return lines
-    .map((line) => JSON.parse(line) as { rule: string; sensor: string; operation: string; message: string })
-    .filter(({ sensor }) => sensor === "ptrace-access")
-    .map(({ rule, operation, message }) => `${rule} ${operation}: ${message.replace(/\d+/g, "N")}`)
-    .sort();
+function sections(options: Omit<GuestOptions, "extras">): Promise<Sections> {
+  return runSections({ ...options, script: `${PRELUDE}${options.script}`, extras: [program, "ps"] });
 }
 
 const MACHINES: readonly (Pick<GuestOptions, "kernel" | "lsm"> & { readonly name: string })[] = [
@@ -128,16 +97,16 @@ section killed; ./reach $vault
 section findings; grep '^{"type":"finding"' records`,
       });
       const everything = { ...GRANTED, ...READS_REFUSED, ...ATTACHES_REFUSED };
-      assert.deepEqual(outcomes(found.get("refused")), everything);
-      assert.deepEqual(outcomes(found.get("stranger")), GRANTED);
+      assert.deepEqual(outcomesOf(found.get("refused")), everything);
+      assert.deepEqual(outcomesOf(found.get("stranger")), GRANTED);
       assert.ok(
         found.get("ps")?.some((line) => /^root .*\.\/vault hold$/.test(line)),
         found.get("ps")?.join("\n"),
       );
-      assert.deepEqual(outcomes(found.get("asleep")), GRANTED);
-      assert.deepEqual(outcomes(found.get("awake")), everything);
-      assert.deepEqual(outcomes(found.get("killed")), GRANTED);
-      const told = findings(found.get("findings"));
+      assert.deepEqual(outcomesOf(found.get("asleep")), GRANTED);
+      assert.deepEqual(outcomesOf(found.get("awake")), everything);
+      assert.deepEqual(outcomesOf(found.get("killed")), GRANTED);
+      const told = findingsOf(found.get("findings"), "ptrace-access").sort();
       for (const expected of [
         "memory-read read-refused: reach (N, root) asked to read the memory of vault (N, root) by process_vm_readv, and was refused",
         "memory-read write-refused: reach (N, root) asked to write to the memory of vault (N, root) by process_vm_writev, and was refused",
@@ -162,9 +131,9 @@ for rule in ${RULES.join(" ")}; do
 done
 section ended; ./reach $vault`,
   });
-  assert.deepEqual(outcomes(found.get("ptrace-attach")), { ...GRANTED, ...ATTACHES_REFUSED });
-  assert.deepEqual(outcomes(found.get("memory-read")), { ...GRANTED, ...READS_REFUSED });
-  assert.deepEqual(outcomes(found.get("ended")), GRANTED);
+  assert.deepEqual(outcomesOf(found.get("ptrace-attach")), { ...GRANTED, ...ATTACHES_REFUSED });
+  assert.deepEqual(outcomesOf(found.get("memory-read")), { ...GRANTED, ...READS_REFUSED });
+  assert.deepEqual(outcomesOf(found.get("ended")), GRANTED);
 });
 
 test("a rimon that may not load programs says so, and refuses nothing", async () => {
@@ -176,7 +145,7 @@ section granted; ./reach $vault
 section ready; grep '^{"type":"ready"' records
 kill -TERM $rimon; wait $rimon`,
   });
-  assert.deepEqual(outcomes(found.get("granted")), GRANTED);
+  assert.deepEqual(outcomesOf(found.get("granted")), GRANTED);
   const ready = JSON.parse(found.get("ready")?.[0] ?? "") as {
     sensors: { name: string; state: string; reason?: string }[];
   };

@@ -8,27 +8,18 @@ import { fileURLToPath } from "node:url";
 import type { Finding } from "../../src/finding.ts";
 import { runInGuest } from "./guest.ts";
 import { provideKernel } from "./kernels.ts";
+import { SHELL } from "./sections.ts";
 
 const KERNEL = "6.1";
 const project = fileURLToPath(new URL("../../", import.meta.url));
 const { modules } = provideKernel(KERNEL);
 
-const SCRIPT = `
+const SCRIPT = `${SHELL}
 cd /tmp
 for module in ${modules.map((path) => relative(project, path)).join(" ")}; do insmod /rimon/$module || exit 1; done
 setsid sleep 600 </dev/null >/dev/null 2>&1 & keeper=$!
 export RIMON_STATE_DIR=/tmp/state
 rimon run --json --protect comm:sleep >records 2>errors & rimon=$!
-told() {
-  for _ in $(seq 600); do
-    grep -q "$1" records && return
-    kill -0 $rimon || break
-    sleep 0.2
-  done
-  echo "no record of $1" >&2
-  cat errors records >&2
-  exit 1
-}
 told '"type":"ready"'
 mkdir images
 /usr/sbin/criu dump --tree $keeper --images-dir images --leave-running || exit 1

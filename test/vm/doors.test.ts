@@ -3,9 +3,9 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { runInGuest, type GuestOptions } from "./guest.ts";
-
-const SECTION = "@@section ";
+import type { Finding } from "../../src/finding.ts";
+import type { GuestOptions } from "./guest.ts";
+import { findingsOf, outcomesOf, runSections, type Sections } from "./sections.ts";
 
 /** What `tries` does, and how each ends: by the shell, through a procfs of one's own, through one mounted nowhere. */
 const PRELUDE = `
@@ -17,16 +17,6 @@ start() {
   RIMON_STATE_DIR=/tmp/state rimon run --json --config rimon.yaml >records 2>errors &
   rimon=$!
   told '"type":"ready"'
-}
-told() {
-  for _ in $(seq 600); do
-    grep -q "$1" records && return
-    kill -0 $rimon || break
-    sleep 0.2
-  done
-  echo "no record of $1" >&2
-  cat errors records >&2
-  exit 1
 }
 try() {
   name=$1; shift
@@ -47,7 +37,6 @@ tries() {
   try mem-node one node
   umount own
 }
-section() { echo '${SECTION}'$1; }
 `;
 
 const OTHERS = { other: "granted" };
@@ -60,34 +49,12 @@ function expected(refused: readonly string[]): Readonly<Record<string, string>> 
   return { ...Object.fromEntries(all), ...OTHERS };
 }
 
-async function sections(options: Omit<GuestOptions, "extras">): Promise<ReadonlyMap<string, readonly string[]>> {
-  const run = await runInGuest({ ...options, script: `${PRELUDE}${options.script}` });
-  const found = new Map<string, string[]>();
-  let lines: string[] = [];
-  for (const line of run.lines) {
-    if (line.startsWith(SECTION)) found.set(line.slice(SECTION.length), (lines = []));
-    else lines.push(line);
-  }
-  assert.equal(run.code, 0, `${run.lines.join("\n")}\n${run.console}`);
-  return found;
+function sections(options: Omit<GuestOptions, "extras">): Promise<Sections> {
+  return runSections({ ...options, script: `${PRELUDE}${options.script}` });
 }
 
-function outcomes(lines: readonly string[] = []): Readonly<Record<string, string>> {
-  return Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(" ")), line.slice(line.indexOf(" ") + 1)]));
-}
-
-interface Told {
-  readonly rule: string;
-  readonly sensor: string;
-  readonly operation: string;
-  readonly message: string;
-}
-
-function findings(lines: readonly string[] = []): string[] {
-  return lines
-    .map((line) => JSON.parse(line) as Told)
-    .filter(({ sensor }) => sensor === "ptrace-access" || sensor === "sysctl")
-    .map(({ rule, operation, message }) => `${rule} ${operation}: ${message.replace(/\d+/g, "N")}`);
+function findings(lines: readonly string[] | undefined): string[] {
+  return findingsOf(lines, "ptrace-access", "sysctl");
 }
 
 const BOTH = "mode: enforce\nenforce: [{ operations: [core-pattern, machine-memory] }]";
@@ -114,11 +81,11 @@ section killed; tries
 section findings; grep '^{"type":"finding"' records`,
       });
       const refused = expected([...PATTERN, ...MACHINE]);
-      assert.deepEqual(outcomes(found.get("before")), expected([]));
-      assert.deepEqual(outcomes(found.get("refused")), refused);
-      assert.deepEqual(outcomes(found.get("asleep")), expected([]));
-      assert.deepEqual(outcomes(found.get("awake")), refused);
-      assert.deepEqual(outcomes(found.get("killed")), expected([]));
+      assert.deepEqual(outcomesOf(found.get("before")), expected([]));
+      assert.deepEqual(outcomesOf(found.get("refused")), refused);
+      assert.deepEqual(outcomesOf(found.get("asleep")), expected([]));
+      assert.deepEqual(outcomesOf(found.get("awake")), refused);
+      assert.deepEqual(outcomesOf(found.get("killed")), expected([]));
       const told = findings(found.get("findings"));
       for (const each of [
         'core-dump write-refused: dd (N, root) asked to write "core" to kernel.core_pattern, and was refused',
@@ -155,10 +122,10 @@ section machine-memory; tries
 kill -TERM $rimon; wait $rimon
 section ended; tries`,
   });
-  assert.deepEqual(outcomes(found.get("core-pattern")), expected(PATTERN));
-  assert.deepEqual(outcomes(found.get("spared")), { spared: "granted" });
-  assert.deepEqual(outcomes(found.get("machine-memory")), expected(MACHINE));
-  assert.deepEqual(outcomes(found.get("ended")), expected([]));
+  assert.deepEqual(outcomesOf(found.get("core-pattern")), expected(PATTERN));
+  assert.deepEqual(outcomesOf(found.get("spared")), { spared: "granted" });
+  assert.deepEqual(outcomesOf(found.get("machine-memory")), expected(MACHINE));
+  assert.deepEqual(outcomesOf(found.get("ended")), expected([]));
 });
 
 test("in mode monitor nothing is refused, and who opens the memory of the machine is told; fanotify alone sees kcore", async () => {
@@ -171,10 +138,10 @@ kill -TERM $rimon; wait ${rimon}
 section findings; grep '^{"type":"finding"' records`;
   for (const kernel of ["6.1", "5.10"] as const) {
     const found = await sections({ kernel, script: script("$rimon") });
-    assert.deepEqual(outcomes(found.get("granted")), expected([]));
+    assert.deepEqual(outcomesOf(found.get("granted")), expected([]));
     const ready = JSON.parse(found.get("ready")?.[0] ?? "") as { sensors: { name: string; state: string }[] };
     assert.equal(ready.sensors.find(({ name }) => name === "sysctl")?.state, "off");
-    const told = (found.get("findings") ?? []).map((line) => JSON.parse(line) as Told);
+    const told = (found.get("findings") ?? []).map((line) => JSON.parse(line) as Finding);
     const read = told
       .filter(({ rule }) => rule === "memory-read")
       .map(({ sensor, message }) => `${sensor}: ${message}`);
@@ -196,7 +163,7 @@ section granted; tries
 section ready; grep '^{"type":"ready"' records
 kill -TERM $rimon; wait $rimon`,
   });
-  assert.deepEqual(outcomes(found.get("granted")), expected(MACHINE));
+  assert.deepEqual(outcomesOf(found.get("granted")), expected(MACHINE));
   const ready = JSON.parse(found.get("ready")?.[0] ?? "") as {
     sensors: { name: string; state: string; reason?: string }[];
     weakened: string[];

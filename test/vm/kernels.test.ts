@@ -12,8 +12,7 @@ import { MACHINES, MODES, type Machine, type Mode } from "./expected.ts";
 import { runInGuest, type GuestRun } from "./guest.ts";
 import { provideKernel } from "./kernels.ts";
 import type { GuestArchitecture } from "./root.ts";
-
-const SECTION = "@@section ";
+import { sectionsOf, SHELL, type Sections } from "./sections.ts";
 
 interface Report {
   readonly host: { readonly kernel: string; readonly btf?: boolean };
@@ -85,7 +84,7 @@ function scriptFor(machine: Machine, listeners: string): string {
     ["doctor", rimon, "doctor --json --no-drill"],
     ["after", listeners],
   ];
-  return [before, ...sections.map(([name, ...words]) => `echo '${SECTION}${name}'; ${words.join(" ")}`)].join("\n");
+  return [SHELL, before, ...sections.map(([name, ...words]) => `section ${name}; ${words.join(" ")}`)].join("\n");
 }
 
 function judge(machine: Machine, mode: Mode, run: GuestRun, results: readonly DrillResult[]): void {
@@ -117,17 +116,7 @@ function tableOf(results: readonly DrillResult[]): string {
   return table([["technique", "seen", "by", "after", "suspect", "bytes out"], ...rows]);
 }
 
-function sectionsOf(lines: readonly string[]): ReadonlyMap<string, readonly string[]> {
-  const sections = new Map<string, string[]>();
-  let section: string[] = [];
-  for (const line of lines) {
-    if (line.startsWith(SECTION)) sections.set(line.slice(SECTION.length), (section = []));
-    else section.push(line);
-  }
-  return sections;
-}
-
-function parsed<Item>(run: GuestRun, sections: ReadonlyMap<string, readonly string[]>, name: string): Item[] {
+function parsed<Item>(run: GuestRun, sections: Sections, name: string): Item[] {
   try {
     return (sections.get(name) ?? []).map((line) => JSON.parse(line) as Item);
   } catch (thrown) {
