@@ -9,20 +9,19 @@ import { reasonOf } from "../errors.ts";
 import { readDynamicView, type DynamicView, type ReadAt } from "../function-map/elf.ts";
 import { KNOWN_DEBUGGERS, REACHING_IMPORTS } from "../known-debuggers.ts";
 import type { ExecutableTraits, FileVersion, Process } from "../observation.ts";
+import { createMarkSearch } from "./marks.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 const MAX_WAITING = 1_024;
 const MAX_KNOWN = 8_192;
 const CHUNK = 1024 * 1024;
 const MAX_SEARCHED = 128 * CHUNK;
-/** Searched at a time: the event loop has other things to do. */
-const PIECE = 256 * 1024;
 const HEAD = 256 * 1024;
 
 const MARKS = KNOWN_DEBUGGERS.flatMap(({ name, marks = [] }) =>
   marks.map((mark) => ({ name, mark: Buffer.from(mark) })),
 );
-const OVERLAP = Math.max(...MARKS.map(({ mark }) => mark.length)) - 1;
+const SEARCH = createMarkSearch(MARKS.map(({ mark }) => mark));
 
 interface Lane {
   readonly waiting: Process[];
@@ -210,14 +209,12 @@ async function findMarks(read: ReadAt, { constants }: DynamicView): Promise<read
   // Where linkers put strings first, behind the code as a rule; then everywhere, since nobody has to put them there.
   for (const { offset, size } of [...constants.toReversed(), { offset: 0, size: MAX_SEARCHED }]) {
     const end = offset + Math.min(size, MAX_SEARCHED);
-    for (let position = offset; position < end; position += CHUNK - OVERLAP) {
+    for (let position = offset; position < end; position += CHUNK - SEARCH.overlap) {
       const chunk = await read(position, Math.min(CHUNK, end - position));
-      for (let at = 0; at < chunk.length; at += PIECE - OVERLAP) {
-        const piece = chunk.subarray(at, at + PIECE);
-        const found = MARKS.filter(({ mark }) => piece.includes(mark));
-        if (found.length > 0) return [...new Set(found.map(({ name }) => name))];
-        await nextTurn();
-      }
+      const found = SEARCH.in(chunk);
+      if (found.length > 0) return [...new Set(found.flatMap((index) => MARKS[index]?.name ?? []))];
+      // The event loop has other things to do.
+      await nextTurn();
       if (chunk.length < CHUNK) break;
     }
   }
