@@ -1,6 +1,7 @@
 // rimon bench: measures, prints what came out, keeps it, holds it against the budget or an earlier run.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { judgeBudget, readBudget, type Judgement } from "../bench/budget.ts";
 import { round } from "../bench/claims.ts";
 import { compare, type Comparison } from "../bench/compare.ts";
@@ -31,7 +32,11 @@ const QUIET_MS = 10_000;
 /** Exit code 1 if a bench failed or a bound of the budget is broken. */
 export async function benchCommand(options: BenchCommandOptions, terminal: Terminal): Promise<number> {
   const { quick, only } = options;
-  // Before minutes are spent: what is to be compared with can be read.
+  const json = options.json ?? (quick ? undefined : JSON_FILE);
+  const html = options.html ?? (quick ? undefined : HTML_FILE);
+  const kept = [json, html].filter((path) => path !== undefined);
+  // Before minutes are spent: what comes of them can be kept, and what is to be compared with can be read.
+  kept.forEach(expectWritable);
   const before = options.compare === undefined ? undefined : parseResult(readText(options.compare), options.compare);
   const budget = options.check ? readBudget() : undefined;
   const { signal, exitCode, release } = abortOnSignals();
@@ -49,11 +54,8 @@ export async function benchCommand(options: BenchCommandOptions, terminal: Termi
     const judgements = budget === undefined ? [] : judgeBudget(budget, result);
     if (budget !== undefined) terminal.write(presentJudgements(judgements, terminal));
     if (before !== undefined) terminal.write(presentComparison(compare(before, result), terminal));
-    const json = options.json ?? (quick ? undefined : JSON_FILE);
-    const html = options.html ?? (quick ? undefined : HTML_FILE);
     if (json !== undefined) write(json, `${JSON.stringify(result, undefined, 1)}\n`);
     if (html !== undefined) write(html, pageOf(result, judgeBudget(budget ?? readBudget(), result)));
-    const kept = [json, html].filter((path) => path !== undefined);
     if (kept.length > 0) terminal.write(`\n${terminal.style("dim", `kept in ${kept.join(" and ")}`)}\n`);
     const failed = result.leftOut.some(({ failed }) => failed === true);
     return failed || judgements.some(({ verdict }) => verdict === "broken") ? 1 : 0;
@@ -234,6 +236,16 @@ function readText(path: string): string {
   } catch (thrown) {
     throw new RimonError("RIMON_USAGE", `${path} cannot be read: ${reasonOf(thrown)}`, { cause: thrown });
   }
+}
+
+function expectWritable(path: string): void {
+  try {
+    accessSync(existsSync(path) ? path : dirname(path), constants.W_OK);
+  } catch (thrown) {
+    throw new RimonError("RIMON_USAGE", `${path} cannot be written: ${reasonOf(thrown)}`, { cause: thrown });
+  }
+  if (existsSync(path) && statSync(path).isDirectory())
+    throw new RimonError("RIMON_USAGE", `${path} cannot be written: expected a file, and it is a folder`);
 }
 
 function write(path: string, text: string): void {

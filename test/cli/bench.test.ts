@@ -43,4 +43,15 @@ describe("rimon bench", () => {
     assert.equal(other.code, 2);
     assert.match(other.stderr, /^RIMON_USAGE: .*result\.html: expected the JSON that rimon bench --json writes/);
   });
+
+  it("says before anything is measured that the result cannot be kept", async () => {
+    for (const [path, why] of [
+      [join(folder, "none", "x.json"), /x\.json cannot be written: ENOENT/],
+      [folder, /cannot be written: expected a file, and it is a folder/],
+    ] as const) {
+      const run = await rimon("--quick", "--only", "spine", "--json", path);
+      assert.deepEqual([run.code, run.stdout], [2, ""]);
+      assert.match(run.stderr, why);
+    }
+  });
 });
