@@ -80,6 +80,6 @@ export function table(rows: readonly (readonly string[])[], widthOf: (cell: stri
 }
 
 function visibleWidth(cell: string): number {
-  // eslint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex
   return cell.replace(/\u001b\[[0-9;]*m/g, "").length;
 }
