@@ -52,14 +52,14 @@ export interface Deed {
 /** What was done before the monitor started, to a decoy that it finds so. */
 export async function attackEarly(
   range: Range,
-  prepare: (decoy: Decoy) => Promise<{ readonly attacker?: number }>,
+  prepare: (decoy: Decoy) => Promise<Pick<Deed, "attacker"> & Partial<Pick<Deed, "concerns">>>,
 ): Promise<Staged> {
   const decoy = await range.decoy();
   const who = await prepare(decoy);
   return {
     target: decoy.pid,
     async act() {
-      return { at: range.monitorStartedAt(), ...who, leakedBytes: 0, concerns: on(decoy.pid) };
+      return { at: range.monitorStartedAt(), leakedBytes: 0, concerns: on(decoy.pid), ...who };
     },
   };
 }

@@ -1,5 +1,5 @@
 import { needsUprobes } from "../not-done.ts";
-import { attackEarly, type Technique } from "../technique.ts";
+import { attackEarly, by, on, type Technique } from "../technique.ts";
 
 export const uprobeHeld: Technique = {
   name: "uprobe-held",
@@ -12,7 +12,12 @@ export const uprobeHeld: Technique = {
     return attackEarly(range, async ({ pid }) => {
       const attacker = await range.attacker();
       await attacker.act("uprobe-hold", { pid });
-      return { attacker: attacker.pid };
+      const [aboutDecoy, byAttacker] = [on(pid), by(attacker.pid)];
+      return {
+        attacker: attacker.pid,
+        // Another drill may hold one there, too: the kernel does not tell for which process it is.
+        concerns: (finding) => aboutDecoy(finding) && (finding.suspect === undefined || byAttacker(finding)),
+      };
     });
   },
 };
