@@ -9,6 +9,23 @@ const SERIES = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"];
 
 const seriesOf = (index: number): string => SERIES[index % SERIES.length] ?? "s0";
 
+/** Above the plot, what each series is. */
+function legendOf(named: readonly (readonly [string, string])[], left: number): string {
+  return legend(
+    left,
+    16,
+    named.map(([, words], index) => [words, seriesOf(index)]),
+  );
+}
+
+/** Lines down through rows, at powers of ten. */
+function logGrid(low: number, high: number, x: Scale, top: number, bottom: number, unit = ""): string[] {
+  return logTicks(low, high).map(
+    (tick) =>
+      line(x(tick), top - 8, x(tick), bottom, "grid") + text(x(tick), bottom + 16, `${tick}${unit}`, "tick", "middle"),
+  );
+}
+
 /** Figures whose id is "bench/NAME/kind/NUMBER", by name. */
 function curves(figures: readonly Figure[], bench: string, kind: string): Map<string, [number, Figure][]> {
   const found = new Map<string, [number, Figure][]>();
@@ -103,16 +120,9 @@ export function latencyStrips({ figures }: Result): string | undefined {
   return svg(
     bottom + 44,
     "From the act to the finding, the audit record and the alert",
-    legend(
-      left,
-      16,
-      STAGES.map(([, words], index) => [words, seriesOf(index)]),
-    ),
+    legendOf(STAGES, left),
     text(RIGHT, 16, "│ half of them   ┃ 99 of 100", "label", "end"),
-    ...logTicks(low, high).map(
-      (tick) =>
-        line(x(tick), top - 8, x(tick), bottom, "grid") + text(x(tick), bottom + 16, `${tick} ms`, "tick", "middle"),
-    ),
+    ...logGrid(low, high, x, top, bottom, " ms"),
     ...names.flatMap((name, row) => {
       const at = top + row * rowHeight;
       const [kind, technique = ""] = name.split("/");
@@ -229,15 +239,8 @@ export function coresChart(cores: readonly CoresNeeded[], machine: Machine): str
   return svg(
     bottom + 44,
     "Cores needed by line rate",
-    legend(
-      left,
-      16,
-      NEEDS.map(([, words], index) => [words, seriesOf(index)]),
-    ),
-    ...logTicks(low, high).map(
-      (tick) =>
-        line(x(tick), top - 8, x(tick), bottom, "grid") + text(x(tick), bottom + 16, `${tick}`, "tick", "middle"),
-    ),
+    legendOf(NEEDS, left),
+    ...logGrid(low, high, x, top, bottom),
     line(x(machine.cores), top - 12, x(machine.cores), bottom, "limit"),
     text(x(machine.cores) + 5, top - 2, `all ${machine.cores} cores of this machine`, "label"),
     text(RIGHT, bottom + 36, "cores", "axis", "end"),
