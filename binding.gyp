@@ -60,7 +60,7 @@
             "native/watch_sysctl.c"
           ],
           "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "_GNU_SOURCE"],
-          "cflags": ["-Wall", "-Wextra", "-Werror", "-Os", "-fvisibility=hidden", "-fstack-protector-strong", "-pthread"],
+          "cflags": ["-Wall", "-Wextra", "-Werror", "-Os", "-fvisibility=hidden", "-fstack-protector-strong", "-ffunction-sections", "-fdata-sections", "-pthread"],
           "cflags_c": ["-std=c11", "-fno-asynchronous-unwind-tables"],
           "cflags_cc": [
             "-std=c++17",
@@ -70,7 +70,7 @@
             "-isystem", "<!(node -p \"require('node:path').resolve(require('node-addon-api').include_dir)\")"
           ],
           "cflags_cc!": ["-fno-exceptions"],
-          "ldflags": ["-Wl,-z,relro,-z,now", "-pthread"]
+          "ldflags": ["-Wl,-z,relro,-z,now", "-Wl,--gc-sections,-u,rimon_made_from", "-Wl,--version-script=<(module_root_dir)/native/exports.map", "-pthread"]
         }
       ]
     }]

@@ -56,10 +56,7 @@ struct kernel_range {
 	uint64_t operation;
 };
 
-/*
- * Of a /proc/kallsyms as bytes, which may be cut anywhere. `carry` is how a
- * range that is still open goes on in the next piece.
- */
+/* What is looked for, line by line, and what was found. */
 struct kallsyms {
 	const struct kernel_function *functions;
 	size_t n_functions;
@@ -70,7 +67,7 @@ struct kallsyms {
 };
 
 void kallsyms_line(struct kallsyms *k, const char *line, size_t len);
-/* How many ranges were found: 0 where addresses are hidden. -ENOENT without a kallsyms. */
+/* Finds nothing where addresses are hidden. -ENOENT without a kallsyms. */
 int kallsyms_read(struct kallsyms *k);
 
 #endif

@@ -4,5 +4,6 @@
 #define RIMON_COMPILER		"unknown"
 #endif
 
-__attribute__((used, section(".rimon"))) static const char made_from[] =
+/* binding.gyp tells the linker to keep it, which nothing refers to. */
+__attribute__((section(".rimon"))) const char rimon_made_from[] =
 	"rimon, source sha256:" RIMON_SOURCE_HASH "\0compiler " RIMON_COMPILER;

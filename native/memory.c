@@ -3,6 +3,7 @@
  * events. Safe to call from two threads: one that drains, one for all the rest.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -91,17 +92,15 @@ struct memory {
 	struct memory_bpf *skel;
 	struct ring ring;
 	uint64_t lost_told;
+	/* Looks for the functions while the programs are loaded, and on until the first process is protected. */
+	pthread_t finder;
+	bool is_finding;
+	struct kernel_range ranges[MEMORY_FUNCTIONS];
+	size_t n_ranges;
 };
 
 static void settings_fill(struct memory_bpf__rodata *settings)
 {
-	struct kernel_range ranges[MEMORY_FUNCTIONS];
-	struct kallsyms k = {
-		.functions = functions,
-		.n_functions = sizeof(functions) / sizeof(functions[0]),
-		.ranges = ranges,
-		.room = MEMORY_FUNCTIONS,
-	};
 	size_t i;
 
 	settings->own_pid = (__u32)getpid();
@@ -109,11 +108,37 @@ static void settings_fill(struct memory_bpf__rodata *settings)
 		settings->syscalls[calls[i].number] = calls[i].kind;
 	for (i = 0; i < sizeof(compat_calls) / sizeof(compat_calls[0]); i++)
 		settings->compat_syscalls[compat_calls[i].number] = compat_calls[i].kind;
-	/* Where addresses are hidden the call in flight has to do. */
-	if (kallsyms_read(&k) < 0)
+}
+
+/* Where addresses are hidden nothing is found, and the call in flight has to do. */
+static void *functions_find(void *arg)
+{
+	struct memory *m = arg;
+	struct kallsyms k = {
+		.functions = functions,
+		.n_functions = sizeof(functions) / sizeof(functions[0]),
+		.ranges = m->ranges,
+		.room = MEMORY_FUNCTIONS,
+	};
+
+	m->n_ranges = kallsyms_read(&k) < 0 ? 0 : k.open;
+	return NULL;
+}
+
+/* Before it, and where there was no thread for it, the call in flight has to do. */
+static void functions_settle(struct memory *m)
+{
+	size_t i;
+
+	if (!m->is_finding)
 		return;
-	for (i = 0; i < k.open; i++)
-		settings->functions[i] = (struct memory_function){ ranges[i].start, ranges[i].end, ranges[i].operation };
+	pthread_join(m->finder, NULL);
+	m->is_finding = false;
+	for (i = 0; i < m->n_ranges; i++) {
+		const struct kernel_range *found = &m->ranges[i];
+
+		m->skel->bss->functions[i] = (struct memory_function){ found->start, found->end, found->operation };
+	}
 }
 
 int memory_open(struct memory **ret, const char **ret_what)
@@ -134,6 +159,7 @@ int memory_open(struct memory **ret, const char **ret_what)
 		goto fail;
 	settings_fill(m->skel->rodata);
 	*ret_what = "load the memory programs (Linux 5.17, CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN)";
+	m->is_finding = pthread_create(&m->finder, NULL, functions_find, m) == 0;
 	err = memory_bpf__load(m->skel);
 	if (err)
 		goto fail;
@@ -156,6 +182,8 @@ void memory_close(struct memory *m)
 {
 	if (!m)
 		return;
+	if (m->is_finding)
+		pthread_join(m->finder, NULL);
 	ring_close(&m->ring);
 	memory_bpf__destroy(m->skel);
 	free(m);
@@ -171,6 +199,7 @@ int memory_protect(struct memory *m, const struct process_target *targets, size_
 	int map = m->skel->maps.processes.map_fd, err;
 	size_t i;
 
+	functions_settle(m);
 	for (i = 0; i < n; i++) {
 		struct memory_protected known = { 0 }, wanted = { 0, targets[i].start_ticks, targets[i].enforce };
 

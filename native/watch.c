@@ -244,17 +244,57 @@ static int open_files(struct watch *w, int *ret_fd, const char **ret_what)
 	return file_events_open(ret_fd, ret_what);
 }
 
-static void source_open(struct watch *w, struct source *source, enum tag tag,
-			int (*open_source)(struct watch *w, int *ret_fd, const char **ret_what))
+struct opening {
+	struct watch *watch;
+	struct source *source;
+	int (*open)(struct watch *w, int *ret_fd, const char **ret_what);
+	uint32_t which;
+	enum tag tag;
+	bool has_thread;
+	pthread_t thread;
+};
+
+static void *source_open(void *arg)
 {
-	int err = open_source(w, &source->fd, &source->what);
+	struct opening *o = arg;
+	struct source *source = o->source;
+	int err = o->open(o->watch, &source->fd, &source->what);
 
 	if (!err) {
-		err = epoll_add(w, source->fd, EPOLLIN, tag, 0);
+		err = epoll_add(o->watch, source->fd, EPOLLIN, o->tag, 0);
 		source->what = "epoll_ctl";
 	}
 	source->error = -err;
 	source->live = err == 0;
+	return NULL;
+}
+
+/* All at once, since the kernel takes its time to verify the programs. One that cannot be had is told by the status. */
+static void sources_open(struct watch *w, uint32_t sources)
+{
+	struct opening openings[] = {
+		{ w, &w->memory, watch_memory_open, WATCH_MEMORY, TAG_MEMORY, false, 0 },
+		{ w, &w->access, watch_access_open, WATCH_ACCESS, TAG_ACCESS, false, 0 },
+		{ w, &w->calls, watch_calls_open, WATCH_CALLS, TAG_CALLS, false, 0 },
+		{ w, &w->signals, watch_signals_open, WATCH_SIGNALS, TAG_SIGNALS, false, 0 },
+		{ w, &w->exec, watch_exec_open, WATCH_EXEC, TAG_EXEC, false, 0 },
+		{ w, &w->connector, open_connector, WATCH_CONNECTOR, TAG_CONNECTOR, false, 0 },
+		{ w, &w->files, open_files, WATCH_FILES, TAG_FILES, false, 0 },
+	};
+	size_t n = sizeof(openings) / sizeof(openings[0]), i;
+
+	for (i = 0; i < n; i++) {
+		struct opening *o = &openings[i];
+
+		if (!(sources & o->which))
+			continue;
+		o->has_thread = pthread_create(&o->thread, NULL, source_open, o) == 0;
+		if (!o->has_thread)
+			source_open(o);
+	}
+	for (i = 0; i < n; i++)
+		if (openings[i].has_thread)
+			pthread_join(openings[i].thread, NULL);
 }
 
 int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *arg), void *arg, struct watch **ret)
@@ -296,27 +336,13 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	err = proc_scan_new(p, &w->scan);
 	if (err)
 		goto fail;
-	/* A source that cannot be had is told by the status; the others work on. */
-	if (sources & WATCH_EXEC)
-		source_open(w, &w->exec, TAG_EXEC, watch_exec_open);
-	if (sources & WATCH_CONNECTOR)
-		source_open(w, &w->connector, TAG_CONNECTOR, open_connector);
-	if (sources & WATCH_FILES)
-		source_open(w, &w->files, TAG_FILES, open_files);
-	/* Where it cannot be had, the next look at the files finds the same. */
-	if (w->files.live && attribute_events_open(&w->attributes) == 0)
-		epoll_add(w, w->attributes, EPOLLIN, TAG_ATTRIBUTES, 0);
-	if (sources & WATCH_MEMORY)
-		source_open(w, &w->memory, TAG_MEMORY, watch_memory_open);
-	if (sources & WATCH_ACCESS)
-		source_open(w, &w->access, TAG_ACCESS, watch_access_open);
-	if (sources & WATCH_CALLS)
-		source_open(w, &w->calls, TAG_CALLS, watch_calls_open);
-	if (sources & WATCH_SIGNALS)
-		source_open(w, &w->signals, TAG_SIGNALS, watch_signals_open);
 	/* Signals are JavaScript's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	sources_open(w, sources);
+	/* Where it cannot be had, the next look at the files finds the same. */
+	if (w->files.live && attribute_events_open(&w->attributes) == 0)
+		epoll_add(w, w->attributes, EPOLLIN, TAG_ATTRIBUTES, 0);
 	err = -pthread_create(&w->thread, NULL, watch_run, w);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (err)

@@ -34,7 +34,8 @@ export function prebuiltPath(root, arch) {
  * @param {string} root
  */
 export function bindingTarget(root) {
-  return JSON.parse(readFileSync(join(root, "binding.gyp"), "utf8")).conditions[0][1].targets[0];
+  const text = readFileSync(join(root, "binding.gyp"), "utf8").replaceAll("<(module_root_dir)/", "");
+  return JSON.parse(text).conditions[0][1].targets[0];
 }
 
 /**
@@ -56,7 +57,7 @@ export function nativeSourceHash(root) {
   const headers = readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".h"))
     .map((name) => `native/${name}`);
-  const contents = [...bindingTarget(root).sources, ...headers, "binding.gyp"]
+  const contents = [...bindingTarget(root).sources, ...headers, "native/exports.map", "binding.gyp"]
     .toSorted()
     .map((name) => [name, sha256(readFileSync(join(root, name)))]);
   return sha256(JSON.stringify([contents, BUILD_FLAGS, headerVersions(root)]));

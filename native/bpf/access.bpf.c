@@ -93,7 +93,7 @@ static __noinline bool settle(struct access_event *event, bool refuse)
 	if (!event)
 		return false;
 	event->time_ns = bpf_ktime_get_ns();
-	event->action = action_on(task, refuse ? control.enforce : ENFORCE_OFF, event->time_ns - control.heartbeat_ns);
+	event->action = action_on(task, refuse ? control.enforce : ENFORCE_OFF, event->time_ns, control.heartbeat_ns);
 	actor_fill(&event->actor, task);
 	if (told_just_now(&event->actor, event->target_pid, event->call << 8 | event->action, event->time_ns,
 			  &event->suppressed))

@@ -33,8 +33,8 @@ static __always_inline bool is_of_rimon(struct task_struct *task)
 	return false;
 }
 
-/* What becomes of an act that is to be refused, `silent_ns` after user space's latest sign of life. */
-static __always_inline __u32 action_on(struct task_struct *task, __u64 enforce, __u64 silent_ns)
+/* What becomes of an act at `now` that is to be refused; user space's latest sign of life may be later by now. */
+static __always_inline __u32 action_on(struct task_struct *task, __u64 enforce, __u64 now, __u64 heartbeat)
 {
 	struct exempt_file exe = {};
 	struct inode *inode;
@@ -50,7 +50,7 @@ static __always_inline __u32 action_on(struct task_struct *task, __u64 enforce, 
 	}
 	if (bpf_map_lookup_elem(&exempt, &exe))
 		return ENFORCE_SEEN;
-	return silent_ns > ALIVE_NS ? ENFORCE_ASLEEP : ENFORCE_REFUSED;
+	return (__s64)(now - heartbeat) > (__s64)ALIVE_NS ? ENFORCE_ASLEEP : ENFORCE_REFUSED;
 }
 
 #endif

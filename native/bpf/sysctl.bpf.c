@@ -55,7 +55,7 @@ int sysctl_write(struct bpf_sysctl *ctx)
 	if (!event.setting || (__u32)task->tgid == own_pid)
 		return ALLOW;
 	event.time_ns = bpf_ktime_get_ns();
-	event.action = action_on(task, control.enforce, event.time_ns - control.heartbeat_ns);
+	event.action = action_on(task, control.enforce, event.time_ns, control.heartbeat_ns);
 	actor_fill(&event.actor, task);
 	if (!told_just_now(&event.actor, 0, event.setting << 8 | event.action, event.time_ns, &event.suppressed)) {
 		bpf_sysctl_get_new_value(ctx, event.value, sizeof(event.value));

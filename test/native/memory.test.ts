@@ -6,19 +6,21 @@ import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, statSync } from "node:fs";
 import { test, type TestContext } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { requireAddon, type Watch } from "../../src/native.ts";
 import { MEMORY_OPERATION, type MemoryRecord, type NativeRecord } from "../../src/record.ts";
 import { decodeRecords } from "../../src/records.ts";
 import { compile } from "../fixtures/compile.ts";
 import { startAttack } from "../fixtures/attack.ts";
 import { spawnTarget, type Target } from "../fixtures/target.ts";
-import { until } from "./child.ts";
+import { lineOf, start, until } from "./child.ts";
 import { readTwin } from "./twin.ts";
 
 const { addon } = requireAddon();
 /** Longer than the programs keep quiet about what they have told. */
 const QUIET_MS = 300;
+/** Readers that meet a watch which gives signs of life all the time. */
+const BEATEN = 2_000;
 const REFUSED = (["vm-read", "vm-write", "peek", "poke", "mem-read", "mem-write", "bpf"] as const).reduce(
   (bits, operation) => bits | (1n << BigInt(MEMORY_OPERATION[operation])),
   0n,
@@ -193,6 +195,20 @@ test("who descends from the watch is spared, unless it is said otherwise; who is
   assert.equal((await read("readv", target, target.pid)).exit.signal, "SIGKILL");
   watch.enforce(false);
   assert.equal((await read("readv", target, target.pid)).hex, target.secret);
+});
+
+test("a sign of life that comes while a reader is judged does not save that reader", async (t) => {
+  const { watch, target } = await watching(t, REFUSED);
+  watch.enforce(true, true);
+  const args = [target.pid, target.address, target.length, "readv", BEATEN].map(String);
+  const storm = start(t, compile("storm"), args);
+  let told: string | undefined;
+  void lineOf(storm).then((line) => (told = line));
+  while (told === undefined) {
+    for (let beat = 0; beat < 100_000; beat++) watch.beat();
+    await setImmediate();
+  }
+  assert.deepEqual(JSON.parse(told), { runs: BEATEN, killed: BEATEN, leaks: 0, bytes: 0, failed: 0 });
 });
 
 test("what a process says many times over is counted", async (t) => {
