@@ -119,7 +119,7 @@ test("reloads while a sink hangs, one upon the other: every alert arrives", asyn
   hangUp(config);
   const during = await attachFound(rimon, targets[0]);
   hangUp(config);
-  await until("it was reloaded", () => said(/^configuration reloaded from /) > before);
+  await until("it was reloaded twice", () => said(/^configuration reloaded from /) === before + 2);
   const later = await attachAlerted(rimon, targets[1]);
   for (const { id } of [hung.finding, during, later.finding])
     await receiver.waitFor(
