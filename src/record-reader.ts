@@ -66,25 +66,32 @@ export class RecordReader {
 
   /** The next string's bytes; they must be asked for in the order of record.h. */
   bytes(length: number): Buffer {
-    const from = this.#string;
-    this.#string = from + length;
-    if (this.#string > this.#end) throw nonsense(`a record of kind ${this.kind} whose strings are longer than itself`);
-    return this.#buffer.subarray(from, this.#string);
+    return this.#buffer.subarray(this.#take(length), this.#string);
   }
 
   text(length: number): string {
-    const from = this.#string;
-    this.#string = from + length;
-    if (this.#string > this.#end) throw nonsense(`a record of kind ${this.kind} whose strings are longer than itself`);
-    return this.#buffer.toString("utf8", from, this.#string);
+    return this.#buffer.toString("utf8", this.#take(length), this.#string);
+  }
+
+  /** A character a byte: for what is compared and not shown. */
+  latin1(length: number): string {
+    return this.#buffer.toString("latin1", this.#take(length), this.#string);
   }
 
   u32s(count: number): number[] {
     const numbers: number[] = [];
     const from = this.#string - this.#start;
-    this.bytes(count * 4);
+    this.#take(count * 4);
     for (let i = 0; i < count; i++) numbers.push(this.u32(from + i * 4));
     return numbers;
+  }
+
+  /** Where the next string begins. */
+  #take(length: number): number {
+    const from = this.#string;
+    this.#string = from + length;
+    if (this.#string > this.#end) throw nonsense(`a record of kind ${this.kind} whose strings are longer than itself`);
+    return from;
   }
 }
 

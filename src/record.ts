@@ -27,6 +27,23 @@ export interface ProcessRecord {
   readonly execId?: number;
 }
 
+/** What tells whether a process is the one that it was, and runs what it ran; undefined: not known. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  readonly startTime: number;
+  readonly parentPid: number;
+  /** A character a byte. */
+  readonly comm: string;
+  readonly execId: number | undefined;
+  readonly exeInode: number | undefined;
+  readonly mountNamespace: number | undefined;
+}
+
+export interface ProcessTable {
+  readonly processes: readonly ProcessIdentity[];
+  readonly threads: readonly ThreadRecord[];
+}
+
 /** A thread that is traced. */
 export interface ThreadRecord {
   readonly kind: "thread";

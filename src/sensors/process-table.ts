@@ -3,8 +3,9 @@
 
 import { reasonOf } from "../errors.ts";
 import { WANT } from "../native.ts";
-import type { NativeRecord } from "../record.ts";
-import { decodeRecords } from "../records.ts";
+import type { ProcessId } from "../observation.ts";
+import type { ProcessIdentity, ProcessTable, ThreadRecord } from "../record.ts";
+import { decodeRecords, decodeTable } from "../records.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 const DETAILS = WANT.status | WANT.exe | WANT.cmdline | WANT.cgroup | WANT.namespaces;
@@ -12,13 +13,11 @@ const DETAILS = WANT.status | WANT.exe | WANT.cmdline | WANT.cgroup | WANT.names
 /** A process that moves into another mount namespace tells nobody; it may have a procfs there. */
 const NAMESPACES_EVERY_MS = 5_000;
 
-interface Known {
-  readonly startTime: number;
-  readonly comm: string;
-  readonly parentPid: number;
-  readonly execId: number | undefined;
-  readonly exeInode: number | undefined;
-  readonly mountNamespace: number | undefined;
+/** One walk of the kernel over its tasks. */
+interface Walk {
+  readonly batch: Buffer;
+  readonly table: ProcessTable;
+  readonly pids: ReadonlySet<number>;
 }
 
 export function createProcessTable(context: SensorContext): Sensor {
@@ -26,7 +25,8 @@ export function createProcessTable(context: SensorContext): Sensor {
   const report = createStateReporter(context, name);
   /** Why the kernel does not walk its tasks for us; after one refusal it is not asked again. */
   let noWalk: string | undefined;
-  let known = new Map<number, Known>();
+  const known = new Map<number, ProcessIdentity>();
+  let latest: Walk | undefined;
   /** Seen by an event alone, with their start times: if an exit is lost, only a pass can tell that they are gone. */
   const noticed = new Map<number, number>();
   const tracers = new Map<string, number>();
@@ -36,39 +36,44 @@ export function createProcessTable(context: SensorContext): Sensor {
     const at = context.now();
     try {
       const noticedBefore = [...noticed];
-      const walked = await walkTasks();
-      const scanned = await readProcfs(...scanFor(walked, at, full));
-      const fresh: number[] = [];
-      const next = new Map<number, Known>();
-      for (const record of [...(walked ?? []), ...scanned]) {
-        if (record.kind !== "process" || next.has(record.process.pid)) continue;
-        const { process, execId } = record;
-        const before = known.get(process.pid);
-        const entry: Known = {
-          startTime: process.startTime,
-          comm: process.comm,
-          parentPid: process.parentPid,
-          execId: execId ?? before?.execId,
-          exeInode: process.exeFile?.inode ?? before?.exeInode,
-          mountNamespace: process.mountNamespace ?? before?.mountNamespace,
-        };
-        next.set(process.pid, entry);
-        if (before === undefined || !isSame(before, entry)) fresh.push(process.pid);
+      const walk = await walkTasks();
+      const scanned = await readProcfs(...scanFor(walk, at, full));
+      const beside = decodeTable(scanned).processes.filter(({ pid }) => walk?.pids.has(pid) !== true);
+      const besidePids = new Set(beside.map(({ pid }) => pid));
+      const fresh: ProcessIdentity[] = [];
+      const gone = new Map<string, ProcessId>();
+      const tellGone = (id: ProcessId): void => void gone.set(`${id.pid}:${id.startTime}`, id);
+      // A walk that says what the one before said says nothing new.
+      for (const now of [...(walk === latest ? [] : (walk?.table.processes ?? [])), ...beside]) {
+        const before = known.get(now.pid);
+        const entry = before === undefined ? now : completed(now, before);
+        if (before !== undefined && isSame(before, entry)) continue;
+        if (before !== undefined && before.startTime !== now.startTime) tellGone(before);
+        fresh.push(entry);
       }
-      for (const record of full ? scanned : await readProcfs(DETAILS, fresh)) {
+      const freshPids = fresh.map(({ pid }) => pid);
+      const details = decodeRecords(full ? scanned : await readProcfs(DETAILS, freshPids));
+      // From here on nothing fails, or it would be forgotten.
+      for (const each of fresh) known.set(each.pid, each);
+      for (const each of known.values()) {
+        if (walk?.pids.has(each.pid) === true || besidePids.has(each.pid)) continue;
+        known.delete(each.pid);
+        tellGone(each);
+      }
+      for (const [pid, startTime] of noticedBefore) {
+        if (noticed.get(pid) === startTime) noticed.delete(pid);
+        if (known.get(pid)?.startTime !== startTime) tellGone({ pid, startTime });
+      }
+      latest = walk;
+      for (const record of details) {
         if (record.kind !== "process") continue;
         context.emit({ kind: "process.seen", at, sensor: name, by: "scan", process: record.process });
       }
-      const before = [...known].map(([pid, { startTime }]) => [pid, startTime] as const);
-      for (const [pid, startTime] of [...before, ...noticedBefore]) {
-        if (noticed.get(pid) === startTime) noticed.delete(pid);
-        if (next.get(pid)?.startTime === startTime) continue;
+      for (const { pid, startTime } of gone.values())
         context.emit({ kind: "process.exited", at: context.now(), sensor: name, pid, startTime });
-      }
-      known = next;
       // Who is protected is known only now.
       const pids = context.protectedProcesses().map(({ pid }) => pid);
-      takeTraced(walked ?? (await readProcfs(WANT.traced, pids)));
+      takeTraced((walk?.table ?? decodeTable(await readProcfs(WANT.traced, pids))).threads);
       report("live");
     } catch (thrown) {
       report("down", reasonOf(thrown));
@@ -76,12 +81,10 @@ export function createProcessTable(context: SensorContext): Sensor {
   }
 
   /** What is read of /proc, and of which processes: beside a walk those it leaves out, which are gone, or kept from it. */
-  function scanFor(walked: readonly NativeRecord[] | undefined, at: number, full: boolean): [number, number[]?] {
+  function scanFor(walk: Walk | undefined, at: number, full: boolean): [number, number[]?] {
     if (full) return [DETAILS];
-    if (walked !== undefined) {
-      const seen = new Set(walked.flatMap((record) => (record.kind === "process" ? [record.process.pid] : [])));
-      return [WANT.namespaces, [...known.keys(), ...noticed.keys()].filter((pid) => !seen.has(pid))];
-    }
+    if (walk !== undefined)
+      return [WANT.namespaces, [...known.keys(), ...noticed.keys()].filter((pid) => !walk.pids.has(pid))];
     // With exec events a name or a start time that changed is all there is to look for; without them the file is.
     const want = context.isLive("proc-connector") ? 0 : WANT.exe;
     if (at - namespacesAt < NAMESPACES_EVERY_MS) return [want];
@@ -89,27 +92,29 @@ export function createProcessTable(context: SensorContext): Sensor {
     return [want | WANT.namespaces];
   }
 
-  async function walkTasks(): Promise<readonly NativeRecord[] | undefined> {
+  async function walkTasks(): Promise<Walk | undefined> {
     if (noWalk !== undefined) return undefined;
     try {
-      return decodeRecords(await context.procfs.walk(WANT.namespaces | WANT.traced));
+      const batch = await context.procfs.walk(WANT.namespaces | WANT.traced);
+      if (latest?.batch.equals(batch) === true) return latest;
+      const table = decodeTable(batch);
+      return { batch, table, pids: new Set(table.processes.map(({ pid }) => pid)) };
     } catch (thrown) {
       noWalk = reasonOf(thrown);
       return undefined;
     }
   }
 
-  async function readProcfs(want: number, pids?: readonly number[]): Promise<readonly NativeRecord[]> {
-    if (pids?.length === 0) return [];
-    return decodeRecords(await context.procfs.scan(want, pids === undefined ? undefined : Uint32Array.from(pids)));
+  async function readProcfs(want: number, pids?: readonly number[]): Promise<Buffer> {
+    if (pids?.length === 0) return Buffer.alloc(0);
+    return context.procfs.scan(want, pids === undefined ? undefined : Uint32Array.from(pids));
   }
 
-  function takeTraced(records: readonly NativeRecord[]): void {
+  function takeTraced(threads: readonly ThreadRecord[]): void {
     const at = context.now();
     const traced = new Set<string>();
-    for (const record of records) {
-      if (record.kind !== "thread" || !context.isProtected(record.pid)) continue;
-      const { pid, startTime, tid, tracerPid } = record;
+    for (const { pid, startTime, tid, tracerPid } of threads) {
+      if (!context.isProtected(pid)) continue;
       const key = `${pid}:${startTime}:${tid}`;
       traced.add(key);
       if (tracers.get(key) === tracerPid) continue;
@@ -142,7 +147,14 @@ export function createProcessTable(context: SensorContext): Sensor {
   };
 }
 
-function isSame(before: Known, now: Known): boolean {
+/** What this reading of a process did not ask for is as the one before had it. */
+function completed(now: ProcessIdentity, before: ProcessIdentity): ProcessIdentity {
+  const { execId = before.execId, exeInode = before.exeInode, mountNamespace = before.mountNamespace } = now;
+  const isComplete = execId === now.execId && exeInode === now.exeInode && mountNamespace === now.mountNamespace;
+  return isComplete ? now : { ...now, execId, exeInode, mountNamespace };
+}
+
+function isSame(before: ProcessIdentity, now: ProcessIdentity): boolean {
   return (
     before.startTime === now.startTime &&
     before.comm === now.comm &&
