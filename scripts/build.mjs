@@ -1,4 +1,4 @@
-// Compiles TypeScript to dist/ and native/ to build/Release/rimon.node.
+// Bundles TypeScript in dist/ and compiles native/ to build/Release/rimon.node.
 //   node scripts/build.mjs               everything
 //   node scripts/build.mjs --missing     only what is absent or not from the present sources
 //   node scripts/build.mjs --addon-only  without TypeScript
@@ -10,7 +10,17 @@
 // builds none.
 
 import { execFileSync, spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { basename, delimiter, dirname, join, relative } from "node:path";
@@ -31,6 +41,18 @@ const OPTIONS = ["--missing", "--addon-only", "--prebuilds", "--package"];
 const options = process.argv.slice(2);
 const unknown = options.find((option) => !OPTIONS.includes(option));
 if (unknown !== undefined) fail(`expected ${OPTIONS.join(", ")}, got ${unknown}`);
+/** What of src/ is started or imported by others: each is a file of dist/, what they share is in further ones. */
+const PROGRAMS = [
+  "index",
+  "custody",
+  "cli/main",
+  "drill/decoy",
+  "drill/attacker",
+  "bench/host",
+  "bench/subject",
+  "bench/https-node",
+  "bench/crypto-child",
+];
 const onlyMissing = options.includes("--missing");
 
 if (options.includes("--prebuilds")) {
@@ -56,9 +78,47 @@ async function buildTypeScript() {
   await timed("dist/", async () => {
     // Files whose source is gone must not linger.
     rmSync(join(root, "dist"), { recursive: true, force: true });
-    await run(process.execPath, [compiler, "-p", "tsconfig.build.json"]);
+    await Promise.all([bundle(), run(process.execPath, [compiler, "-p", "tsconfig.build.json"])]);
     chmodSync(made, 0o755);
   });
+}
+
+/** In few files: for Node to find and link some two hundred, ours and those of packages, takes it half a second a start. */
+async function bundle() {
+  const { build } = await import("esbuild");
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: PROGRAMS.map((name) => `src/${name}.ts`),
+    outbase: "src",
+    outdir: "dist",
+    chunkNames: "[name]-[hash]",
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    target: "node20.19",
+    // The addon's loader has to be asked where it lies, and the bench brings systeminformation only in a checkout.
+    external: ["node-gyp-build", "systeminformation", "tsx"],
+    // Packages in the older format of modules ask for Node's own by it.
+    banner: {
+      js: 'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);',
+    },
+    metafile: true,
+    logLevel: "warning",
+  });
+  writeFileSync(join(root, "dist", "LICENSES.txt"), licensesOf(Object.keys(metafile.inputs)));
+}
+
+/** What the packages say for themselves whose files are in the bundle. */
+function licensesOf(inputs) {
+  const names = inputs.flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []);
+  const texts = [...new Set(names)].toSorted().map((name) => {
+    const folder = join(root, "node_modules", name);
+    const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    const text = readFileSync(join(folder, "LICENSE"), "utf8").trim();
+    return `${name} ${version}, ${license}\n\n${text}\n`;
+  });
+  return `Parts of these packages are in the files beside this one.\n\n${texts.join(`\n${"-".repeat(80)}\n\n`)}`;
 }
 
 async function buildAddonHere() {

@@ -8,4 +8,4 @@ export type { Configuration, Selector } from "./configuration.ts";
 export type { Observation } from "./observation.ts";
 export type { ProtectedProcess, SensorStatus, Status } from "./rimon.ts";
 export { readAuditLog, verifyAuditLog, type Verification } from "./store/audit-verify.ts";
-export { VERSION } from "./version.ts";
+export { VERSION } from "./package.ts";

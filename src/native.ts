@@ -2,8 +2,9 @@
 // on import.
 
 import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { RimonError, reasonOf } from "./errors.ts";
+import { ROOT } from "./package.ts";
 
 /** What a pass over /proc reads besides /proc/PID/stat; bits to be combined. */
 export const WANT = {
@@ -240,11 +241,10 @@ function load(): LoadedAddon {
       reason: `rimon watches Linux nodes; on ${process.platform} it can only replay, verify and explain`,
     };
   }
-  const root = fileURLToPath(new URL("..", import.meta.url));
-  const howToBuild = `build it with gcc and g++: node ${root}scripts/build.mjs --addon-only`;
+  const howToBuild = `build it with gcc and g++: node ${join(ROOT, "scripts/build.mjs")} --addon-only`;
   try {
     const require = createRequire(import.meta.url);
-    const path = (require("node-gyp-build") as { path(root: string): string }).path(root);
+    const path = (require("node-gyp-build") as { path(root: string): string }).path(ROOT);
     const addon = require(path) as Addon;
     if (addon.recordVersion !== RECORD_VERSION) {
       return {

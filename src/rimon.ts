@@ -21,7 +21,7 @@ import { exemptionsOf, nodeRefusalsOf, notRefused, refusalsOf } from "./policy/r
 import type { State } from "./state.ts";
 import { openAuditLog } from "./store/audit-log.ts";
 import { unfinishedVerdicts } from "./store/unfinished.ts";
-import { VERSION } from "./version.ts";
+import { VERSION } from "./package.ts";
 
 export interface ProtectedProcess {
   readonly pid: number;

@@ -1,10 +1,11 @@
 // The budget: bounds on figures, as bench/budget.yaml has them, and what a result says of each.
 
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { parse } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { RimonError, reasonOf } from "../errors.ts";
+import { ROOT } from "../package.ts";
 import type { Figure, Result } from "./result.ts";
 
 const bound = z.strictObject({ atMost: z.number().optional(), atLeast: z.number().optional() });
@@ -42,7 +43,7 @@ export interface Judgement {
 }
 
 /** In a checkout and in an installed package: two folders up. */
-export const BUDGET_FILE = fileURLToPath(new URL("../../bench/budget.yaml", import.meta.url));
+export const BUDGET_FILE = join(ROOT, "bench", "budget.yaml");
 
 export function readBudget(file = BUDGET_FILE): Budget {
   try {

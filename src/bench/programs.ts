@@ -3,9 +3,9 @@
 
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { accessSync, constants } from "node:fs";
-import { delimiter, extname, join } from "node:path";
+import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { IS_FROM_SOURCE, programFile } from "../package.ts";
 
 const SEARCHED = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/sbin"];
 const STDERR_KEPT = 4_096;
@@ -23,14 +23,10 @@ export function findProgram(name: string): string | undefined {
   });
 }
 
-/** Whether this runs from source, where every start compiles first. */
-export const isFromSource = extname(import.meta.url) === ".ts";
-
 /** The arguments with which node runs a file of src/, from source or from dist/: "bench/host". */
 export function ownProgram(name: string): string[] {
-  const path = fileURLToPath(new URL(`../${name}${extname(import.meta.url)}`, import.meta.url));
-  const loader = isFromSource ? ["--import", import.meta.resolve("tsx")] : [];
-  return [...loader, path];
+  const loader = IS_FROM_SOURCE ? ["--import", import.meta.resolve("tsx")] : [];
+  return [...loader, programFile(name)];
 }
 
 export interface RunOptions {

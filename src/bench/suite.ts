@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RimonError, reasonOf } from "../errors.ts";
 import { requireAddon } from "../native.ts";
-import { VERSION } from "../version.ts";
+import { VERSION } from "../package.ts";
 import { BENCHES } from "./all.ts";
 import { claimsOf, coresNeeded } from "./claims.ts";
 import { describeMachine, listenForNoise, noiseWarnings } from "./machine.ts";

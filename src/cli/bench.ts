@@ -6,11 +6,11 @@ import { judgeBudget, readBudget, type Judgement } from "../bench/budget.ts";
 import { round } from "../bench/claims.ts";
 import { compare, type Comparison } from "../bench/compare.ts";
 import { pageOf } from "../bench/page.ts";
-import { isFromSource } from "../bench/programs.ts";
 import { parseResult, type Bench, type Figure, type LeftOut, type Result } from "../bench/result.ts";
 import { runSuite } from "../bench/suite.ts";
 import { abortOnSignals } from "../drill/signals.ts";
 import { RimonError, reasonOf } from "../errors.ts";
+import { IS_FROM_SOURCE } from "../package.ts";
 import { printable } from "../responders/printable.ts";
 import { table, type StyleKind, type Terminal } from "./terminal.ts";
 
@@ -162,7 +162,7 @@ function presentEnd({ machine, warnings, claims, cores, quick, seconds }: Result
   lines.push("", `${style("bold", "Machine")}   ${where.join("; ")}`);
   lines.push(`${style("dim", `  instructions: ${machine.features.join(" ")}`)}`);
   for (const warning of warnings) lines.push(`${style("medium", "  noisy")}: ${warning}`);
-  if (isFromSource)
+  if (IS_FROM_SOURCE)
     lines.push(`${style("medium", "  from source")}: what rimon itself costs includes the compiler's loader`);
   lines.push(style("dim", `  ${quick ? "a quick run" : "a full run"} of ${seconds} s`));
   return `${lines.join("\n")}\n`;

@@ -15,7 +15,7 @@ import { TECHNIQUES } from "../drill/techniques/all.ts";
 import { FORMAT_VERSION } from "../finding.ts";
 import { printable } from "../responders/printable.ts";
 import { PROGRAMS } from "../sensors/programs.ts";
-import { VERSION } from "../version.ts";
+import { VERSION } from "../package.ts";
 import { latency } from "./drill.ts";
 import { table, type StyleKind, type Terminal } from "./terminal.ts";
 

@@ -4,7 +4,7 @@
 
 import { Command, CommanderError, Option } from "commander";
 import { RimonError, type ErrorCode } from "../errors.ts";
-import { VERSION } from "../version.ts";
+import { VERSION } from "../package.ts";
 import { createTerminal } from "./terminal.ts";
 
 const EXIT: Readonly<Record<ErrorCode, number>> = {
@@ -63,8 +63,11 @@ program
   .option("--record <file>", "write every observation to a new file, for replay")
   .addOption(jsonOption())
   .action(async (options: Common & { mode?: "monitor" | "enforce" | "off"; record?: string }) => {
+    // Before it may have replaced this process by another one, nothing is loaded that only the other one needs.
+    const { loadConfined } = await import("./privileges.ts");
+    const setup = await loadConfined(options);
     const { runCommand } = await import("./run.ts");
-    code = await runCommand({ ...options, json: options.json === true }, terminal);
+    code = await runCommand({ ...options, json: options.json === true }, setup, terminal);
   });
 
 program

@@ -2,7 +2,8 @@
 // Node has threads before any of our code runs: so the process replaces itself once, with a reduced bounding set.
 
 import type { Configuration } from "../configuration.ts";
-import { loadAddon } from "../native.ts";
+import { loadAddon, requireAddon } from "../native.ts";
+import { loadSetup, type Overrides, type Setup } from "./setup.ts";
 
 /** Set in the environment of the second start, so that there is no third. */
 const CONFINED = "RIMON_CONFINED";
@@ -67,8 +68,17 @@ export function lackingAmong(
   );
 }
 
+/** What `rimon run` is to do, in a process that has no more capabilities than that takes. */
+export async function loadConfined(overrides: Overrides): Promise<Setup> {
+  const setup = await loadSetup(overrides);
+  // Before a file is made: without it nothing can be recorded.
+  requireAddon();
+  confine(setup.configuration);
+  return setup;
+}
+
 /** Replaces this process by itself with only the capabilities that are needed; returns if there is nothing to drop. */
-export function confine(configuration: Configuration): void {
+function confine(configuration: Configuration): void {
   if (process.env[CONFINED] === "1") {
     // Not for the children of this process: they may be another rimon.
     delete process.env[CONFINED];

@@ -2,10 +2,9 @@
 // sees. It ends when its stdin closes, so it never outlives the drill, however that ends.
 
 import { spawn, type ChildProcess, type StdioPipe } from "node:child_process";
-import { extname } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
+import { programFile } from "../package.ts";
 import { NotRun, Refused } from "./not-done.ts";
 
 const ANSWER_MS = 20_000;
@@ -138,7 +137,7 @@ function killGroup(leader: number): void {
 
 /** The arguments with which node runs a program of this folder, from source or from dist/. */
 export function programArguments(name: "decoy" | "attacker"): string[] {
-  return [...loaderOptions(), fileURLToPath(new URL(`./${name}${extname(import.meta.url)}`, import.meta.url))];
+  return [...loaderOptions(), programFile(`drill/${name}`)];
 }
 
 /** From source, the loader that compiles has to come along; what else node was told (an inspector) must not. */

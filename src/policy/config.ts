@@ -2,7 +2,7 @@
 // Only what is reached from here imports yaml and zod: the two cost 40 ms, which no command pays that needs no
 // configuration.
 
-import { z } from "zod";
+import * as z from "zod";
 
 import type { Configuration } from "../configuration.ts";
 import type { RimonError } from "../errors.ts";

@@ -1,6 +1,6 @@
 // From what zod says to sentences.
 
-import type { z } from "zod";
+import type * as z from "zod";
 
 import * as notation from "./notation.ts";
 import { quote } from "./problem.ts";

@@ -1,6 +1,6 @@
 // The shape of the configuration file. Each leaf says what it "must be"; schema-problems.ts adds what came instead.
 
-import { z } from "zod";
+import * as z from "zod";
 
 import { ACTION_NAMES } from "../configuration.ts";
 import { SEVERITIES } from "../finding.ts";

@@ -18,6 +18,13 @@ const TEXTS: Readonly<Record<string, readonly [path: string, begins: RegExp, end
     /^\s*GNU GENERAL PUBLIC LICENSE\s+Version 2, June 1991/,
     /END OF TERMS AND CONDITIONS[^]*Lesser General\s+Public License instead of this License\.\s*$/,
   ],
+  // Of the packages whose code is in dist/; a checkout has the file once it is built.
+  MIT: [
+    "dist/LICENSES.txt",
+    /^Parts of these packages /,
+    /\(The MIT License\)[^]*MIT License\s+Copyright[^]*SOFTWARE\.\s*$/,
+  ],
+  ISC: ["dist/LICENSES.txt", /^yaml \d[\d.]*, ISC$/m, /PERFORMANCE OF\s+THIS SOFTWARE\.$/m],
   "BSD-2-Clause": [
     "LICENSES/BSD-2-Clause.txt",
     /^Copyright \(c\) \d+ .*\n\nRedistribution and use/,

@@ -77,8 +77,13 @@ describe("the packed package, installed without a compiler", () => {
   });
 
   it("loads the prebuilt addon", async () => {
-    const script =
-      'const { loadAddon } = await import("./node_modules/rimon/dist/native.js"); console.log(loadAddon().path)';
+    const script = `
+      import { readFileSync } from "node:fs";
+      import { createMonitor } from "rimon";
+      const configuration = { environment: "development", protect: ["comm:nobody"] };
+      const monitor = await createMonitor({ configuration, stateDirectory: ${JSON.stringify(join(folder, "state"))} });
+      console.log(/\\S+\\.node$/m.exec(readFileSync("/proc/self/maps", "utf8"))?.[0]);
+      await monitor.stop();`;
     const { stdout, stderr } = await runIn(folder, "node", ["--input-type=module", "-e", script], bare);
     assert.equal(stdout.trim(), prebuiltPath(installed, process.arch), stderr);
   });
