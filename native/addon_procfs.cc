@@ -149,10 +149,11 @@ private:
 		for (const std::string &suffix : StringsOf(info[0], "suffixes"))
 			suffixes.append(suffix).push_back('\0');
 		bool named = PidsOf(info[1], &pids);
+		std::shared_ptr<struct tasks> tasks = tasks_;
 		return Begin(info, "read the open files of processes", [=](const struct procfs *p, struct batch *out) {
 			struct pids which = { named, pids.data(), pids.size() };
 
-			return proc_files_sweep(p, suffixes.data(), suffixes.size(), &which, out);
+			return proc_files_sweep(p, tasks.get(), suffixes.data(), suffixes.size(), &which, out);
 		});
 	}
 
@@ -168,7 +169,11 @@ private:
 
 	Napi::Value Uprobes(const Napi::CallbackInfo &info)
 	{
-		return Begin(info, "read the uprobes", uprobes_read);
+		std::shared_ptr<struct tasks> tasks = tasks_;
+
+		return Begin(info, "read the uprobes", [=](const struct procfs *p, struct batch *out) {
+			return uprobes_read(p, tasks.get(), out);
+		});
 	}
 
 	Napi::Value IsPrivate(const Napi::CallbackInfo &info)

@@ -84,13 +84,70 @@ static int process_look(void *arg, uint32_t pid)
 	return err == PROCESS_GONE || proc_is_out_of_reach(err) ? 0 : err;
 }
 
-int proc_files_sweep(const struct procfs *p, const char *suffixes, size_t suffixes_len, const struct pids *pids,
-		     struct batch *out)
+struct walked {
+	struct sweep sweep;
+	struct batch tasks;
+	size_t next;	/* the record of `tasks` that is looked at next */
+};
+
+/* Both are in ascending order. */
+static int process_look_beside(void *arg, uint32_t pid)
+{
+	struct walked *walked = arg;
+	struct process_record r;
+
+	while (walked->next < walked->tasks.len) {
+		memcpy(&r, walked->tasks.data + walked->next, sizeof(r));
+		if (r.pid >= pid)
+			break;
+		walked->next += r.head.size;
+	}
+	if (walked->next < walked->tasks.len && r.pid == pid)
+		return 0;
+	return process_look(&walked->sweep, pid);
+}
+
+static int files_walk(const struct sweep *s, struct tasks *t)
+{
+	struct walked walked = { .sweep = *s };
+	struct batch files = { 0 };
+	struct open_file_record r;
+	size_t at;
+	int err;
+
+	err = tasks_files(t, s->suffixes, s->suffixes_len, &files);
+	for (at = 0; !err && at < files.len; at += r.head.size) {
+		const char *record = files.data + at;
+
+		memcpy(&r, record, sizeof(r));
+		if (r.pid == s->procfs->self || !ends_as_asked(s, record + sizeof(r), r.path_len))
+			continue;
+		batch_bytes(s->out, record, r.head.size);
+		s->out->records++;
+	}
+	batch_free(&files);
+	/* A kernel may keep a process out of its walks. */
+	if (!err)
+		err = tasks_read(t, 0, &walked.tasks);
+	if (!err)
+		err = proc_each(s->procfs->root, ".", process_look_beside, &walked);
+	batch_free(&walked.tasks);
+	return err;
+}
+
+int proc_files_sweep(const struct procfs *p, struct tasks *t, const char *suffixes, size_t suffixes_len,
+		     const struct pids *pids, struct batch *out)
 {
 	struct sweep s = { .procfs = p, .suffixes = suffixes, .suffixes_len = suffixes_len, .out = out, .fds = -1 };
 	int err = 0;
 	size_t i;
 
+	if (!pids->named && t) {
+		err = files_walk(&s, t);
+		/* It cannot tell these suffixes. */
+		if (err != -EINVAL)
+			return err;
+	}
 	if (!pids->named)
 		return proc_each(p->root, ".", process_look, &s);
 	for (i = 0; i < pids->n && !err; i++)

@@ -161,6 +161,8 @@ struct tasks;
 int tasks_open(struct tasks **ret, const char **ret_what);
 void tasks_close(struct tasks *t);
 int tasks_read(struct tasks *t, uint32_t want, struct batch *out);
+/* Open files whose path ends at least in the last four bytes of a suffix; -EINVAL of suffixes too many or shorter. */
+int tasks_files(struct tasks *t, const char *suffixes, size_t suffixes_len, struct batch *out);
 
 /* proc_memory.c */
 struct proc_mapping {
@@ -191,9 +193,13 @@ size_t code_runs(const unsigned char *found, const unsigned char *expected, size
 /* A process that is gone leaves nothing in `out`. by_pagemap: as on a kernel without PAGEMAP_SCAN. */
 int proc_code_pages(const struct procfs *p, uint32_t pid, bool by_pagemap, struct batch *out);
 
-/* proc_files.c: suffixes are strings one after another, each with its NUL. Our own process is left out. */
-int proc_files_sweep(const struct procfs *p, const char *suffixes, size_t suffixes_len, const struct pids *pids,
-		     struct batch *out);
+/*
+ * proc_files.c: suffixes are strings one after another, each with its NUL. Our
+ * own process is left out. Where all are meant and `t` is not NULL the kernel
+ * looks through their descriptors, and /proc is read for those it leaves out.
+ */
+int proc_files_sweep(const struct procfs *p, struct tasks *t, const char *suffixes, size_t suffixes_len,
+		     const struct pids *pids, struct batch *out);
 
 /* uprobes.c: every uprobe the kernel tells of, then what of it could not be asked for. */
 struct uprobe_event {
@@ -205,7 +211,7 @@ struct uprobe_event {
 	bool returns;
 };
 
-int uprobes_read(const struct procfs *p, struct batch *out);
+int uprobes_read(const struct procfs *p, struct tasks *t, struct batch *out);
 /* perf_event_attr.type of uprobes, which the kernel gives out as it starts. */
 int uprobe_type(uint32_t *ret);
 /* A line of uprobe_events. */

@@ -2,14 +2,16 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bpf.h"
+#include "bpf/tasks.h"
 #include "bpf/tasks.lskel.h"
 #include "rimon.h"
 
 struct tasks {
 	struct tasks_bpf *skel;
-	pthread_mutex_t lock;	/* its program has room for one path */
+	pthread_mutex_t lock;	/* its programs have room for one path */
 };
 
 int tasks_open(struct tasks **ret, const char **ret_what)
@@ -60,6 +62,25 @@ int tasks_read(struct tasks *t, uint32_t want, struct batch *out)
 	pthread_mutex_lock(&t->lock);
 	t->skel->bss->want = want;
 	err = bpf_iterate(t->skel->links.tasks_walk_fd, out);
+	pthread_mutex_unlock(&t->lock);
+	return err;
+}
+
+int tasks_files(struct tasks *t, const char *suffixes, size_t suffixes_len, struct batch *out)
+{
+	uint32_t endings[ENDINGS_MAX] = { 0 };
+	size_t at, len, n = 0;
+	int err;
+
+	for (at = 0; at < suffixes_len; at += len + 1) {
+		len = strnlen(suffixes + at, suffixes_len - at);
+		if (len < sizeof(endings[0]) || n == ENDINGS_MAX)
+			return -EINVAL;
+		memcpy(&endings[n++], suffixes + at + len - sizeof(endings[0]), sizeof(endings[0]));
+	}
+	pthread_mutex_lock(&t->lock);
+	memcpy(t->skel->bss->endings, endings, sizeof(endings));
+	err = bpf_iterate(t->skel->links.files_walk_fd, out);
 	pthread_mutex_unlock(&t->lock);
 	return err;
 }

@@ -207,7 +207,7 @@ static int add_holder(struct sweep *s, const struct open_file_record *file)
 	return 0;
 }
 
-static int look_at_descriptors(struct sweep *s)
+static int look_at_descriptors(struct sweep *s, struct tasks *t)
 {
 	static const char kinds[] = PERF_EVENT "\0" BPF_LINK;
 	struct batch found = { 0 };
@@ -215,7 +215,7 @@ static int look_at_descriptors(struct sweep *s)
 	size_t at = 0;
 	int err, first = 0;
 
-	err = proc_files_sweep(s->procfs, kinds, sizeof(kinds), &all, &found);
+	err = proc_files_sweep(s->procfs, t, kinds, sizeof(kinds), &all, &found);
 	while (!err && at < found.len) {
 		struct open_file_record file;
 		int failed;
@@ -392,7 +392,7 @@ int uprobe_type(uint32_t *ret)
 	return n == 1 ? 0 : -EBADMSG;
 }
 
-int uprobes_read(const struct procfs *p, struct batch *out)
+int uprobes_read(const struct procfs *p, struct tasks *t, struct batch *out)
 {
 	struct sweep *s = calloc(1, sizeof(*s));
 	int descriptors, links, events;
@@ -402,7 +402,7 @@ int uprobes_read(const struct procfs *p, struct batch *out)
 		return -ENOMEM;
 	s->procfs = p;
 	s->out = out;
-	descriptors = look_at_descriptors(s);
+	descriptors = look_at_descriptors(s, t);
 	links = look_at_links(s);
 	events = look_at_tracefs(s);
 	free(s->holders);

@@ -2,10 +2,12 @@
 /*
  * The process table in one sweep: what /proc/PID says, written as the records
  * of ../record.h while the kernel walks its tasks (iter/task, v5.8). Strings
- * that lie in a process's own memory are not read.
+ * that lie in a process's own memory are not read. And in another sweep, who
+ * has a file of a certain name open (iter/task_file, v5.8).
  */
 #include "kernel.h"
 #include "../record.h"
+#include "tasks.h"
 
 /* linux: include/uapi/linux/magic.h, fs/bcachefs; stat(2) tells other numbers there than the inode and its superblock have. */
 #define BTRFS_SUPER_MAGIC	0x9123683E
@@ -67,6 +69,21 @@ struct nsproxy {
 	struct mnt_namespace *mnt_ns;
 };
 
+struct qstr___len {
+	__u32 len;
+};
+
+struct dentry___len {
+	struct qstr___len d_name;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
+};
+
 struct task_struct___more {
 	unsigned int ptrace;
 	struct task_struct *parent;	/* a thread of its tracer, if it has one */
@@ -77,6 +94,9 @@ struct task_struct___more {
 #pragma clang attribute pop
 
 __u32 want;	/* WANT_STATUS, WANT_EXE, WANT_NAMESPACES, WANT_TRACED: of one pass, there is one at a time */
+
+/* The last bytes of what a path is to end in: of one pass, likewise. volatile, or the loop becomes 2^16 paths for the verifier. */
+volatile __u32 endings[ENDINGS_MAX];
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -263,6 +283,64 @@ int tasks_walk(struct bpf_iter__task *ctx)
 		process_tell(seq, task);
 	if (((struct task_struct___more *)task)->ptrace && want & WANT_TRACED)
 		traced_tell(seq, task);
+	return 0;
+}
+
+/* Of the path: a name that is shorter has a slash in front of it. */
+static __always_inline __u32 ending_of(struct file *file)
+{
+	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
+	const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
+	__u32 len = BPF_CORE_READ((struct dentry___len *)dentry, d_name.len);
+	union {
+		char bytes[sizeof(__u32)];
+		__u32 word;
+	} ending = { .bytes = { '/' } };
+
+	if (len >= sizeof(ending))
+		bpf_probe_read_kernel(ending.bytes, sizeof(ending), name + len - sizeof(ending));
+	else if (len == sizeof(ending) - 1)
+		bpf_probe_read_kernel(ending.bytes + 1, sizeof(ending) - 1, name);
+	return ending.word;
+}
+
+SEC("iter/task_file")
+int files_walk(struct bpf_iter__task_file *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct open_file_record r = {};
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	__u32 zero = 0, ending, len;
+	__u64 zeros = 0;
+	char *path;
+	long n;
+	int i;
+
+	if (!task || !file)
+		return 0;
+	ending = ending_of(file);
+	for (i = 0; i < ENDINGS_MAX; i++)
+		if (endings[i] == ending)
+			break;
+	path = bpf_map_lookup_elem(&paths, &zero);
+	if (i == ENDINGS_MAX || !path)
+		return 0;
+	n = bpf_d_path(&file->f_path, path, PATH_MAX);
+	if (n <= 1 || n > PATH_MAX)
+		return 0;
+	len = (__u32)n - 1;
+	r.head.kind = RECORD_OPEN_FILE;
+	r.head.size = (sizeof(r) + len + 7) & ~7u;
+	r.start_ticks = start_ticks_of(task);
+	r.pid = task->tgid;
+	r.fd = ctx->fd;
+	r.path_len = (__u16)len;
+	bpf_seq_write(seq, &r, sizeof(r));
+	if (len < PATH_MAX)
+		bpf_seq_write(seq, path, len);
+	len = (r.head.size - sizeof(r) - len) & 7;
+	bpf_seq_write(seq, &zeros, len);
 	return 0;
 }
 

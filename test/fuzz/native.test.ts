@@ -22,6 +22,8 @@ const SOURCES = [
   "proc_text.c",
   "proc_files.c",
   "procfs.c",
+  "skeleton.c",
+  "tasks.c",
   "uprobes.c",
 ];
 

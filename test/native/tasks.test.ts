@@ -199,3 +199,40 @@ test("in a pid namespace of its own it is refused, with the reason", async (t) =
   const child = start(t, "unshare", ["--pid", "--fork", "--mount-proc", process.execPath, "-e", prologue + script]);
   assert.match(await lineOf(child), /^ENOTSUP see the pids of the node/);
 });
+
+test("who has which file open is the same by the kernel's walk and out of /proc", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "rimon-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const held = [
+    "key.pem",
+    "id_rsa",
+    "gone.pem",
+    "mem",
+    "em",
+    "a-name-that-is-longer-than-a-dentry-keeps-in-itself.key",
+  ];
+  const redirections = held.map((name, index) => `${11 + index}>${name}`).join(" ");
+  const script = `cd ${folder}; exec ${redirections} 30</proc/$PPID/mem; rm gone.pem; echo open; exec sleep 1000`;
+  const holder = start(t, "bash", ["-c", script]);
+  await lineOf(holder);
+  const suffixes = ["/mem", ".pem", ".key", "id_rsa", "anon_inode:[perf_event]"];
+  const filesBy = async (procfs: Procfs): Promise<readonly string[]> =>
+    decodeRecords(await procfs.openFiles(suffixes))
+      .flatMap((each) => (each.kind === "open-file" ? [`${each.pid} ${each.startTime} ${each.fd} ${each.path}`] : []))
+      .toSorted();
+  const [proc, walked] = [open(t), open(t)];
+  await walked.walk(0);
+  const found = await filesBy(walked);
+  assert.deepEqual(found, await filesBy(proc));
+  const ofHolder = found.filter((each) => each.startsWith(`${holder.pid} `)).map((each) => each.split(" ").slice(2));
+  assert.deepEqual(ofHolder, [
+    ["11", `${folder}/key.pem`],
+    ["12", `${folder}/id_rsa`],
+    ["14", `${folder}/mem`],
+    ["16", `${folder}/${held[5]}`],
+    ["30", `/proc/${process.pid}/mem`],
+  ]);
+  // Too short for the kernel's walk to tell: /proc is read.
+  const short = decodeRecords(await walked.openFiles(["em"]));
+  assert.ok(short.some((each) => each.kind === "open-file" && each.pid === holder.pid && each.fd === 15));
+});
