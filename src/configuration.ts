@@ -3,6 +3,9 @@
 
 import type { Severity } from "./finding.ts";
 
+/** The file that holds if none is named, and it is there. */
+export const DEFAULT_CONFIGURATION = "/etc/rimon/rimon.yaml";
+
 export type Mode = "monitor" | "enforce" | "off";
 
 /** "comm:vault", split. */

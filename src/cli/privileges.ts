@@ -1,9 +1,9 @@
 // rimon starts as root and keeps what its sensors and actions need, nothing else. Capabilities belong to threads, and
 // Node has threads before any of our code runs: so the process replaces itself once, with a reduced bounding set.
 
-import type { Configuration } from "../configuration.ts";
-import { loadAddon, requireAddon } from "../native.ts";
-import { loadSetup, type Overrides, type Setup } from "./setup.ts";
+import { readFileSync } from "node:fs";
+import { DEFAULT_CONFIGURATION, type Configuration } from "../configuration.ts";
+import { loadAddon } from "../native.ts";
 
 /** Set in the environment of the second start, so that there is no third. */
 const CONFINED = "RIMON_CONFINED";
@@ -68,26 +68,28 @@ export function lackingAmong(
   );
 }
 
-/** What `rimon run` is to do, in a process that has no more capabilities than that takes. */
-export async function loadConfined(overrides: Overrides): Promise<Setup> {
-  const setup = await loadSetup(overrides);
-  // Before a file is made: without it nothing can be recorded.
-  requireAddon();
-  confine(setup.configuration);
-  return setup;
+/** The value of --config among the options of a command. */
+export function configOf(options: readonly string[]): string | undefined {
+  const at = options.findLastIndex((option) => option === "--config" || option.startsWith("--config="));
+  const option = options[at];
+  return option === "--config" ? options[at + 1] : option?.slice("--config=".length);
 }
 
-/** Replaces this process by itself with only the capabilities that are needed; returns if there is nothing to drop. */
-function confine(configuration: Configuration): void {
+/**
+ * Replaces this process by itself with only the capabilities that this configuration needs; returns if there is nothing
+ * to drop. What is wrong with the configuration is for the command to tell.
+ */
+export async function confine(config: string | undefined): Promise<void> {
   if (process.env[CONFINED] === "1") {
     // Not for the children of this process: they may be another rimon.
     delete process.env[CONFINED];
     confined = true;
-    return;
   }
   const loaded = loadAddon();
-  if (!loaded.ok) return;
-  const needed = capabilitiesFor(configuration);
+  if (confined || !loaded.ok) return;
+  const needed = NEEDS.filter(({ needed }) => needed === always).map(({ capability }) => capability);
+  const configuration = await suspicious(config);
+  if (configuration !== undefined) needed.push(...capabilitiesFor(configuration));
   const held = loaded.addon.capabilities();
   if (held.every((capability) => needed.includes(capability))) return;
   const env = Object.entries(process.env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
@@ -97,6 +99,21 @@ function confine(configuration: Configuration): void {
     [...env, `${CONFINED}=1`],
     needed,
   );
+}
+
+/**
+ * The configuration, if it may need more than what is always needed. To load what parses it and to parse it takes as long
+ * as to start Node, so it is done only where that word stands in it, or an escape by which it could.
+ */
+async function suspicious(config: string | undefined): Promise<Configuration | undefined> {
+  try {
+    const text = readFileSync(config ?? DEFAULT_CONFIGURATION, "utf8");
+    if (!/kill-suspect|\\/.test(text)) return undefined;
+    const { loadSetup } = await import("./setup.ts");
+    return (await loadSetup(config === undefined ? {} : { config })).configuration;
+  } catch {
+    return undefined;
+  }
 }
 
 function inspectorOptions(): string[] {

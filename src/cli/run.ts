@@ -6,9 +6,10 @@ import { RimonError, reasonOf } from "../errors.ts";
 import type { Finding } from "../finding.ts";
 import { KNOWN_HOLDERS } from "../known-holders.ts";
 import { recordingHeader } from "../replay.ts";
+import { requireAddon } from "../native.ts";
 import { startMonitor, type MonitorRecord, type RunningMonitor } from "../rimon.ts";
 import { presentFinding, presentOutcome, presentReady, presentStatus, presentVerdict } from "./present.ts";
-import { lackingFor, NO_INSPECTOR_SIGNAL } from "./privileges.ts";
+import { confine, lackingFor, NO_INSPECTOR_SIGNAL } from "./privileges.ts";
 import { loadSetup, type Overrides, type Setup } from "./setup.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -23,7 +24,11 @@ const MAX_RULES_REMEMBERED = 1_000;
 const SIGUSR1_PENDING = 1n << BigInt(constants.signals.SIGUSR1 - 1);
 
 /** Runs until SIGTERM or SIGINT; resolves with the exit code when everything is flushed. */
-export async function runCommand(options: RunOptions, setup: Setup, terminal: Terminal): Promise<number> {
+export async function runCommand(options: RunOptions, terminal: Terminal): Promise<number> {
+  const setup = await loadSetup(options);
+  // Before a file is made: without it nothing can be recorded.
+  requireAddon();
+  await confine(setup.file);
   const startedAt = Date.now();
   const recorder = options.record === undefined ? undefined : openRecorder(options.record, setup);
   const rules = new Map<string, string>();

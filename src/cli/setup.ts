@@ -3,14 +3,12 @@
 import { existsSync, readFileSync } from "node:fs";
 import { homedir, hostname } from "node:os";
 import { join, resolve } from "node:path";
-import type { Configuration, Mode } from "../configuration.ts";
+import { DEFAULT_CONFIGURATION, type Configuration, type Mode } from "../configuration.ts";
 import { DETECTORS } from "../detectors/all.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import type { ParsedConfiguration } from "../policy/config.ts";
 import { modeWeakness } from "../policy/weakened.ts";
 import { parseSelector } from "../protection.ts";
-
-export const DEFAULT_CONFIGURATION = "/etc/rimon/rimon.yaml";
 
 export interface Overrides {
   readonly config?: string;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { capabilitiesFor, lackingAmong } from "../../src/cli/privileges.ts";
+import { capabilitiesFor, configOf, lackingAmong } from "../../src/cli/privileges.ts";
 import type { Configuration } from "../../src/configuration.ts";
 import { parseConfiguration } from "../../src/policy/config.ts";
 
@@ -31,3 +31,12 @@ const cases = [
 for (const { name, next = KILLING, atStart = PLAIN, held = HELD, dropped = true, says } of cases) {
   test(`what a reload lacks: ${name}`, () => assert.deepEqual(lackingAmong(held, next, atStart, dropped), says));
 }
+
+for (const [options, file] of [
+  [[], undefined],
+  [["--json", "--config", "a.yaml"], "a.yaml"],
+  [["--config=a.yaml", "--json", "--config", "b.yaml"], "b.yaml"],
+  [["--config", "a.yaml", "--config=b.yaml"], "b.yaml"],
+  [["--config"], undefined],
+] as const)
+  test(`of "${options.join(" ")}" the configuration is ${file}`, () => assert.equal(configOf(options), file));

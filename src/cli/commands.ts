@@ -1,0 +1,242 @@
+// The command line. Exit codes: 0 fine, 1 findings or a failed verification, 2 usage or configuration, 3 not allowed
+// or not supported here.
+
+import { Command, CommanderError, Option } from "commander";
+import { RimonError, type ErrorCode } from "../errors.ts";
+import { VERSION } from "../package.ts";
+import { createTerminal } from "./terminal.ts";
+
+const EXIT: Readonly<Record<ErrorCode, number>> = {
+  RIMON_CONFIG: 2,
+  RIMON_USAGE: 2,
+  RIMON_AUDIT: 2,
+  RIMON_UNSUPPORTED: 3,
+  RIMON_PERMISSION: 3,
+  RIMON_NATIVE: 3,
+  RIMON_ACTION: 1,
+};
+
+interface Common {
+  readonly json?: true;
+  readonly config?: string;
+  readonly protect?: readonly string[];
+}
+
+const terminal = createTerminal(process.stdout);
+let code = 0;
+
+const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
+const collectNames = (value: string, before: readonly string[] = []): string[] => [...before, ...value.split(",")];
+const configOption = (): Option =>
+  new Option("--config <file>", "configuration (default: /etc/rimon/rimon.yaml if it is there)");
+const jsonOption = (): Option => new Option("--json", "one JSON object a line");
+const protectOption = (): Option =>
+  new Option(
+    "--protect <selector>",
+    "protect this and nothing else: pid:1234, comm:vault, exe:/usr/sbin/sshd, unit:vault.service, cgroup:/system.slice/x, uid:991, container:ID; repeatable",
+  ).argParser(collect);
+
+const program = new Command("rimon")
+  .description(
+    "Runtime integrity monitor: sees attempts to take key material out of protected processes, tells, keeps evidence, answers.",
+  )
+  .version(VERSION)
+  .configureHelp({ helpWidth: Math.min(terminal.columns, 110) })
+  .addHelpText(
+    "after",
+    "\nExit codes: 0 fine, 1 findings or a failed verification, 2 usage or configuration, 3 not allowed or not supported here.",
+  )
+  .exitOverride();
+
+program
+  .command("run")
+  .description("watch this node until SIGTERM or Ctrl-C; SIGHUP reloads the configuration")
+  .addOption(configOption())
+  .addOption(protectOption())
+  .addOption(
+    new Option(
+      "--mode <mode>",
+      "overrides the configuration's mode; enforce also kills who does what the configuration's enforce refuses",
+    ).choices(["monitor", "enforce", "off"]),
+  )
+  .option("--record <file>", "write every observation to a new file, for replay")
+  .addOption(jsonOption())
+  .action(async (options: Common & { mode?: "monitor" | "enforce" | "off"; record?: string }) => {
+    const { runCommand } = await import("./run.ts");
+    code = await runCommand({ ...options, json: options.json === true }, terminal);
+  });
+
+program
+  .command("scan")
+  .description("look over the node and its posture once, without attaching anything; exit code 1 if something is found")
+  .addOption(configOption())
+  .addOption(protectOption())
+  .addOption(jsonOption())
+  .action(async (options: Common) => {
+    const { scanCommand } = await import("./scan.ts");
+    code = await scanCommand({ ...options, json: options.json === true }, terminal);
+  });
+
+program
+  .command("doctor")
+  .description("which sensor is live for which technique, what is blind without the others, and what to change")
+  .option("--no-drill", "do not attack a decoy: sensors are then attached, not proven")
+  .addOption(jsonOption())
+  .action(async (options: Common & { drill: boolean }) => {
+    const { doctorCommand } = await import("./doctor.ts");
+    code = await doctorCommand({ json: options.json === true, drill: options.drill }, terminal);
+  });
+
+program
+  .command("drill")
+  .description("attack a decoy that rimon starts itself, one technique after another, and say what was seen")
+  .addHelpText(
+    "after",
+    "\nEvery process that is attacked is one of the drill's own. core-pattern-write and core-pipe-handler write kernel.core_pattern of this node: the first the value that stands there, the second a program of its own, for some milliseconds. A rimon that watches this node sees these two and debugger-renamed too, and answers as it is configured.",
+  )
+  .addOption(
+    new Option("--only <techniques>", "run these techniques, separated by commas; repeatable").argParser(collectNames),
+  )
+  .option("--enforce", "have the kernel stop who reads the decoys' memory, and say what came out all the same")
+  .option("--list", "name the techniques and run none")
+  .addOption(jsonOption())
+  .action(async (options: Common & { only?: readonly string[]; list?: true; enforce?: true }) => {
+    const { drillCommand, drillList } = await import("./drill.ts");
+    const json = options.json === true;
+    code =
+      options.list === true
+        ? drillList(json, terminal)
+        : await drillCommand(
+            {
+              json,
+              ...(options.only === undefined ? {} : { only: options.only }),
+              ...(options.enforce === undefined ? {} : { enforce: options.enforce }),
+            },
+            terminal,
+          );
+  });
+
+program
+  .command("bench")
+  .description("measure on this machine what rimon costs, how fast it sees, and what encryption takes")
+  .addHelpText(
+    "after",
+    "\nSome minutes; with --quick at most three. Needs root for most of it. What cannot be measured here is named. Everything it attacks, floods or stops it has started itself.",
+  )
+  .option("--quick", "few runs and small sizes, to see that nothing slipped ten-fold")
+  .addOption(new Option("--only <names>", "these benches, separated by commas; repeatable").argParser(collectNames))
+  .option("--json <file>", "keep the result there (a full run: rimon-bench.json)")
+  .option("--html <file>", "write a page with its plots (a full run: rimon-bench.html)")
+  .option("--check", "hold it against bench/budget.yaml; exit code 1 if a bound is broken")
+  .option("--compare <file>", "say what moved since the result in this file")
+  .action(
+    async (options: {
+      quick?: true;
+      only?: readonly string[];
+      json?: string;
+      html?: string;
+      check?: true;
+      compare?: string;
+    }) => {
+      const { benchCommand } = await import("./bench.ts");
+      code = await benchCommand({ ...options, quick: options.quick === true, check: options.check === true }, terminal);
+    },
+  );
+
+program
+  .command("replay")
+  .description("run recorded observations through the same detectors and policy; needs no privileges")
+  .argument("<file>", "a recording made by rimon run --record")
+  .addOption(configOption())
+  .addOption(protectOption())
+  .addOption(jsonOption())
+  .action(async (file: string, options: Common) => {
+    const { replayCommand } = await import("./replay.ts");
+    code = await replayCommand(file, { ...options, json: options.json === true }, terminal);
+  });
+
+const audit = program.command("audit").description("read the audit log, or prove that it is whole");
+audit
+  .command("show")
+  .description("print the records of a log and of the files it was rotated to")
+  .argument("[file]", "the log (default: audit.ndjson in the state folder)")
+  .option("--finding <id>", "only what concerns this finding")
+  .option("--type <type>", "only records of this type: verdict, outcome, checkpoint, ...")
+  .addOption(jsonOption())
+  .action(async (file: string | undefined, options: Common & { finding?: string; type?: string }) => {
+    const { auditShowCommand, defaultAuditLog } = await import("./audit.ts");
+    code = await auditShowCommand(file ?? defaultAuditLog(), { ...options, json: options.json === true }, terminal);
+  });
+audit
+  .command("verify")
+  .description("check every record and every signature; exit code 1 and the first bad record if one fails")
+  .argument("[file]", "the log (default: audit.ndjson in the state folder)")
+  .option("--public-key <file>", "the key the checkpoints must be signed with (default: the one beside the log)")
+  .addOption(jsonOption())
+  .action(async (file: string | undefined, options: Common & { publicKey?: string }) => {
+    const { auditVerifyCommand, defaultAuditLog } = await import("./audit.ts");
+    code = await auditVerifyCommand(file ?? defaultAuditLog(), { ...options, json: options.json === true }, terminal);
+  });
+
+const config = program.command("config").description("check, describe or show the configuration");
+config
+  .command("check")
+  .description("say whether a configuration can be used, naming every place where it cannot")
+  .argument("[file]", "the configuration (default: /etc/rimon/rimon.yaml if it is there)")
+  .addOption(jsonOption())
+  .action(async (file: string | undefined, options: Common) => {
+    const { configCheckCommand } = await import("./config.ts");
+    code = await configCheckCommand(file, { json: options.json === true }, terminal);
+  });
+config
+  .command("schema")
+  .description("print the JSON Schema of the configuration, for editors")
+  .action(async () => {
+    const { configSchemaCommand } = await import("./config.ts");
+    code = await configSchemaCommand(terminal);
+  });
+config
+  .command("show")
+  .description("print the effective configuration, and where each value comes from")
+  .addOption(configOption())
+  .addOption(jsonOption())
+  .action(async (options: Common) => {
+    const { configShowCommand } = await import("./config.ts");
+    code = await configShowCommand({ ...options, json: options.json === true }, terminal);
+  });
+
+program
+  .command("explain")
+  .description("what a rule means, why it fires, how an attacker does it, what to do")
+  .argument("[rule]", "a rule; without one, the list of rules")
+  .addOption(jsonOption())
+  .action(async (rule: string | undefined, options: Common) => {
+    const { explainCommand } = await import("./explain.ts");
+    code = explainCommand(rule, { json: options.json === true }, terminal);
+  });
+
+// Whoever reads our output may leave before its end, as head(1) does; anything else that stops the writing is told.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") return;
+  process.stderr.write(`rimon: standard output cannot be written: ${error.message}\n`);
+  process.exitCode = 1;
+});
+
+try {
+  await program.parseAsync();
+} catch (thrown) {
+  code = report(thrown);
+}
+process.exitCode = code;
+
+function report(thrown: unknown): number {
+  terminal.status("");
+  if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2;
+  if (thrown instanceof RimonError) {
+    process.stderr.write(`${thrown.code}: ${thrown.message.replace(`${thrown.code}: `, "")}\n`);
+    return EXIT[thrown.code];
+  }
+  // Anything else is a mistake of rimon's own: show where.
+  process.stderr.write(`rimon: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}\n`);
+  return 1;
+}
