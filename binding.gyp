@@ -28,6 +28,7 @@
             "native/calls.c",
             "native/exec.c",
             "native/file_events.c",
+            "native/give_back.c",
             "native/glibc_floor.c",
             "native/harden.c",
             "native/kallsyms.c",

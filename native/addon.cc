@@ -32,6 +32,11 @@ void Harden(const Napi::CallbackInfo &info)
 	Check(info.Env(), harden(), "make this process undumpable");
 }
 
+void GiveBack(const Napi::CallbackInfo &info)
+{
+	Check(info.Env(), give_back(), "give memory back");
+}
+
 Napi::Value Capabilities(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
@@ -90,6 +95,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	exports.Set("openWatch", Napi::Function::New<OpenWatch>(env, "openWatch"));
 	exports.Set("signalProcess", Napi::Function::New<SignalProcess>(env, "signalProcess"));
 	exports.Set("harden", Napi::Function::New<Harden>(env, "harden"));
+	exports.Set("giveBack", Napi::Function::New<GiveBack>(env, "giveBack"));
 	exports.Set("capabilities", Napi::Function::New<Capabilities>(env, "capabilities"));
 	exports.Set("execWithCapabilities", Napi::Function::New<ExecWithCapabilities>(env, "execWithCapabilities"));
 	return exports;

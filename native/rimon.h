@@ -451,6 +451,9 @@ enum signal_result {
 
 int pidfd_signal(uint32_t pid, uint64_t start_ticks, int signal, enum signal_result *ret);
 
+/* give_back.c */
+int give_back(void);
+
 /* harden.c */
 int harden(void);
 /* NULL if this capability has no name. */

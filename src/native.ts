@@ -130,6 +130,8 @@ export interface Addon {
   signalProcess(pid: number, startTime: number, signal: number): "sent" | "gone" | "reused";
   /** Not dumpable, no core file. */
   harden(): void;
+  /** Resident memory that only the start needed. */
+  giveBack(): void;
   /** Effective capabilities of the caller as names without CAP_, lower case: "sys_ptrace". */
   capabilities(): string[];
   /** Replaces this process by `path` with these capabilities only (bounding set reduced); `args` without argv[0]. Returns only by throwing. */

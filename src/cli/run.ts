@@ -27,7 +27,7 @@ const SIGUSR1_PENDING = 1n << BigInt(constants.signals.SIGUSR1 - 1);
 export async function runCommand(options: RunOptions, terminal: Terminal): Promise<number> {
   const setup = await loadSetup(options);
   // Before a file is made: without it nothing can be recorded.
-  requireAddon();
+  const { addon } = requireAddon();
   await confine(setup.file);
   const startedAt = Date.now();
   const recorder = options.record === undefined ? undefined : openRecorder(options.record, setup);
@@ -95,6 +95,7 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
     ...(recorder === undefined ? {} : { onObservation: recorder.write }),
   });
   const running = monitor;
+  addon.giveBack();
   if (!options.json && setup.configuration.alerts.clusterAdmins.length === 0) {
     terminal.write(
       terminal.style("dim", "no alert sink is configured: findings are shown here and kept in the audit log\n\n"),

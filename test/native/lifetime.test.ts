@@ -44,6 +44,23 @@ test("twenty walks of the tasks leave no descriptor behind", async () => {
   assert.ok(descriptors() <= before);
 });
 
+test("what only a start needed is given back, and the program goes on", async (t) => {
+  const child = startNode(
+    t,
+    `const { readFileSync } = require("node:fs");
+     const residentOf = () => Number(/^RssFile:\\s+(\\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))[1]);
+     const [before] = [residentOf(), addon.giveBack()];
+     const after = residentOf();
+     // Relocated tables, code and constants are where they were.
+     new Intl.DateTimeFormat("de", { dateStyle: "full" }).format(new Date(0));
+     for (const name of require("node:module").builtinModules) require(name);
+     addon.openProcfs().close();
+     console.log(after < before ? "less" : "as much: " + after + " of " + before);`,
+  );
+  assert.equal(await lineOf(child), "less");
+  assert.deepEqual(await exitOf(child), { code: 0, signal: null });
+});
+
 test("a procfs that is closed first serves its watch to the end", async (t) => {
   const procfs = addon.openProcfs();
   const batches: Buffer[] = [];
