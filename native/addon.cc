@@ -32,9 +32,9 @@ void Harden(const Napi::CallbackInfo &info)
 	Check(info.Env(), harden(), "make this process undumpable");
 }
 
-void GiveBack(const Napi::CallbackInfo &info)
+void GiveBack(const Napi::CallbackInfo &)
 {
-	Check(info.Env(), give_back(), "give memory back");
+	give_back();
 }
 
 Napi::Value Capabilities(const Napi::CallbackInfo &info)

@@ -1,5 +1,4 @@
 /* What only a start needs and stays resident all the same: pages of files that are as the files have them, memory freed since. */
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -46,21 +45,19 @@ static int mapping_give_back(void *arg, const struct proc_mapping *m)
 	return 0;
 }
 
-int give_back(void)
+void give_back(void)
 {
 	struct giving giving = { .page_size = (size_t)sysconf(_SC_PAGESIZE) };
-	int maps, err;
+	int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
 
 	giving.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	if (giving.pagemap < 0)
-		return -errno;
-	maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	err = maps < 0 ? -errno : proc_maps_each(maps, mapping_give_back, &giving);
+	if (maps >= 0 && giving.pagemap >= 0)
+		proc_maps_each(maps, mapping_give_back, &giving);
 	if (maps >= 0)
 		close(maps);
-	close(giving.pagemap);
+	if (giving.pagemap >= 0)
+		close(giving.pagemap);
 #ifdef __GLIBC__
 	malloc_trim(0);
 #endif
-	return err;
 }

@@ -451,8 +451,8 @@ enum signal_result {
 
 int pidfd_signal(uint32_t pid, uint64_t start_ticks, int signal, enum signal_result *ret);
 
-/* give_back.c */
-int give_back(void);
+/* give_back.c; does nothing where the kernel does not let this process see its own mappings. */
+void give_back(void);
 
 /* harden.c */
 int harden(void);

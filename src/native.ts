@@ -130,7 +130,7 @@ export interface Addon {
   signalProcess(pid: number, startTime: number, signal: number): "sent" | "gone" | "reused";
   /** Not dumpable, no core file. */
   harden(): void;
-  /** Resident memory that only the start needed. */
+  /** Resident memory that only the start needed, as far as the kernel lets this process see its own mappings. */
   giveBack(): void;
   /** Effective capabilities of the caller as names without CAP_, lower case: "sys_ptrace". */
   capabilities(): string[];
