@@ -81,7 +81,6 @@ export const latency: Bench = {
         const range = createRange({
           root,
           name: technique.name,
-          decoyName: DECOY_NAME,
           auditLog: audit,
           cgroup: undefined,
           monitorStartedAt: () => 0n,

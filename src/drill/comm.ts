@@ -1,9 +1,10 @@
 import { writeFileSync } from "node:fs";
 
-/** TASK_COMM_LEN without its NUL is 15. */
-export const DECOY_NAME = "rimon-decoy";
-/** Of the decoys of this drill and no other: whoever reads their memory is killed. */
-export const enforcedDecoyName = (): string => `rimon-d-${process.pid}`;
+/**
+ * Of the decoys of this drill and no other: the monitor of another one would look after them too, which this one sees, or
+ * kill whoever reads them. TASK_COMM_LEN without its NUL is 15.
+ */
+export const DECOY_NAME = `rimon-d-${process.pid}`;
 export const ATTACKER_NAME = "rimon-attacker";
 
 /** Names this process; newer versions of node give their main thread a name of its own. */

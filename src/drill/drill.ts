@@ -11,7 +11,7 @@ import type { Finding, Severity } from "../finding.ts";
 import { requireAddon } from "../native.ts";
 import { startMonitor, type RunningMonitor, type SensorStatus } from "../rimon.ts";
 import { makeCgroup } from "./cgroup.ts";
-import { DECOY_NAME, enforcedDecoyName } from "./comm.ts";
+import { DECOY_NAME } from "./comm.ts";
 import { NotRun, Refused } from "./not-done.ts";
 import { createRange, type Range } from "./range.ts";
 import { by, on, type Deed, type Staged, type Technique } from "./technique.ts";
@@ -109,9 +109,8 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
 
   const root = await mkdtemp(join(realpathSync(tmpdir()), "rimon-drill-"));
   const enforce = options.enforce === true;
-  const decoyName = enforce ? enforcedDecoyName() : DECOY_NAME;
   const cgroup = enforce ? makeCgroup(basename(root)) : undefined;
-  const configuration = privateConfiguration(join(root, "state"), decoyName, enforce, cgroup !== undefined);
+  const configuration = privateConfiguration(join(root, "state"), enforce, cgroup !== undefined);
   const ranges = new Set<Range>();
   const arrivals: Arrival[] = [];
   const watchers = new Set<() => void>();
@@ -126,7 +125,6 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     const range = createRange({
       root,
       name: technique.name,
-      decoyName,
       auditLog: configuration.audit.path,
       cgroup,
       monitorStartedAt: () => startedAt,
@@ -420,8 +418,8 @@ function unseen(technique: string, outcome: DrillOutcome, reason: string): Drill
 }
 
 /** A monitor that tells nobody and does nothing, with its files in a folder that goes away. */
-function privateConfiguration(folder: string, decoyName: string, enforce: boolean, hasCgroup: boolean): Configuration {
-  const decoys = { by: "comm", value: decoyName } as const;
+function privateConfiguration(folder: string, enforce: boolean, hasCgroup: boolean): Configuration {
+  const decoys = { by: "comm", value: DECOY_NAME } as const;
   const untouched = { enabled: false, cooldownMs: 60_000 };
   return {
     environment: "development",

@@ -16,7 +16,7 @@ import {
 import { basename, join } from "node:path";
 import { requireAddon } from "../native.ts";
 import type { AttackerAct, AttackerOrder } from "./attacker.ts";
-import { ATTACKER_NAME, SHARED } from "./comm.ts";
+import { ATTACKER_NAME, DECOY_NAME, SHARED } from "./comm.ts";
 import type { Cgroup } from "./cgroup.ts";
 import type { DecoyOrder } from "./decoy.ts";
 import { Program, programArguments, type ProgramOptions } from "./program.ts";
@@ -114,8 +114,6 @@ export interface Range {
 export interface RangeOptions {
   readonly root: string;
   readonly name: string;
-  /** The comm of its decoys. */
-  readonly decoyName: string;
   readonly auditLog: string;
   /** Of those who are refused writes of settings. */
   readonly cgroup: Cgroup | undefined;
@@ -136,7 +134,7 @@ exec "$@"`;
 const SHARED_MEMORY = "/dev/shm";
 const SHARED_SIZE = 4_096;
 
-export function createRange({ root, name, decoyName, auditLog, cgroup, monitorStartedAt }: RangeOptions): Range {
+export function createRange({ root, name, auditLog, cgroup, monitorStartedAt }: RangeOptions): Range {
   const folder = mkdtempSync(join(root, `${name}-`));
   const programs: Program[] = [];
   let shared: string | undefined;
@@ -161,7 +159,7 @@ export function createRange({ root, name, decoyName, auditLog, cgroup, monitorSt
   }
 
   function decoyCommand(nodeOptions: readonly string[]): string[] {
-    return [named(process.execPath, decoyName), ...nodeOptions, ...programArguments("decoy"), folder];
+    return [named(process.execPath, DECOY_NAME), ...nodeOptions, ...programArguments("decoy"), folder];
   }
 
   function decoyOf(program: Program, token: string, told: DecoyTold): Decoy {
@@ -207,7 +205,7 @@ export function createRange({ root, name, decoyName, auditLog, cgroup, monitorSt
     smallDecoy() {
       const token = randomBytes(32).toString("hex");
       // Ends with its input, as the others do.
-      const { pid } = start(named(realpathSync(this.find("cat")), decoyName), [], { [TOKEN_NAME]: token });
+      const { pid } = start(named(realpathSync(this.find("cat")), DECOY_NAME), [], { [TOKEN_NAME]: token });
       return { pid, token };
     },
     async attacker({ ownMounts = false } = {}) {
