@@ -147,7 +147,7 @@ async function timeMasked(context: BenchContext): Promise<void> {
   const maskings = MASKED[process.arch];
   if (maskings === undefined)
     return context.leftOut("*/*/gain", "masked instructions", `not known how on ${process.arch}`);
-  const pairs = context.quick ? 2 : 5;
+  const pairs = context.quick ? 2 : 4;
   for (const { name, without, env } of maskings) {
     context.progress(`without ${without}`);
     const gcm: Pair[] = [];
@@ -255,7 +255,7 @@ async function opensslSpeed(path: string, size: number, signal: AbortSignal): Pr
 
 function compareWithNode(context: BenchContext): void {
   context.progress("node:crypto");
-  const runs = context.quick ? 3 : 9;
+  const runs = context.quick ? 3 : 7;
   const ms = context.quick ? 40 : 120;
   const size = 64 * KIB;
   const [key, message] = [Buffer.alloc(32, 1), Buffer.alloc(size)];

@@ -36,10 +36,10 @@ export interface Load {
   start(folder: string, name: string, quick: boolean, signal: AbortSignal): Promise<Running>;
 }
 
-const REDIS_REQUESTS = 60_000;
+const REDIS_REQUESTS = 30_000;
 const QUICK_REDIS_REQUESTS = 15_000;
 const CLIENTS = 16;
-const COMPILED_FILES = 24;
+const COMPILED_FILES = 16;
 const QUICK_COMPILED_FILES = 6;
 
 const redis: Load = {

@@ -2,20 +2,22 @@
 
 import { readFileSync } from "node:fs";
 import { reasonOf } from "../errors.ts";
-import { LOADS, missingFor, type Load, type Ran } from "./loads.ts";
+import { LOADS, missingFor, type Load, type Ran, type Running } from "./loads.ts";
 import { pause } from "./monitors.ts";
 import type { Bench, BenchContext } from "./result.ts";
 import { mapped, randomFrom, ratioOf, shuffled, type Pair } from "./statistics.ts";
 import { auditd, nobody, RIMON, strace, type Watcher } from "./watchers.ts";
 
-const ROUNDS = 9;
+const ROUNDS = 7;
 const QUICK_ROUNDS = 2;
 const IN_QUICK = ["redis", "https", "compile", "faults"];
-const OTHERS_ROUNDS = 5;
+const OTHERS_ROUNDS = 3;
 const TRACED_ROUNDS = 2;
 /** Those on which others are measured too. */
 const WITH_OTHERS = ["redis", "https", "compile"];
 const SEEN_WITHIN_MS = 3_000;
+/** What is to be protected is called so. */
+const COMM = `rimon-b-${process.pid}`;
 
 export const overhead: Bench = {
   name: "overhead",
@@ -56,7 +58,7 @@ function groupsOf(loads: readonly Load[]): readonly (readonly Load[])[] {
   return short.length === 0 ? long : [...long, short];
 }
 
-/** Every round has one run of each, in another order. */
+/** Every round has one run of each, in another order, and where the watchers allow it of one start of the loads. */
 async function measure(
   context: BenchContext,
   loads: readonly Load[],
@@ -68,11 +70,17 @@ async function measure(
   const ran = new Map<Watcher, Ran[][]>([nobody, ...watchers].map((watcher) => [watcher, []]));
   try {
     for (let round = 0; round < rounds; round++) {
-      for (const watcher of shuffled([nobody, ...watchers], random)) {
-        context.progress(`${names}, watched by ${watcher.label}, ${round + 1} of ${rounds}`);
-        context.signal.throwIfAborted();
-        ran.get(watcher)?.push(await runOnce(context, loads, watcher));
-      }
+      await withLoads(
+        context,
+        watchers.some(({ sees }) => sees === "what starts after it") ? [] : loads,
+        async (running) => {
+          for (const watcher of shuffled([nobody, ...watchers], random)) {
+            context.progress(`${names}, watched by ${watcher.label}, ${round + 1} of ${rounds}`);
+            context.signal.throwIfAborted();
+            ran.get(watcher)?.push(await runOnce(context, loads, running, watcher));
+          }
+        },
+      );
     }
   } catch (thrown) {
     context.signal.throwIfAborted();
@@ -117,30 +125,42 @@ function tellLoss(
     });
 }
 
-/** Each of the loads, one after another, under one start of the watcher. */
+/** Each of the loads, one after another, under one start of the watcher; those that do not run yet are started under it. */
 async function runOnce(
-  { folder, quick, signal }: BenchContext,
+  context: BenchContext,
   loads: readonly Load[],
+  running: readonly Running[],
   watcher: Watcher,
 ): Promise<Ran[]> {
-  const comm = `rimon-b-${process.pid}`;
-  const watching = await watcher.start(folder, comm, signal);
+  const { folder, signal } = context;
+  const watching = await watcher.start(folder, COMM, signal);
   const ran: Ran[] = [];
+  const runOf = async (load: Running): Promise<void> => {
+    await watching.attach?.(load.pid);
+    ran.push(await load.work());
+    if (watching.findings) await proveWatched(watching.findings, load.pid, signal);
+  };
   try {
-    for (const load of loads) {
-      const running = await load.start(folder, comm, quick, signal);
-      try {
-        await watching.attach?.(running.pid);
-        ran.push(await running.work());
-        if (watching.findings) await proveWatched(watching.findings, running.pid, signal);
-      } finally {
-        await running.end();
-      }
-    }
+    if (running.length > 0) for (const load of running) await runOf(load);
+    else for (const load of loads) await withLoads(context, [load], async ([started]) => started && runOf(started));
   } finally {
     await watching.end();
   }
   return ran;
+}
+
+async function withLoads(
+  { folder, quick, signal }: BenchContext,
+  loads: readonly Load[],
+  work: (running: readonly Running[]) => Promise<unknown>,
+): Promise<void> {
+  const running: Running[] = [];
+  try {
+    for (const load of loads) running.push(await load.start(folder, COMM, quick, signal));
+    await work(running);
+  } finally {
+    for (const each of running) await each.end();
+  }
 }
 
 /** Who is not watched costs nothing: that it was, its own environment tells when it is read. */

@@ -6,12 +6,12 @@ import { round } from "./claims.ts";
 import { escaped } from "./plot.ts";
 import type { Figure, Result } from "./result.ts";
 
-const STYLE = `
-:root { color-scheme: light dark; --ground: #fbfaf8; --ink: #1d2126; --dim: #6b7280; --rule: #e3e0da; --card: #fff;
+const COLOURS = `:root { color-scheme: light dark; --ground: #fbfaf8; --ink: #1d2126; --dim: #6b7280; --rule: #e3e0da; --card: #fff;
   --s0: #d2541b; --s1: #2563a8; --s2: #2f8f5b; --s3: #8a4fbf; --s4: #b08900; --s5: #0f8a8a; --s6: #b5305f; --s7: #5b6472; --good: #23834c; --bad: #c0341d; }
 @media (prefers-color-scheme: dark) { :root { --ground: #14171b; --ink: #e7e4de; --dim: #9199a5; --rule: #2b3037; --card: #1a1e23;
-  --s0: #ff8a4c; --s1: #6aa9f0; --s2: #5cc48b; --s3: #bb8df0; --s4: #e0bd48; --s5: #4fc7c7; --s6: #f07ba3; --s7: #a4aebb; --good: #5cc48b; --bad: #ff7a62; } }
-* { box-sizing: border-box; }
+  --s0: #ff8a4c; --s1: #6aa9f0; --s2: #5cc48b; --s3: #bb8df0; --s4: #e0bd48; --s5: #4fc7c7; --s6: #f07ba3; --s7: #a4aebb; --good: #5cc48b; --bad: #ff7a62; } }`;
+
+const OF_PAGE = `* { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
 main { max-width: 1000px; margin: 0 auto; padding: 40px 20px 80px; }
 h1 { font-size: 30px; line-height: 1.2; margin: 0 0 6px; letter-spacing: -0.02em; }
@@ -26,14 +26,14 @@ td, th { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var
 th { color: var(--dim); font-weight: 500; font-size: 13px; }
 td.n { text-align: right; white-space: nowrap; } td.n + td { white-space: nowrap; }
 .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
-.scroll { overflow-x: auto; } details { margin: 10px 0; } summary { cursor: pointer; font-weight: 600; }
-text { fill: var(--ink); } .tick, .label, .axis { fill: var(--dim); } .axis { font-style: italic; } .name { font-size: 12.5px; }
+.scroll { overflow-x: auto; } details { margin: 10px 0; } summary { cursor: pointer; font-weight: 600; }`;
+
+const OF_PLOTS = `text { fill: var(--ink); } .tick, .label, .axis { fill: var(--dim); } .axis { font-style: italic; } .name { font-size: 12.5px; }
 .grid { stroke: var(--rule); } .rule { stroke: var(--rule); } .zero { stroke: var(--dim); } .limit { stroke: var(--dim); stroke-dasharray: 3 4; }
 .curve { fill: none; stroke-width: 2; opacity: 0.85; } .curve.own { stroke-width: 3.5; opacity: 1; } .name.own { font-weight: 700; }
 .whisker { stroke-width: 1.6; } .stroke { stroke-width: 1.2; opacity: 0.28; } .mark { stroke-width: 1.6; } .mark.bold { stroke-width: 3.2; }
 .touch { fill: transparent; stroke: none; } .soft { opacity: 0.35; }
-${Array.from({ length: 8 }, (_, index) => `.s${index} { stroke: var(--s${index}); } .fill.s${index}, text.s${index} { fill: var(--s${index}); stroke: none; }`).join("\n")}
-`;
+${Array.from({ length: 8 }, (_, index) => `.s${index} { stroke: var(--s${index}); } .fill.s${index}, text.s${index} { fill: var(--s${index}); stroke: none; }`).join("\n")}`;
 
 export function pageOf(result: Result, judgements: readonly Judgement[]): string {
   const { machine, warnings, quick, rimon, time, seconds } = result;
@@ -74,7 +74,24 @@ export function pageOf(result: Result, judgements: readonly Judgement[]): string
     leftOut(result),
     allFigures(result.figures),
   ];
-  return `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>rimon bench</title><style>${STYLE}</style></head>\n<body><main>\n${body.join("\n")}\n</main></body></html>\n`;
+  return `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>rimon bench</title><style>${[COLOURS, OF_PAGE, OF_PLOTS].join("\n")}</style></head>\n<body><main>\n${body.join("\n")}\n</main></body></html>\n`;
+}
+
+/** The plots, each a file of its own, by name. */
+export function picturesOf(result: Result): ReadonlyMap<string, string> {
+  const plots = {
+    cores: coresChart(result.cores, result.machine),
+    crypto: cipherCurve(result),
+    scan: scanCurve(result),
+    latency: latencyStrips(result),
+    overhead: overheadBars(result),
+  };
+  return new Map(Object.entries(plots).flatMap(([name, plot]) => (plot === undefined ? [] : [[name, picture(plot)]])));
+}
+
+function picture(plot: string): string {
+  const style = [COLOURS, "svg { background: var(--card); font: 12px system-ui, sans-serif; }", OF_PLOTS].join("\n");
+  return `${plot.replace(/^<svg([^>]*)>/, `<svg xmlns="http://www.w3.org/2000/svg"$1><style>${style}</style>`)}\n`;
 }
 
 function section(title: string, words: string, ...parts: readonly (string | undefined)[]): string {

@@ -116,7 +116,7 @@ export const spine: Bench = {
   name: "spine",
   summary: "from an observation to its verdicts, from a batch to its records",
   async run(context) {
-    const [runs, rounds] = context.quick ? [5, 2_000] : [15, 10_000];
+    const [runs, rounds] = context.quick ? [5, 2_000] : [9, 8_000];
     const configuration = plainConfiguration(context.folder, ["comm:bench-holder"]);
     for (const { name, label, make } of TRAFFIC) {
       context.progress(label);

@@ -16,6 +16,7 @@ export interface Watching {
 export interface Watcher {
   readonly name: string;
   readonly label: string;
+  readonly sees: "what runs" | "what starts after it";
   /** Why it cannot be had here. */
   missing(): Promise<string | undefined>;
   start(folder: string, comm: string, signal: AbortSignal): Promise<Watching>;
@@ -27,6 +28,7 @@ const SETTLED_MS = 500;
 export const nobody: Watcher = {
   name: "off",
   label: "nobody",
+  sees: "what runs",
   missing: async () => undefined,
   start: async () => ({ async end() {} }),
 };
@@ -35,6 +37,7 @@ function rimon(mode: "monitor" | "enforce"): Watcher {
   return {
     name: mode,
     label: `rimon, ${mode}`,
+    sees: "what runs",
     missing: async () => undefined,
     async start(folder, comm, signal) {
       const running = await startRimon(folder, [`comm:${comm}`], { mode });
@@ -62,6 +65,7 @@ const NO_TASK = ["task,never"];
 export const auditd: Watcher = {
   name: "auditd",
   label: "auditd",
+  sees: "what starts after it",
   async missing() {
     const [daemon, auditctl] = [findProgram("auditd"), findProgram("auditctl")];
     if (daemon === undefined || auditctl === undefined)
@@ -112,6 +116,7 @@ export const auditd: Watcher = {
 export const strace: Watcher = {
   name: "strace",
   label: "strace -f",
+  sees: "what runs",
   missing: async () => (findProgram("strace") === undefined ? "strace is not installed" : undefined),
   async start() {
     let tracer: Service | undefined;

@@ -8,7 +8,7 @@ import { provideKernel, type KernelName } from "./kernels.ts";
 import { baseArchive, commandArchive, findProgram, MARK, type GuestArchitecture } from "./root.ts";
 
 const BOOT_MS = 60_000;
-const LONGEST_MS = 240_000;
+const LONGEST_MS = 600_000;
 const LSM = "lockdown,capability,landlock,yama,bpf";
 const SHOWN_LINES = 40;
 
