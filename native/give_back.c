@@ -10,6 +10,7 @@
 
 /* Documentation/admin-guide/mm/pagemap.rst */
 #define PAGE_PRESENT	(1ull << 63)
+#define PAGE_SWAPPED	(1ull << 62)
 #define PAGE_OF_FILE	(1ull << 61)
 
 #define ENTRIES		512
@@ -19,7 +20,7 @@ struct giving {
 	size_t page_size;
 };
 
-/* A page that was written to, as relocations are, would be lost. */
+/* A page that was written to, as relocations are, would be lost, in swap or not. */
 static bool is_as_the_file(const struct giving *g, const struct proc_mapping *m)
 {
 	uint64_t entries[ENTRIES], page = m->start / g->page_size, end = m->end / g->page_size;
@@ -31,7 +32,7 @@ static bool is_as_the_file(const struct giving *g, const struct proc_mapping *m)
 		if (n < (ssize_t)sizeof(entries[0]))
 			return false;
 		for (i = 0; i < (size_t)n / sizeof(entries[0]); i++)
-			if (entries[i] & PAGE_PRESENT && !(entries[i] & PAGE_OF_FILE))
+			if (entries[i] & (PAGE_PRESENT | PAGE_SWAPPED) && !(entries[i] & PAGE_OF_FILE))
 				return false;
 		page += (size_t)n / sizeof(entries[0]);
 	}
