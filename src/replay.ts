@@ -44,7 +44,7 @@ export async function* replay(
       analysis = createAnalysis(
         { ...configuration, node: header?.node ?? configuration.node },
         self,
-        createIdentifiers(() => new Uint8Array(10)),
+        createIdentifiers(() => new Uint8Array(16)),
       );
       if (header !== undefined) continue;
     }

@@ -23,13 +23,13 @@ test("identifiers only ever grow, whatever the clock does", () => {
 });
 
 test("identifiers grow within one millisecond even from the greatest randomness", () => {
-  const newId = createIdentifiers(() => new Uint8Array(10).fill(255));
+  const newId = createIdentifiers(() => new Uint8Array(16).fill(255));
   const ids = Array.from({ length: 1000 }, () => newId(5));
   assert.deepEqual(ids, ids.toSorted());
   assert.equal(new Set(ids).size, ids.length);
 });
 
 test("the same randomness gives the same identifiers", () => {
-  const [a, b] = [createIdentifiers(() => new Uint8Array(10)), createIdentifiers(() => new Uint8Array(10))];
+  const [a, b] = [createIdentifiers(() => new Uint8Array(16)), createIdentifiers(() => new Uint8Array(16))];
   for (const at of [5, 5, 3, 9]) assert.equal(a(at), b(at));
 });
