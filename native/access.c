@@ -3,13 +3,9 @@
  * to call from two threads: one that drains, one for all the rest.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bpf.h"
@@ -58,39 +54,6 @@ static void calls_fill(__u8 *table, const struct call_number *numbers, size_t n)
 
 	for (i = 0; i < n; i++)
 		table[numbers[i].number] = numbers[i].call;
-}
-
-/* Does nothing until it is killed, with the parent at the latest. */
-static pid_t decoy_start(void)
-{
-	pid_t parent = getpid(), pid = fork();
-
-	if (pid < 0)
-		return -errno;
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		while (getppid() == parent)
-			pause();
-		_exit(0);
-	}
-	return pid;
-}
-
-static void decoy_end(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-}
-
-/* A byte that both have at one address, asked of the decoy: by number, for rimon tells debuggers by what they import. */
-static int decoy_read(pid_t pid)
-{
-	static const char there = 1;
-	char here;
-	struct iovec to = { &here, 1 }, from = { (void *)(uintptr_t)&there, 1 };
-
-	return syscall(SYS_process_vm_readv, pid, &to, 1ul, &from, 1ul, 0ul) < 0 ? -errno : 0;
 }
 
 /* Attached is not called, and called is not heeded: so a decoy of our own must come back out of reach. */

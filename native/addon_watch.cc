@@ -306,6 +306,7 @@ private:
 		result.Set("calls", SourceStatus(env, status.calls));
 		result.Set("signals", SourceStatus(env, status.signals));
 		result.Set("sysctl", SourceStatus(env, status.sysctl));
+		result.Set("callsAtEntry", status.calls_at_entry);
 		result.Set("dropped", Napi::Number::New(env, static_cast<double>(status.dropped)));
 		return result;
 	}

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "rimon.h"
 
@@ -26,6 +27,14 @@ uint64_t bpf_untold(uint64_t *counter, uint64_t *told);
 
 /* Makes a map of struct exempt_file hold exactly these. */
 int bpf_map_files(int map, const struct watch_file *files, size_t n);
+
+/* decoy.c: one that does nothing until it is ended, with its parent at the latest; its pid or -errno. */
+pid_t decoy_start(void);
+void decoy_end(pid_t pid);
+/* What is tried on it: to read a byte that both have at one address; to become its tracer; to ask as its tracer. */
+int decoy_read(pid_t pid);
+int decoy_seize(pid_t pid);
+int decoy_ask(pid_t pid);
 
 /* Runs a task iterator over every task; `out` takes the records its program writes, if it does. */
 int bpf_iterate(int link, struct batch *out);

@@ -318,12 +318,14 @@ int access_exempt(struct access *a, const struct watch_file *files, size_t n);
 uint64_t access_lost(struct access *a);
 size_t access_drain(struct access *a, size_t limit, event_take each, void *arg);
 
-/* calls.c: who asks the kernel for something of a protected process, by eBPF (bpf/calls.bpf.c). */
+/* calls.c: who asks the kernel for something of a protected process, by eBPF (bpf/call_hooks.bpf.c, bpf/calls.bpf.c). */
 struct calls;
 
 int calls_open(struct calls **ret, const char **ret_what);
 void calls_close(struct calls *c);
 int calls_fd(const struct calls *c);
+/* Whether every system call of the node is looked at, for want of hooks at those that matter. */
+bool calls_at_entry(const struct calls *c);
 int calls_protect(struct calls *c, const struct process_target *targets, size_t n);
 int calls_unprotect(struct calls *c, uint32_t pid);
 /* Whether system calls are looked at: off until it is asked for. */
@@ -397,6 +399,7 @@ struct watch_status {
 	struct watch_source calls;
 	struct watch_source signals;
 	struct watch_source sysctl;
+	bool calls_at_entry;	/* see calls_at_entry() */
 	uint64_t dropped;
 };
 
@@ -441,6 +444,9 @@ int watch_exempt(struct watch *w, const struct watch_file *files, size_t n);
  */
 int watch_guard_settings(struct watch *w, const char *cgroup, bool family, const struct watch_file *exempt, size_t n);
 void watch_leave_settings(struct watch *w);
+
+/* inflate.c: exactly `size` bytes, or -EBADMSG. */
+int inflate_raw(const void *packed, size_t packed_len, unsigned char *ret_data, size_t size);
 
 /* pidfd.c */
 enum signal_result {

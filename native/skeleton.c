@@ -1,47 +1,22 @@
 /* What all of the generated loaders do alike: unpack one, and have the kernel run it. */
 #include "bpf/skel_internal.h"
+#include "rimon.h"
 
-/*
- * A loader says the same many times over, so it is kept as literals and copies
- * of what came before:
- *   0lllllll			l + 1 bytes follow as they are
- *   10llllll back		l + 3 bytes from back + 1 before here
- *   11llllll low high		l + 4 bytes from low, high + 1 before here
- */
-static void *skel_unpack(const void *packed, size_t size)
+static void *skel_unpack(const void *packed, size_t packed_len, size_t size)
 {
-	const unsigned char *from = packed;
 	unsigned char *data = malloc(size);
-	size_t at = 0, back, run;
 
-	while (data && at < size) {
-		unsigned int head = *from++;
-
-		if (head < 0x80) {
-			run = head + 1;
-			back = 0;
-		} else if (head < 0xc0) {
-			run = (head & 0x3f) + 3;
-			back = (size_t)*from++ + 1;
-		} else {
-			run = (head & 0x3f) + 4;
-			back = (from[0] | (size_t)from[1] << 8) + 1;
-			from += 2;
-		}
-		if (run > size - at || back > at) {
-			free(data);
-			return NULL;
-		}
-		/* One by one: what is copied may be what was just written. */
-		for (; run; run--, at++)
-			data[at] = back ? data[at - back] : *from++;
+	if (data && inflate_raw(packed, packed_len, data, size) < 0) {
+		free(data);
+		return NULL;
 	}
 	return data;
 }
 
 int bpf_load_and_run(struct bpf_load_and_run_opts *opts)
 {
-	void *data = skel_unpack(opts->data, opts->data_sz), *insns = skel_unpack(opts->insns, opts->insns_sz);
+	void *data = skel_unpack(opts->data, opts->data_packed, opts->data_sz);
+	void *insns = skel_unpack(opts->insns, opts->insns_packed, opts->insns_sz);
 	int map = -1, program = -1, zero = 0, err = -ENOMEM;
 	union bpf_attr attr;
 

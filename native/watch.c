@@ -424,6 +424,7 @@ void watch_get_status(struct watch *w, struct watch_status *ret)
 	ret->calls = source_status(&w->calls);
 	ret->signals = source_status(&w->signals);
 	ret->sysctl = source_status(&w->sysctl);
+	ret->calls_at_entry = w->calls_programs && calls_at_entry(w->calls_programs);
 	pthread_mutex_lock(&w->lock);
 	ret->dropped = w->dropped;
 	pthread_mutex_unlock(&w->lock);

@@ -8,15 +8,10 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "n
 import { arch, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { deflateRawSync } from "node:zlib";
 
 const folder = fileURLToPath(new URL("../native/bpf", import.meta.url));
 const INCLUDES = { x64: "/usr/include/x86_64-linux-gnu", arm64: "/usr/include/aarch64-linux-gnu" };
-/** What a copy can say, by the bytes it takes: least and greatest length, greatest distance, its head. */
-const COPIES = [
-  { size: 2, least: 3, greatest: 66, distance: 1 << 8, head: 0x80 },
-  { size: 3, least: 4, greatest: 67, distance: 1 << 16, head: 0xc0 },
-];
-
 const check = process.argv.includes("--check");
 
 const sources = readdirSync(folder)
@@ -54,74 +49,22 @@ function generate(source) {
   }
 }
 
-/** The loader program and its data in the form that skel_unpack() of skel_internal.h reads. */
+/** The loader program and its data as skel_unpack() of skeleton.c reads them. */
 function packed(header) {
   let bytes = 0;
-  const text = header.replaceAll(/(opts\.(?:data|insns) = \(void \*\)")([^"]*)"/g, (_, head, literal) => {
+  const text = header.replaceAll(/(opts\.(data|insns) = \(void \*\)")([^"]*)"/g, (_, head, what, literal) => {
     const raw = [...literal.matchAll(/\\(?:0|x([0-9a-f]{2}))/g)].map(([, hex]) =>
       hex === undefined ? 0 : parseInt(hex, 16),
     );
-    const short = pack(Uint8Array.from(raw));
+    const short = [...deflateRawSync(Uint8Array.from(raw), { level: 9, memLevel: 9 })];
     bytes += short.length;
     const escaped = short.map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`);
     const lines = Array.from({ length: Math.ceil(escaped.length / 28) }, (_, line) =>
       escaped.slice(line * 28, line * 28 + 28).join(""),
     );
-    return `${head}\\\n${lines.join("\\\n")}"`;
+    return `opts.${what}_packed = ${short.length};\n\t${head}\\\n${lines.join("\\\n")}"`;
   });
   return { text, bytes };
-}
-
-/** The shortest sequence of literals and copies of what came before: each place is left by the cheapest way to it. */
-function pack(raw) {
-  const end = raw.length;
-  /** Per place the cost of coming there, and the step that did: a literal's or a copy's. */
-  const best = Array.from({ length: end + 1 }, () => ({ cost: Infinity }));
-  best[0] = { cost: 0 };
-  const reach = (from, to, cost, step) => {
-    if (cost < best[to].cost) best[to] = { cost, from, ...step };
-  };
-  const places = new Map();
-  for (let at = 0; at < end; at++) {
-    const { cost, copy } = best[at];
-    // A run of literals has a byte in front.
-    reach(at, at + 1, cost + 1 + (at === 0 || copy !== undefined ? 1 : 0), {});
-    const key = (raw[at] << 16) | (raw[at + 1] << 8) | raw[at + 2];
-    const before = at + 3 <= end ? (places.get(key) ?? []) : [];
-    for (const [kind, { size, least, greatest, distance }] of COPIES.entries()) {
-      let longest = 0;
-      let back = 0;
-      for (const place of before.toReversed()) {
-        if (at - place > distance || longest === greatest) break;
-        let length = 3;
-        while (length < greatest && at + length < end && raw[place + length] === raw[at + length]) length++;
-        if (length > longest) [longest, back] = [length, at - place];
-      }
-      for (let length = least; length <= longest; length++)
-        reach(at, at + length, cost + size, { copy: { kind, length, back } });
-    }
-    if (at + 3 <= end) places.set(key, [...before, at]);
-  }
-
-  const steps = [];
-  for (let at = end; at > 0; at = best[at].from) steps.unshift(best[at]);
-  const out = [];
-  let run;
-  for (const { from, copy } of steps) {
-    if (copy !== undefined) {
-      const { kind, length, back } = copy;
-      const { head, least, size } = COPIES[kind];
-      out.push(head + length - least, (back - 1) & 0xff, ...(size === 3 ? [(back - 1) >> 8] : []));
-      run = undefined;
-    } else if (run === undefined || out[run] === 0x7f) {
-      run = out.length;
-      out.push(0, raw[from]);
-    } else {
-      out[run]++;
-      out.push(raw[from]);
-    }
-  }
-  return out;
 }
 
 /** Source lines are for the verifier's log, and would be half of every loader. linux: tools/lib/bpf/libbpf_internal.h */

@@ -56,6 +56,7 @@ function increment(digits: Uint8Array): void {
 
 function timeDigits(time: number): string {
   let text = "";
-  for (let rest = time; text.length < TIME_DIGITS; rest = Math.floor(rest / 32)) text = ALPHABET.charAt(rest % 32) + text;
+  for (let rest = time; text.length < TIME_DIGITS; rest = Math.floor(rest / 32))
+    text = ALPHABET.charAt(rest % 32) + text;
   return text;
 }

@@ -103,6 +103,8 @@ export interface Watch {
 
 export interface WatchStatus extends Readonly<Record<keyof WatchSources, SourceStatus>> {
   readonly dropped: number;
+  /** Every system call of the node is looked at, since this kernel has no hooks at those that matter alone. */
+  readonly callsAtEntry: boolean;
 }
 
 export interface FileMark {

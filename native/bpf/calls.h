@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What calls.bpf.c and its loader, native/calls.c, share. */
+/* What calls.bpf.c, call_hooks.bpf.c and their loader, native/calls.c, share. */
 #ifndef RIMON_BPF_CALLS_H
 #define RIMON_BPF_CALLS_H
 
@@ -35,6 +35,8 @@ enum call {
 
 struct calls_control {
 	__u64 lost;		/* events for which the ring had no room, threads for which the table had none */
+	__u32 decoy;		/* whose pid the hooks are proven on; 0: nobody */
+	__u32 proofs;		/* 1 << enum call of what they saw of it */
 };
 
 struct call_event {

@@ -39,6 +39,8 @@ struct bpf_load_and_run_opts {
 	struct bpf_loader_ctx *ctx;
 	const void *data;
 	const void *insns;
+	size_t data_packed;	/* ours: the bytes that data and insns take */
+	size_t insns_packed;
 	__u32 data_sz;
 	__u32 insns_sz;
 	const char *errstr;

@@ -159,7 +159,7 @@ function sensorTable(sensors: readonly DiagnosedSensor[], { style, columns }: Te
     const gone = health === "unavailable" || health === "off";
     const told: readonly (readonly [StyleKind | undefined, string])[] = [
       [undefined, sees],
-      ["high", reason ?? ""],
+      [health === "unavailable" ? "high" : "medium", reason ?? ""],
       ["high", missing.length === 0 ? "" : `misses ${missing.map((each) => `CAP_${each.toUpperCase()}`).join(", ")}`],
       ["ok", provenBy.length === 0 ? "" : `saw ${provenBy.join(", ")}`],
       [

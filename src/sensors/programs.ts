@@ -30,6 +30,9 @@ export const PROGRAMS: Readonly<Record<Source, { readonly sensor: string; readon
   },
 };
 
+const AT_ENTRY =
+  "at the entry of every system call of the node, which each pays for: the kernel has no BPF trampolines, or refuses them";
+
 /** Once the watch is open; the first of them that is live keeps all of them told who is protected. */
 export function createPrograms(context: SensorContext, sources: WatchSources, open: () => Watch): readonly Sensor[] {
   let protectedProcesses: ProtectedProcesses | undefined;
@@ -46,8 +49,10 @@ export function createPrograms(context: SensorContext, sources: WatchSources, op
       } catch (thrown) {
         return report("down", `the eBPF programs cannot be told whom to protect: ${reasonOf(thrown)}`);
       }
-      const status = watch?.status()[source];
-      if (status?.live === true) report("live");
+      const all = watch?.status();
+      const status = all?.[source];
+      if (status?.live === true)
+        report("live", source === "calls" && all?.callsAtEntry === true ? AT_ENTRY : undefined);
       else report("down", status?.reason);
     }
     return {

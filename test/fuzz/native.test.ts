@@ -15,6 +15,7 @@ const SOURCES = [
   "batch.c",
   "bpf.c",
   "file_events.c",
+  "inflate.c",
   "kallsyms.c",
   "proc_events.c",
   "proc_memory.c",
