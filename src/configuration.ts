@@ -117,6 +117,11 @@ export interface Configuration {
   readonly node: string;
   /** Empty: the well-known holders of keys are looked for. */
   readonly protect: readonly Selector[];
+  /** Undefined: isolation structures are not compared. */
+  readonly snapshots?: {
+    readonly intervalMs: number;
+    readonly subsystems: readonly string[];
+  };
   readonly rules: Readonly<Record<string, RuleSettings>>;
   readonly respond: Readonly<Partial<Record<Severity, readonly ActionName[]>>>;
   readonly exceptions: readonly Exception[];

@@ -8,4 +8,17 @@ export type { Configuration, Selector } from "./configuration.ts";
 export type { Observation } from "./observation.ts";
 export type { ProtectedProcess, SensorStatus, Status } from "./rimon.ts";
 export { readAuditLog, verifyAuditLog, type Verification } from "./store/audit-verify.ts";
+export {
+  check,
+  defaultHandler,
+  procfs,
+  snapshot,
+  startDaemon,
+  subsystems,
+  type DaemonOptions,
+  type IsolationSeverity,
+  type ProcfsSource,
+  type SnapshotOptions,
+} from "./isolation.ts";
+export type { Anomaly, Checked, Snapshot } from "./baselines/snapshot.ts";
 export { VERSION } from "./package.ts";

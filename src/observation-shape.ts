@@ -278,6 +278,16 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     changes: may(listOf(object(CODE_CHANGE))),
     machine: may(oneOf<Machine>({ x86: true, "x86-64": true, arm64: true })),
   },
+  "isolation.changed": {
+    ...HEAD,
+    subsystem: must(TEXT),
+    change: must(oneOf({ changed: true, malformed: true, gone: true })),
+    pid: may(PID),
+    startTime: may(COUNT),
+    message: must(TEXT),
+    changes: must(listOf(object({ fact: must(TEXT), expected: may(TEXT), actual: may(TEXT), impossible: may(TEXT) }))),
+    evidence: must(listOf(object({ text: must(TEXT), expected: may(TEXT), actual: may(TEXT) }))),
+  },
   "uprobe.seen": {
     ...HEAD,
     ...ID,

@@ -2,6 +2,8 @@
 // forensics file. `undefined` means unknown, never zero. No observation holds an environment value (but the paths that
 // LD_PRELOAD and LD_AUDIT name), a byte of memory (but of code that was changed) or a key.
 
+import type { IsolationChanged } from "./isolation-changed.ts";
+
 /** A process for as long as it lives: a pid alone is reused. */
 export interface ProcessId {
   readonly pid: number;
@@ -339,10 +341,7 @@ export interface MachineMemoryOpened extends Head<"machine-memory.opened"> {
   readonly suppressed: number;
 }
 
-/**
- * A kernel setting under /proc/sys was written, or was about to be. The value that is in force, if it matters, follows in
- * a `setting.seen`.
- */
+/** A kernel setting under /proc/sys was written, or was about to be; what is in force follows in a `setting.seen`. */
 export interface SysctlWritten extends Head<"sysctl.written"> {
   readonly name: string;
   readonly pid: number;
@@ -477,6 +476,7 @@ export type Observation =
   | MachineMemoryOpened
   | SysctlWritten
   | SettingSeen
+  | IsolationChanged
   | ProcessDumping
   | PostureSeen
   | MapsSeen

@@ -90,6 +90,7 @@ export async function survey(
     "signals",
     "sysctl",
     "own-files",
+    "snapshots",
   ];
   const polling = sensors.filter(({ pass, name }) => pass !== undefined && !standing.includes(name));
   for (const sensor of polling) {

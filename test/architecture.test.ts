@@ -42,7 +42,7 @@ function importsOf(from: string): Import[] {
 /** The words everything else is said in: pure, and they know only each other. */
 const WORDS = new Set(
   ["errors", "observation", "observation-shape", "finding", "configuration", "protection", "known-holders"]
-    .concat(["known-debuggers", "record", "state", "identifier", "package"])
+    .concat(["known-debuggers", "record", "state", "identifier", "package", "isolation-changed"])
     .map((name) => `${name}.ts`),
 );
 /** Where the stages meet. */
@@ -67,7 +67,10 @@ const RULES: Readonly<Record<string, Rule>> = {
   detectors: { ours: ["words"], others: [] },
   policy: { ours: ["words"], others: ["yaml", "zod"] },
   "function-map": { ours: ["words"], others: [] },
-  sensors: { ours: ["words", "records.ts", "native.ts", "function-map"], others: [NODE] },
+  baselines: { ours: ["words"], others: ["node:crypto"] },
+  "isolation.ts": { ours: ["words", "baselines"], others: [NODE] },
+  "machine.ts": { ours: ["baselines"], others: [NODE] },
+  sensors: { ours: ["words", "records.ts", "native.ts", "function-map", "baselines", "isolation.ts"], others: [NODE] },
   responders: { ours: ["words", "native.ts", "store"], others: [NODE] },
   store: { ours: ["words"], others: [NODE] },
   "records.ts": { ours: ["words", "record-reader.ts", "record-maps.ts", "record-process.ts"], others: [] },
@@ -173,7 +176,8 @@ describe("who may do what", () => {
   });
 
   it("no clock in the pure middle: time comes with the observations", () => {
-    const pure = /^(?:detectors|policy|function-map)\/|^(?:analysis|replay|state|finding|protection|known-\w+)\.ts$/;
+    const pure =
+      /^(?:detectors|policy|function-map|baselines)\/|^(?:analysis|replay|state|finding|protection|known-\w+)\.ts$/;
     const clocks = mentioning(/Date\.now\(|new Date\(\)|performance\.|hrtime|setTimeout|setInterval/);
     assert.deepEqual(
       clocks.filter((file) => pure.test(file)),

@@ -100,7 +100,7 @@ function isRefused(act: () => unknown): boolean {
 async function timeCiphers(context: BenchContext): Promise<void> {
   const { quick } = context;
   const cores = availableParallelism();
-  const [runs, ms] = quick ? [3, 40] : [7, 80];
+  const [runs, ms] = quick ? [3, 40] : [5, 80];
   for (const size of quick ? QUICK_SIZES : SIZES) {
     for (const cipher of ["encrypt", "decrypt"] as const) {
       context.progress(`AES-256-GCM, ${cipher} ${sizeWord(size)}`);
@@ -132,7 +132,7 @@ async function timeCiphers(context: BenchContext): Promise<void> {
 }
 
 function timeDerivation(context: BenchContext): void {
-  const [runs, ms] = context.quick ? [3, 40] : [7, 80];
+  const [runs, ms] = context.quick ? [3, 40] : [5, 80];
   context.progress("HKDF-SHA256");
   context.figure({
     id: "hkdf/one-core",
@@ -215,7 +215,7 @@ async function compareWithOpenssl(context: BenchContext): Promise<void> {
     );
   for (const size of context.quick ? COMPARED_SIZES.slice(0, 1) : COMPARED_SIZES) {
     const pairs: Pair[] = [];
-    for (let pair = 0; pair < (context.quick ? 2 : 5); pair++) {
+    for (let pair = 0; pair < (context.quick ? 2 : 4); pair++) {
       context.progress(`openssl speed, ${sizeWord(size)}`);
       try {
         const against = await opensslSpeed(path, size, context.signal);
@@ -255,7 +255,7 @@ async function opensslSpeed(path: string, size: number, signal: AbortSignal): Pr
 
 function compareWithNode(context: BenchContext): void {
   context.progress("node:crypto");
-  const runs = context.quick ? 3 : 7;
+  const runs = context.quick ? 3 : 5;
   const ms = context.quick ? 40 : 120;
   const size = 64 * KIB;
   const [key, message] = [Buffer.alloc(32, 1), Buffer.alloc(size)];

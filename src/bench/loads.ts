@@ -39,7 +39,7 @@ export interface Load {
 const REDIS_REQUESTS = 30_000;
 const QUICK_REDIS_REQUESTS = 15_000;
 const CLIENTS = 16;
-const COMPILED_FILES = 16;
+const COMPILED_FILES = 12;
 const QUICK_COMPILED_FILES = 6;
 
 const redis: Load = {
@@ -179,9 +179,9 @@ export const LOADS: readonly Load[] = [
     { threads, calls: Math.ceil(12_000 / threads) },
     0.3,
   ),
-  loopLoad("open-close", "open and close of /dev/null by the protected process", "openClose", { calls: 300_000 }, 0.3),
-  loopLoad("getppid", "getppid by the protected process", "getppid", { calls: 2_000_000 }, 0.3),
-  loopLoad("fork-exec", "fork and exec by the protected process", "forkExec", { calls: 400 }, 0.3),
+  loopLoad("open-close", "open and close of /dev/null by the protected process", "openClose", { calls: 200_000 }, 0.3),
+  loopLoad("getppid", "getppid by the protected process", "getppid", { calls: 1_000_000 }, 0.3),
+  loopLoad("fork-exec", "fork and exec by the protected process", "forkExec", { calls: 250 }, 0.3),
 ];
 
 /** What is missing for it, with the command that brings it; undefined if nothing is. */

@@ -8,7 +8,7 @@ import type { Bench, BenchContext } from "./result.ts";
 import { mapped, randomFrom, ratioOf, shuffled, type Pair } from "./statistics.ts";
 import { auditd, nobody, RIMON, strace, type Watcher } from "./watchers.ts";
 
-const ROUNDS = 7;
+const ROUNDS = 5;
 const QUICK_ROUNDS = 2;
 const IN_QUICK = ["redis", "https", "compile", "faults"];
 const OTHERS_ROUNDS = 3;

@@ -11,7 +11,7 @@ import { startSubject } from "./subjects.ts";
 
 const PROTECTED = "rimon-bench-key";
 /** After its start it reads what there is, once. */
-const SETTLED_MS = 4_000;
+const SETTLED_MS = 3_000;
 /** Programs started a second where the node is busy. */
 const BUSY_A_SECOND = 100;
 
@@ -53,7 +53,7 @@ export const own: Bench = {
 
 async function timeToReady(context: BenchContext): Promise<void> {
   const samples: number[] = [];
-  const runs = context.quick ? 2 : 7;
+  const runs = context.quick ? 2 : 5;
   for (let run = 0; run < runs; run++) {
     context.progress(`from start to ready, ${run + 1} of ${runs}`);
     context.signal.throwIfAborted();
@@ -103,7 +103,7 @@ async function runAt(context: BenchContext, { processes, intervalS, busy }: Sett
     await pause(SETTLED_MS, signal);
     // Each of whole intervals, so that each has as many passes as the others.
     const windows = intervalS === 5 ? 2 : 3;
-    const windowMs = quick ? 1_000 : intervalS === 5 ? 5_000 : 3_000;
+    const windowMs = quick ? 1_000 : intervalS === 5 ? 5_000 : 2_000;
     const load = busy ? startLoad(folder, windows * windowMs) : undefined;
     const cpu: number[] = [];
     const resident: number[] = [];

@@ -75,7 +75,7 @@ const READERS: readonly Reader[] = [
 const THREADS = 10_000;
 /** A monitor runs for months: what its passes cost until they are compiled is not what it costs. */
 const WARM_RUNS = 60;
-const WARM_MS = 500;
+const WARM_MS = 300;
 /** Threads in the measured table of a quick run. */
 const QUICK_THREADS = 1_000;
 
@@ -115,7 +115,7 @@ async function scanAt(
   wanted: number,
   costs: Map<string, number>,
 ): Promise<void> {
-  const rounds = context.quick ? 3 : wanted >= 10_000 ? 5 : 9;
+  const rounds = context.quick ? 3 : wanted >= 10_000 ? 3 : 7;
   const configuration = plainConfiguration(context.folder, ["comm:rimon-bench-nobody"]);
   const readers: { readonly reader: Reader; readonly read: () => unknown; cpu: number[]; wall: number[] }[] = [];
   for (const reader of READERS) {

@@ -1,7 +1,7 @@
 // The command line. Exit codes: 0 fine, 1 findings or a failed verification, 2 usage or configuration, 3 not allowed
 // or not supported here.
 
-import { Command, CommanderError, Option } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { RimonError, type ErrorCode } from "../errors.ts";
 import { VERSION } from "../package.ts";
 import { createTerminal } from "./terminal.ts";
@@ -27,6 +27,14 @@ let code = 0;
 
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
 const collectNames = (value: string, before: readonly string[] = []): string[] => [...before, ...value.split(",")];
+const countFrom =
+  (least: number) =>
+  (value: string): number => {
+    const number = Number(value);
+    if (/^\d{1,9}$/.test(value) && number >= least) return number;
+    throw new InvalidArgumentError(`expected a whole number of at least ${least}, got "${value}".`);
+  };
+const collectPids = (value: string, before: readonly number[] = []): number[] => [...before, countFrom(1)(value)];
 const configOption = (): Option =>
   new Option("--config <file>", "configuration (default: /etc/rimon/rimon.yaml if it is there)");
 const jsonOption = (): Option => new Option("--json", "one JSON object a line");
@@ -176,6 +184,126 @@ audit
   .action(async (file: string | undefined, options: Common & { publicKey?: string }) => {
     const { auditVerifyCommand, defaultAuditLog } = await import("./audit.ts");
     code = await auditVerifyCommand(file ?? defaultAuditLog(), { ...options, json: options.json === true }, terminal);
+  });
+
+const snapshots = program
+  .command("snapshot")
+  .description("isolation structures of processes and of the kernel: as they are, and as they were when all was well")
+  .addHelpText(
+    "after",
+    "\nA baseline holds for one life of each process and one boot of the node. What is compared is what does not change by itself; digests of the texts as they were read are kept as evidence.",
+  );
+const publicKeyOption = (): Option =>
+  new Option(
+    "--public-key <files...>",
+    "the keys that may have sealed it, in PEM; without them only a baseline that is not sealed is read",
+  );
+const thresholdOption = (): Option =>
+  new Option("--threshold <number>", "how many of the keys must have signed").default(1).argParser(countFrom(1));
+snapshots
+  .command("take")
+  .description("write a baseline of the kernel and of the processes named")
+  .addOption(new Option("--pid <pid>", "a process; repeatable").argParser(collectPids))
+  .option("--all-protected", "every process that rimon protects here")
+  .addOption(new Option("--subsystem <names>", "these alone, separated by commas; repeatable").argParser(collectNames))
+  .addOption(
+    new Option("--expires <days>", "how many days it holds (default: until it is replaced)").argParser(countFrom(1)),
+  )
+  .option("--out <file>", "where it is to be (default: standard output)")
+  .addOption(configOption())
+  .addOption(protectOption())
+  .addOption(jsonOption())
+  .action(
+    async (
+      options: Common & {
+        pid?: readonly number[];
+        allProtected?: true;
+        subsystem?: readonly string[];
+        expires?: number;
+        out?: string;
+      },
+    ) => {
+      const { snapshotTakeCommand } = await import("./snapshot.ts");
+      const { expires, ...rest } = options;
+      code = await snapshotTakeCommand(
+        { ...rest, json: options.json === true, ...(expires === undefined ? {} : { expiresDays: expires }) },
+        terminal,
+      );
+    },
+  );
+snapshots
+  .command("check")
+  .description(
+    "compare with a baseline once; exit code 1 if something is not as it was, or the baseline not to be trusted",
+  )
+  .argument("<file>", "the baseline, sealed or not")
+  .addOption(publicKeyOption())
+  .addOption(thresholdOption())
+  .addOption(jsonOption())
+  .action(async (file: string, options: Common & { publicKey?: readonly string[]; threshold: number }) => {
+    const { snapshotCheckCommand } = await import("./snapshot.ts");
+    code = await snapshotCheckCommand(file, { ...options, json: options.json === true }, terminal);
+  });
+snapshots
+  .command("watch")
+  .description("compare again and again until SIGTERM or Ctrl-C; exit code 1 if there was anything")
+  .argument("<file>", "the baseline, sealed or not")
+  .addOption(new Option("--interval <seconds>", "from one comparison to the next").default(30).argParser(countFrom(1)))
+  .addOption(publicKeyOption())
+  .addOption(thresholdOption())
+  .addOption(jsonOption())
+  .action(
+    async (file: string, options: Common & { publicKey?: readonly string[]; threshold: number; interval: number }) => {
+      const { snapshotWatchCommand } = await import("./snapshot.ts");
+      code = await snapshotWatchCommand(
+        file,
+        { ...options, json: options.json === true, intervalMs: options.interval * 1_000 },
+        terminal,
+      );
+    },
+  );
+
+const seal = program
+  .command("seal")
+  .description("sign baselines, and prove who signed one")
+  .addHelpText(
+    "after",
+    "\nA sealed baseline is an in-toto Statement in a DSSE envelope, signed with Ed25519. The secret keys stay off the nodes; the nodes have the public ones.",
+  );
+seal
+  .command("keygen")
+  .description("make a key: the secret one in FILE, the public one in FILE.pub; neither may be there already")
+  .argument("<file>", "where the secret key is to be, off the nodes")
+  .addOption(jsonOption())
+  .action(async (file: string, options: Common) => {
+    const { sealKeygenCommand } = await import("./seal.ts");
+    code = await sealKeygenCommand(file, { json: options.json === true }, terminal);
+  });
+seal
+  .command("sign")
+  .description("sign a baseline, or add a signature to one that is sealed already")
+  .argument("<file>", "the baseline: a statement as JSON, or an envelope")
+  .requiredOption("--key <file>", "the secret key to sign with, as rimon seal keygen makes it")
+  .option("--out <file>", "where the envelope is to be (default: in place of the baseline)")
+  .addOption(jsonOption())
+  .action(async (file: string, options: Common & { key: string; out?: string }) => {
+    const { sealSignCommand } = await import("./seal.ts");
+    code = await sealSignCommand(file, { ...options, json: options.json === true }, terminal);
+  });
+seal
+  .command("verify")
+  .description("check the signatures of a sealed baseline and that it has not expired; exit code 1 if one fails")
+  .addHelpText(
+    "after",
+    "\nIt does not check that the baseline is the newest one, nor that it is of this machine: no counter is remembered here. Both are printed.",
+  )
+  .argument("<file>", "the envelope")
+  .requiredOption("--public-key <files...>", "the keys that count, in PEM; a file may hold several")
+  .addOption(thresholdOption())
+  .addOption(jsonOption())
+  .action(async (file: string, options: Common & { publicKey: readonly string[]; threshold: number }) => {
+    const { sealVerifyCommand } = await import("./seal.ts");
+    code = await sealVerifyCommand(file, { ...options, json: options.json === true }, terminal);
   });
 
 const config = program.command("config").description("check, describe or show the configuration");

@@ -9,6 +9,7 @@ import type { Detector } from "./detector.ts";
 import { environRead } from "./environ-read.ts";
 import { filelessExec } from "./fileless-exec.ts";
 import { inspectorOpened } from "./inspector-opened.ts";
+import { isolationChanged } from "./isolation-changed.ts";
 import { libraryPreloaded } from "./library-preloaded.ts";
 import { mapsChanged } from "./maps-changed.ts";
 import { mapsRead } from "./maps-read.ts";
@@ -37,6 +38,7 @@ export const DETECTORS: readonly Detector[] = [
   libraryPreloaded,
   mapsChanged,
   codeModified,
+  isolationChanged,
   procfsMounted,
   processStopped,
   bpfLoaded,

@@ -14,6 +14,14 @@ export function build(effective: Effective): Configuration {
     intervalMs: durationOf(effective.interval),
     node: effective.node,
     protect: effective.protect.map(parseSelector),
+    ...(effective.snapshots === undefined
+      ? {}
+      : {
+          snapshots: {
+            intervalMs: durationOf(effective.snapshots.interval),
+            subsystems: effective.snapshots.subsystems,
+          },
+        }),
     rules: effective.rules as Configuration["rules"],
     respond: effective.respond as Configuration["respond"],
     exceptions: effective.exceptions.map(({ target, expires, suspect, ...rest }) => ({

@@ -19,6 +19,14 @@ export function complete(file: File, { hostname, stateDirectory }: Place) {
     interval: file.interval ?? DEFAULT.interval,
     node: file.node ?? hostname,
     protect: file.protect ?? [],
+    ...(file.snapshots === undefined
+      ? {}
+      : {
+          snapshots: {
+            interval: file.snapshots.interval ?? DEFAULT.snapshotInterval,
+            subsystems: file.snapshots.subsystems ?? DEFAULT.snapshotSubsystems,
+          },
+        }),
     rules: file.rules ?? {},
     respond: { ...DEFAULT.respond, ...file.respond },
     exceptions: file.exceptions ?? [],

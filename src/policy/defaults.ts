@@ -16,4 +16,19 @@ export const DEFAULT = {
   keep: 100,
   rotateSize: "64MiB",
   checkpointEvery: 256,
+  snapshotInterval: "30s",
+  /** All there are (baselines/all.ts). */
+  snapshotSubsystems: [
+    "memory-maps",
+    "seccomp",
+    "cgroups",
+    "capabilities",
+    "namespaces",
+    "limits",
+    "lsm-label",
+    "executable",
+    "modules",
+    "sysctls",
+    "security",
+  ],
 } as const;

@@ -147,6 +147,14 @@ export const fileSchema = mapping({
       { error: "must be a mapping of rules" },
     )
     .exactOptional(),
+  snapshots: mapping({
+    interval: duration("1s", "24h").exactOptional().meta({ default: DEFAULT.snapshotInterval }),
+    subsystems: list(choice(DEFAULT.snapshotSubsystems), 1, "a list of at least one subsystem").exactOptional(),
+  })
+    .exactOptional()
+    .meta({
+      description: "Compares isolation structures of the kernel and of protected processes with what they were.",
+    }),
   respond: mapping(
     Object.fromEntries(SEVERITIES.map((name) => [name, actionNames.exactOptional()])) as Record<
       Severity,

@@ -12,11 +12,12 @@ import { createPosture } from "./posture.ts";
 import { createProcessTable } from "./process-table.ts";
 import type { Sensor, SensorContext } from "./sensor.ts";
 import { createSettings } from "./settings.ts";
+import { createSnapshots } from "./snapshots.ts";
 import { createUprobes } from "./uprobes.ts";
 
 export function createSensors(
   context: SensorContext,
-  configuration: () => Pick<Configuration, "exceptions">,
+  configuration: () => Pick<Configuration, "exceptions" | "snapshots">,
   ownFiles: () => readonly OwnFile[],
   sources: WatchSources,
 ): readonly Sensor[] {
@@ -39,6 +40,7 @@ export function createSensors(
     createAddressSpace(context),
     createCodePages(context),
     createUprobes(context),
+    createSnapshots(context, () => configuration().snapshots),
     own,
   ];
 }

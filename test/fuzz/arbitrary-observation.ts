@@ -152,6 +152,12 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     changes: changes as fc.Arbitrary<NonNullable<ObservationOf<"code-page.seen">["changes"]>>,
     machine: fc.constantFrom("x86", "x86-64", "arm64"),
   }, ["differing", "changes", "machine"]), // prettier-ignore
+  kind("isolation.changed", {
+    subsystem: fc.constantFrom("seccomp", "memory-maps"), change: fc.constantFrom("changed", "malformed", "gone"),
+    pid, startTime, message: text,
+    changes: fc.array(fc.record({ fact: text, expected: text, actual: text, impossible: text }, { requiredKeys: ["fact"] }), { maxLength: 3 }),
+    evidence: fc.array(fc.record({ text, expected: text, actual: text }, { requiredKeys: ["text"] }), { maxLength: 2 }),
+  }, ["pid", "startTime"]), // prettier-ignore
   kind("uprobe.seen", {
     pid, startTime, path: text, file, count, name: text, byPid: pid, byStartTime: count,
     probes: fc.array(fc.record({ offset: count, returns: flag }), { maxLength: 3 }),

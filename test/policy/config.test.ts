@@ -27,6 +27,7 @@ mode: enforce
 interval: 2s
 node: vault-1
 protect: ["exe:/usr/sbin/sshd", "comm:vault"]
+snapshots: { interval: 1m, subsystems: [seccomp, modules] }
 rules:
   memory-read: { enabled: true, severity: critical, respond: [capture, rotate-master-key] }
   library-preloaded:
@@ -120,6 +121,7 @@ test("everything that can be set is set", () => {
       { by: "exe", value: "/usr/sbin/sshd" },
       { by: "comm", value: "vault" },
     ],
+    snapshots: { intervalMs: 60_000, subsystems: ["seccomp", "modules"] },
     rules: {
       "memory-read": { enabled: true, severity: "critical", respond: ["capture", "rotate-master-key"] },
       "library-preloaded": { allow: ["/usr/lib/libjemalloc.so.2"] },

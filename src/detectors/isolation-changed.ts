@@ -1,0 +1,43 @@
+import { nameOf, subjectOf, type Detector } from "./detector.ts";
+
+/** Other rules tell of new code in their own words, and it has its ordinary reasons. */
+const MILD: ReadonlySet<string> = new Set(["memory-maps"]);
+
+export const isolationChanged: Detector = {
+  rule: "isolation-changed",
+  severity: "high",
+  summary: "What isolates a protected process, or the kernel, is not what it was when it was first seen.",
+  guide: {
+    means:
+      "A seccomp filter, a capability, a namespace, a cgroup or its limits, a resource limit, a mapping, a kernel module or setting differs from the snapshot that was taken when rimon first saw the process, or the node. Some changes cannot be made by the kernel's own rules (a filter taken off, a capability back in the bounding set): then its memory was changed, by a fault or by somebody who writes to it.",
+    fires:
+      "With `snapshots` in the configuration: a comparison found other facts in three readings in a row. What grows and shrinks by itself is not compared. A change is told once; then it is what is compared with.",
+    attacker:
+      "Code in the kernel, or a bug in it, lifts the sandbox of a process it runs in: clears Seccomp or NoNewPrivs, fills the capability sets, moves it to the namespaces of the host. Or root loads a module, lowers ptrace_scope, points core_pattern elsewhere.",
+    todo: "Where the finding says that it cannot be: treat the kernel as changed. Move the keys off the node and look at its memory (ECC log, rasdaemon) before it is trusted again. Else find out who made the change and whether they meant to.",
+    harmless:
+      "An operator who changes limits, modules or settings, a program that maps a library late or gives up rights late. Switch single subsystems off under `snapshots.subsystems`.",
+    attack: [
+      { id: "T1562.001", name: "Impair Defenses: Disable or Modify Tools" },
+      { id: "T1611", name: "Escape to Host" },
+      { id: "T1547.006", name: "Boot or Logon Autostart Execution: Kernel Modules and Extensions" },
+    ],
+  },
+  detect(observation, state) {
+    if (observation.kind !== "isolation.changed") return;
+    const { subsystem, change, pid, startTime, changes, message } = observation;
+    const impossible = changes.some((each) => each.impossible !== undefined);
+    const severity = impossible ? "critical" : MILD.has(subsystem) ? "medium" : this.severity;
+    const who = pid === undefined ? "the kernel" : nameOf(state, pid, startTime);
+    return {
+      rule: this.rule,
+      severity,
+      technique: impossible ? "impossible" : change,
+      operation: "change",
+      ...(pid === undefined ? { everyTenant: true } : { target: subjectOf(state, pid, startTime) }),
+      subject: `${subsystem} ${changes.map(({ fact, actual }) => `${fact}=${actual ?? ""}`).join(" ")}`,
+      message: `${who}: ${message}`,
+      evidence: [observation],
+    };
+  },
+};

@@ -1,0 +1,282 @@
+// Snapshots of isolation structures, as a library: take one while all is well, compare with it later, or all the time.
+
+import { readFileSync, readlinkSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { SUBSYSTEMS } from "./baselines/all.ts";
+import {
+  compare,
+  subsystemNamed,
+  textsFor,
+  viewOf,
+  type Anomaly,
+  type Checked,
+  type Identity,
+  type Snapshot,
+  type TextBytes,
+} from "./baselines/snapshot.ts";
+import type { Subsystem, TextName } from "./baselines/subsystem.ts";
+import { RimonError } from "./errors.ts";
+
+/** Where the texts come from. */
+export interface ProcfsSource {
+  /** Undefined: there is none, or it may not be read. */
+  read(text: TextName): Uint8Array | undefined;
+  /** Whose they are; texts of nobody in particular are always of the same. */
+  identity?(): Identity;
+}
+
+/** Milliseconds since the epoch. */
+export type Clock = () => number;
+
+export interface SnapshotOptions {
+  /** Date.now if not given. */
+  readonly clock?: Clock;
+  /** Names of subsystems; all of them if not given. */
+  readonly subsystems?: readonly string[];
+}
+
+/** What the application is to do about it; none of them is done here. */
+export type IsolationSeverity = "Log" | "Isolate" | "Restart" | "Degrade" | "Safe_mode";
+
+export interface DaemonOptions extends SnapshotOptions {
+  readonly procfs: ProcfsSource;
+  readonly baseline: Snapshot;
+  /** Milliseconds; 30 s if not given. */
+  readonly interval?: number;
+  /** Is told every anomaly of every check, and says how severe they are. */
+  readonly onAnomaly?: (anomalies: readonly Anomaly[]) => IsolationSeverity;
+  /** Is told that severity. */
+  readonly onSeverity?: (severity: IsolationSeverity, anomalies: readonly Anomaly[]) => void;
+  /** Ends it. */
+  readonly signal?: AbortSignal;
+}
+
+export const DEFAULT_INTERVAL_MS = 30_000;
+/** Readings that have to agree before something is an anomaly: a bit that was read wrongly is not read wrongly thrice. */
+const READINGS = 3;
+
+/** Names of every subsystem. */
+export const subsystems: readonly string[] = SUBSYSTEMS.map(({ name }) => name);
+
+export const procfs = {
+  /** The texts of a process, this one if not named, and of the kernel, out of /proc and /sys. */
+  live(pid: number | "self" = "self"): ProcfsSource {
+    return { read: (text) => orUndefined(() => READERS[text](pid)), identity: () => identityOf(pid) };
+  },
+  /** Texts that are given, for tests; what is not given cannot be read. */
+  mock(texts: Readonly<Partial<Record<TextName, string | Uint8Array>>>): ProcfsSource {
+    return {
+      read(name) {
+        const text = texts[name];
+        return typeof text === "string" ? Buffer.from(text) : text;
+      },
+    };
+  },
+} as const;
+
+export function snapshot(
+  source: ProcfsSource,
+  { clock = Date.now, subsystems: names }: SnapshotOptions = {},
+): Snapshot {
+  const chosen = choose(names);
+  const takenAt = clock();
+  const texts: TextBytes = Object.fromEntries(
+    textsFor(chosen).flatMap((name) => {
+      const text = source.read(name);
+      return text === undefined ? [] : [[name, text] as const];
+    }),
+  );
+  return {
+    ...source.identity?.(),
+    takenAt,
+    subsystems: Object.fromEntries(chosen.map((each) => [each.name, viewOf(each, texts)])),
+  };
+}
+
+/**
+ * Compares what is there with what was there. What differs is read twice more: only what differs every time is told, so
+ * that neither a bit misread nor a text that changed while it was read is taken for a change.
+ */
+export function check(
+  baseline: Snapshot,
+  source: ProcfsSource,
+  { clock = Date.now, subsystems: names = Object.keys(baseline.subsystems) }: SnapshotOptions = {},
+): Checked {
+  let taken = snapshot(source, { clock, subsystems: names });
+  const checkedAt = taken.takenAt;
+  let anomalies = compare(baseline, taken);
+  for (let reading = 1; reading < READINGS && anomalies.length > 0; reading++) {
+    const before = new Map(anomalies.map((each) => [each.subsystem, each.message]));
+    taken = snapshot(source, { clock: () => checkedAt, subsystems: names });
+    anomalies = compare(baseline, taken).filter(({ subsystem }) => before.has(subsystem));
+  }
+  return anomalies.length === 0
+    ? { ok: true, checkedAt, snapshot: taken }
+    : { ok: false, checkedAt, snapshot: taken, anomalies };
+}
+
+/** One subsystem: Log. Two: Degrade. Three and more: Safe_mode. */
+export function defaultHandler(anomalies: readonly Anomaly[]): IsolationSeverity {
+  if (anomalies.length >= 3) return "Safe_mode";
+  return anomalies.length === 2 ? "Degrade" : "Log";
+}
+
+/** Checks at every interval until the signal comes; resolves then. It keeps no process alive. */
+export function startDaemon(options: DaemonOptions): Promise<void> {
+  const { procfs: source, baseline, interval = DEFAULT_INTERVAL_MS, signal, onAnomaly = defaultHandler } = options;
+  if (!(interval >= 1)) throw new RimonError("RIMON_USAGE", `an interval is at least 1 ms, got ${interval}`);
+  const how = {
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
+    ...(options.subsystems === undefined ? {} : { subsystems: options.subsystems }),
+  };
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) return resolve();
+    const timer = setInterval(() => {
+      try {
+        const checked = check(baseline, source, how);
+        if (!checked.ok) options.onSeverity?.(onAnomaly(checked.anomalies), checked.anomalies);
+      } catch (thrown) {
+        clearInterval(timer);
+        reject(thrown);
+      }
+    }, interval);
+    timer.unref();
+    signal?.addEventListener(
+      "abort",
+      () => {
+        clearInterval(timer);
+        resolve();
+      },
+      { once: true },
+    );
+  });
+}
+
+function choose(names: readonly string[] | undefined): readonly Subsystem[] {
+  return (names ?? subsystems).map((name) => {
+    const found = subsystemNamed(name);
+    if (found === undefined)
+      throw new RimonError("RIMON_USAGE", `there is no subsystem "${name}"; expected one of ${subsystems.join(", ")}`);
+    return found;
+  });
+}
+
+type Reader = (pid: number | "self") => Uint8Array;
+
+/** The files of a cgroup that limit it (cgroup-v2.rst); its counters are not among them. */
+const LIMIT_FILES = [
+  "cpu.max",
+  "cpu.weight",
+  "cpuset.cpus",
+  "cpuset.mems",
+  "io.max",
+  "memory.high",
+  "memory.low",
+  "memory.max",
+  "memory.min",
+  "memory.swap.max",
+  "pids.max",
+];
+
+const SYSCTLS = [
+  "fs.protected_fifos",
+  "fs.protected_hardlinks",
+  "fs.protected_regular",
+  "fs.protected_symlinks",
+  "fs.suid_dumpable",
+  "kernel.core_pattern",
+  "kernel.dmesg_restrict",
+  "kernel.kexec_load_disabled",
+  "kernel.kptr_restrict",
+  "kernel.modprobe",
+  "kernel.modules_disabled",
+  "kernel.perf_event_paranoid",
+  "kernel.randomize_va_space",
+  "kernel.sysrq",
+  "kernel.unprivileged_bpf_disabled",
+  "kernel.unprivileged_userns_clone",
+  "kernel.yama.ptrace_scope",
+  "net.core.bpf_jit_harden",
+  "user.max_user_namespaces",
+  "vm.mmap_min_addr",
+  "vm.unprivileged_userfaultfd",
+];
+
+const file = (path: string): Uint8Array => readFileSync(path);
+const lines = (each: readonly string[]): Uint8Array => Buffer.from(each.map((line) => `${line}\n`).join(""));
+
+const READERS: Readonly<Record<TextName, Reader>> = {
+  maps: (pid) => file(`/proc/${pid}/maps`),
+  status: (pid) => file(`/proc/${pid}/status`),
+  cgroup: (pid) => file(`/proc/${pid}/cgroup`),
+  "cgroup-limits": readCgroupLimits,
+  limits: (pid) => file(`/proc/${pid}/limits`),
+  coredump_filter: (pid) => file(`/proc/${pid}/coredump_filter`),
+  ns: readNamespaces,
+  attr: (pid) =>
+    lines([
+      file(`/proc/${pid}/attr/current`)
+        .toString()
+        .replace(/[\0\n]+$/, ""),
+    ]),
+  exe(pid) {
+    const path = `/proc/${pid}/exe`;
+    const { dev, ino } = statSync(path);
+    return lines([`${dev}:${ino} ${readlinkSync(path)}`]);
+  },
+  stat: (pid) => file(`/proc/${pid}/stat`),
+  modules: () => file("/proc/modules"),
+  sysctl: () =>
+    lines(
+      SYSCTLS.flatMap((name) => {
+        const value = orUndefined(() => readFileSync(`/proc/sys/${name.replaceAll(".", "/")}`, "utf8").trimEnd());
+        return value === undefined ? [] : [`${name} = ${value}`];
+      }),
+    ),
+  lsm: () => lines([file("/sys/kernel/security/lsm").toString()]),
+  lockdown: () => file("/sys/kernel/security/lockdown"),
+  tainted: () => file("/proc/sys/kernel/tainted"),
+  cmdline: () => file("/proc/cmdline"),
+};
+
+function identityOf(pid: number | "self"): Identity {
+  const boot = orUndefined(() => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim());
+  const stat = orUndefined(() => readFileSync(`/proc/${pid}/stat`, "utf8"));
+  // proc_pid_stat(5): the pid, the name in parentheses, which may hold some itself, and the start time as field 22.
+  const startTime = Number(stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
+  return {
+    ...(boot === undefined ? {} : { boot }),
+    ...(stat === undefined || !Number.isSafeInteger(startTime) ? {} : { process: { pid: parseInt(stat), startTime } }),
+  };
+}
+
+function readNamespaces(pid: number | "self"): Uint8Array {
+  const folder = `/proc/${pid}/ns`;
+  const names = readdirSync(folder).toSorted();
+  return lines(names.map((name) => `${name} ${readlinkSync(join(folder, name))}`));
+}
+
+/** Of the unified hierarchy, or of those of version 1 that are mounted in their usual places. */
+function readCgroupLimits(pid: number | "self"): Uint8Array {
+  const own = readFileSync(`/proc/${pid}/cgroup`, "utf8").trimEnd().split("\n");
+  const unified = own.find((line) => line.startsWith("0::"))?.slice(3);
+  if (unified === undefined) throw new Error("no unified hierarchy");
+  const root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].find(
+    (each) => orUndefined(() => statSync(join(each, "cgroup.controllers"))) !== undefined,
+  );
+  if (root === undefined) throw new Error("no unified hierarchy is mounted");
+  return lines(
+    LIMIT_FILES.flatMap((name) => {
+      const value = orUndefined(() => readFileSync(join(root, unified, name), "utf8").trimEnd());
+      return value === undefined ? [] : [`${name} ${value.replaceAll("\n", ", ")}`];
+    }),
+  );
+}
+
+function orUndefined<T>(get: () => T): T | undefined {
+  try {
+    return get();
+  } catch {
+    return undefined;
+  }
+}

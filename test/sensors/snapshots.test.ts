@@ -1,0 +1,108 @@
+// The sensor on the live /proc: a child that the test spawned, and the kernel of this node.
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { after, test } from "node:test";
+import { SUBSYSTEMS } from "../../src/baselines/all.ts";
+import type { Configuration } from "../../src/configuration.ts";
+import { DEFAULT } from "../../src/policy/defaults.ts";
+import { createSnapshots } from "../../src/sensors/snapshots.ts";
+import { Child } from "../fixtures/child.ts";
+import { createContext } from "./context.ts";
+
+const child = new Child("sleep", ["1000"]);
+after(() => child.kill("SIGKILL"));
+
+function startTimeOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
+}
+
+const prlimit = (value: string): void =>
+  assert.equal(spawnSync("prlimit", ["--pid", String(child.pid), `--nproc=${value}`]).status, 0);
+
+test("the subsystems of the configuration are those there are", () => {
+  assert.deepEqual(
+    DEFAULT.snapshotSubsystems,
+    SUBSYSTEMS.map(({ name }) => name),
+  );
+});
+
+test("off until it is asked for; then a change is told once, and so is the way back", async (t) => {
+  const id = { pid: child.pid, startTime: startTimeOf(child.pid) };
+  let now = 1_000_000;
+  const context = Object.assign(createContext([id]), { now: () => now });
+  t.after(() => context.close());
+  let settings: Configuration["snapshots"];
+  const sensor = createSnapshots(context, () => settings);
+  const told = (): (string | undefined)[] =>
+    context.of("isolation.changed").map(({ subsystem, pid, changes }) => `${pid} ${subsystem} ${changes[0]?.actual}`);
+  const passAfter = async (ms: number): Promise<void> => {
+    now += ms;
+    await sensor.pass?.(false);
+  };
+
+  await sensor.start();
+  assert.deepEqual(context.of("sensor.state").map(({ state }) => state), ["off"]); // prettier-ignore
+  prlimit("100:1000");
+  settings = { intervalMs: 30_000, subsystems: DEFAULT.snapshotSubsystems };
+  await passAfter(0);
+  assert.deepEqual(context.of("sensor.state").map(({ state }) => state), ["off", "live"]); // prettier-ignore
+  await passAfter(5_000);
+  prlimit("101:1000");
+  await passAfter(29_000);
+  assert.deepEqual(told(), []);
+  await passAfter(1_000);
+  const change = [`${child.pid} limits 101 1000`];
+  assert.deepEqual(told(), change);
+  await passAfter(30_000);
+  assert.deepEqual(told(), change);
+  prlimit("100:1000");
+  await passAfter(30_000);
+  assert.deepEqual(told(), [...change, `${child.pid} limits 100 1000`]);
+  const [first] = context.of("isolation.changed");
+  assert.deepEqual(first?.evidence.map(({ text }) => text), ["limits"]); // prettier-ignore
+
+  // Only what is asked for.
+  settings = { intervalMs: 30_000, subsystems: ["seccomp"] };
+  prlimit("102:1000");
+  await passAfter(30_000);
+  assert.equal(told().length, 2);
+  await sensor.stop();
+});
+
+test("who becomes another program is another, and who ends is no longer looked at", async (t) => {
+  const shell = new Child("sh", ["-c", "read line; exec sleep 1000"]);
+  t.after(() => shell.kill("SIGKILL"));
+  const id = { pid: shell.pid, startTime: startTimeOf(shell.pid) };
+  let now = 1_000_000;
+  const context = Object.assign(createContext([id]), { now: () => now });
+  t.after(() => context.close());
+  const sensor = createSnapshots(context, () => ({ intervalMs: 1_000, subsystems: ["executable", "memory-maps"] }));
+  const pass = async (): Promise<void> => {
+    now += 5_000;
+    await sensor.pass?.(false);
+  };
+  await sensor.start();
+  await pass();
+  shell.send("go");
+  while (readFileSync(`/proc/${shell.pid}/comm`, "utf8") !== "sleep\n") await new Promise((resolve) => setTimeout(resolve, 10)); // prettier-ignore
+  sensor.notice?.({
+    kind: "process.seen",
+    at: now,
+    sensor: "exec",
+    by: "exec",
+    process: { ...id, parentPid: 1, comm: "sleep", kernelThread: false },
+  });
+  await pass();
+  await pass();
+  assert.deepEqual(context.of("isolation.changed"), []);
+  shell.kill("SIGKILL");
+  await shell.exited;
+  await pass();
+  context.protectedIds = [];
+  await pass();
+  assert.deepEqual(context.of("isolation.changed"), []);
+  assert.deepEqual(context.of("sensor.state").map(({ state }) => state), ["live"]); // prettier-ignore
+});
