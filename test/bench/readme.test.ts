@@ -19,6 +19,8 @@ test("the result beside it is of a full run of every bench", () => {
   const benches = readdirSync(join(root, "src", "bench"));
   for (const bench of result.benches) assert.ok(benches.includes(`${bench}.ts`), bench);
   assert.equal(result.benches.length, 8);
+  // What the command says of itself: about ten minutes.
+  assert.ok(result.seconds <= 600, `it took ${result.seconds} s`);
 });
 
 test("the table and the claims of README.md are those of the result", async () => {

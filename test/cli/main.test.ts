@@ -16,11 +16,18 @@ const rimon = (...args: string[]) => runCommand(args, { env });
 
 const COMMANDS = [
   ["run"], ["scan"], ["doctor"], ["drill"], ["bench"], ["replay", "FILE"], ["audit", "show", "FILE"], ["audit", "verify", "FILE"],
-  ["config", "check", "FILE"], ["config", "schema"], ["config", "show"], ["explain", "RULE"],
+  ["snapshot", "take"], ["snapshot", "check", "FILE"], ["snapshot", "watch", "FILE"],
+  ["seal", "keygen", "FILE"], ["seal", "sign", "FILE"], ["seal", "verify", "FILE"], ["config", "check", "FILE"], ["config", "schema"], ["config", "show"], ["explain", "RULE"],
 ]; // prettier-ignore
 
 /** A value that each option's own check accepts. */
-const VALUES: Readonly<Record<string, string>> = { "--mode": "monitor" };
+const VALUES: Readonly<Record<string, string>> = {
+  "--mode": "monitor",
+  "--pid": "1",
+  "--expires": "1",
+  "--threshold": "1",
+  "--interval": "1",
+}; // prettier-ignore;
 
 describe("help", () => {
   it("of rimon names every command and the exit codes", async () => {
@@ -36,12 +43,14 @@ describe("help", () => {
       const { code, stdout, stderr } = await rimon(...command, "--help");
       assert.deepEqual([code, stderr], [0, ""]);
       assert.ok(stdout.startsWith(`Usage: rimon ${command.join(" ")}`));
-      const options = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)( <\w+>)?/gm)].filter(
+      const options = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)( <\w+(?:\.\.\.)?>)?/gm)].filter(
         ([, name]) => name !== "--help",
       );
-      const given = options.flatMap(([, name = "", value]) =>
-        value === undefined ? [name] : [name, VALUES[name] ?? "x"],
-      );
+      // One that takes a list takes all that follows, so none is last.
+      const listed = (value = ""): boolean => value.endsWith("...>");
+      const given = options
+        .toSorted(([, , a], [, , b]) => Number(listed(b)) - Number(listed(a)))
+        .flatMap(([, name = "", value]) => (value === undefined ? [name] : [name, VALUES[name] ?? "x"]));
       // One word too many is met after the options were read and before anything is done.
       const tried = await rimon(...words, ...given, "too-many");
       assert.equal(tried.code, 2);
