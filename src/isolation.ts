@@ -106,7 +106,7 @@ export function check(
   const checkedAt = taken.takenAt;
   let anomalies = compare(baseline, taken);
   for (let reading = 1; reading < READINGS && anomalies.length > 0; reading++) {
-    const before = new Map(anomalies.map((each) => [each.subsystem, each.message]));
+    const before = new Set(anomalies.map(({ subsystem }) => subsystem));
     taken = snapshot(source, { clock: () => checkedAt, subsystems: names });
     anomalies = compare(baseline, taken).filter(({ subsystem }) => before.has(subsystem));
   }
@@ -122,15 +122,15 @@ export function defaultHandler(anomalies: readonly Anomaly[]): IsolationSeverity
 }
 
 /** Checks at every interval until the signal comes; resolves then. It keeps no process alive. */
-export function startDaemon(options: DaemonOptions): Promise<void> {
+export async function startDaemon(options: DaemonOptions): Promise<void> {
   const { procfs: source, baseline, interval = DEFAULT_INTERVAL_MS, signal, onAnomaly = defaultHandler } = options;
   if (!(interval >= 1)) throw new RimonError("RIMON_USAGE", `an interval is at least 1 ms, got ${interval}`);
   const how = {
     ...(options.clock === undefined ? {} : { clock: options.clock }),
     ...(options.subsystems === undefined ? {} : { subsystems: options.subsystems }),
   };
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted === true) return resolve();
+  if (signal?.aborted === true) return;
+  await new Promise<void>((resolve, reject) => {
     const timer = setInterval(() => {
       try {
         const checked = check(baseline, source, how);

@@ -1,8 +1,7 @@
 // `rimon seal keygen|sign|verify`: keys for baselines, signing them, and proving who did. No key byte is ever printed.
 
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { constants } from "node:fs";
-import { open, stat, unlink } from "node:fs/promises";
+import { stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import {
   MAX_ENVELOPE_BYTES,
@@ -11,17 +10,15 @@ import {
   envelopeBytes,
   parseEnvelope,
   publicKeyOf,
-  readPublicKeys,
   signEnvelope,
   type Envelope,
-  type PublicKey,
 } from "../baselines/dsse.ts";
-import { isObject } from "../baselines/seal-problem.ts";
 import { SealProblem, inspectSealed } from "../baselines/seal.ts";
 import { parseHeader, parseStatement, type BaselineHeader, type Statement } from "../baselines/statement.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import { printable } from "../responders/printable.ts";
 import { errnoOf, ignoreMissing, replaceFile, syncDirectory, writeNewFile } from "../store/durable.ts";
+import { isEnvelope, pinnedKeys, readUpTo } from "./baseline-files.ts";
 import { table, type Terminal } from "./terminal.ts";
 
 const MAX_NAMES_SHOWN = 10;
@@ -121,16 +118,6 @@ function signed(
   }
 }
 
-function isEnvelope(bytes: Buffer): boolean {
-  try {
-    const value: unknown = JSON.parse(bytes.toString());
-    return isObject(value) && "payloadType" in value;
-  } catch {
-    // parseStatement() says what is wrong with it.
-    return false;
-  }
-}
-
 async function writeEnvelope(out: string, bytes: Buffer, mode: number): Promise<void> {
   try {
     const there = await stat(out).catch(ignoreMissing);
@@ -166,25 +153,6 @@ async function readPrivateKey(file: string): Promise<KeyObject> {
     process.stderr.write(`rimon: others may read the secret key ${printable(file)} (mode ${shown}); chmod 0600 it\n`);
   }
   return key;
-}
-
-/** A regular file, or its first bytes: one more than `max` if it has them, so that whoever parses it sees that. */
-async function readUpTo(max: number, file: string): Promise<{ bytes: Buffer; mode: number }> {
-  try {
-    // O_NONBLOCK: a FIFO must not hold us up.
-    const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
-    try {
-      const found = await handle.stat();
-      if (!found.isFile()) throw new Error("it is not a regular file");
-      const buffer = Buffer.alloc(Math.min(found.size, max + 1));
-      const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0);
-      return { bytes: buffer.subarray(0, bytesRead), mode: found.mode & 0o777 };
-    } finally {
-      await handle.close();
-    }
-  } catch (thrown) {
-    throw new RimonError("RIMON_USAGE", `${file} cannot be read: ${reasonOf(thrown)}`, { cause: thrown });
-  }
 }
 
 export interface VerifyOptions extends Output {
@@ -231,19 +199,6 @@ async function sealedBytes(file: string): Promise<Buffer | undefined> {
     if (thrown instanceof RimonError && errnoOf(thrown.cause) === "ENOENT") return undefined;
     throw thrown;
   }
-}
-
-async function pinnedKeys(files: readonly string[]): Promise<PublicKey[]> {
-  const keys = new Map<string, PublicKey>();
-  for (const file of files) {
-    const { bytes } = await readUpTo(MAX_KEY_TEXT_BYTES, file);
-    try {
-      for (const key of readPublicKeys(bytes.toString())) keys.set(key.id, key);
-    } catch (thrown) {
-      throw new RimonError("RIMON_USAGE", `${file}: ${reasonOf(thrown)}`, { cause: thrown });
-    }
-  }
-  return [...keys.values()];
 }
 
 function summaryOf({ predicateType, subject }: Statement, header: BaselineHeader): Readonly<Record<string, unknown>> {

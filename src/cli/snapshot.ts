@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { readPublicKeys } from "../baselines/dsse.ts";
+import { MAX_ENVELOPE_BYTES } from "../baselines/dsse.ts";
 import {
   ISOLATION_BASELINE,
   isolationEntries,
@@ -11,13 +11,7 @@ import {
 } from "../baselines/isolation-baseline.ts";
 import { openSealed, SealProblem } from "../baselines/seal.ts";
 import { sayChange, type Anomaly } from "../baselines/snapshot.ts";
-import {
-  parseHeader,
-  parseStatement,
-  statementBytes,
-  type BaselineHeader,
-  type Statement,
-} from "../baselines/statement.ts";
+import { parseHeader, parseStatement, statementBytes, type BaselineHeader } from "../baselines/statement.ts";
 import { SUBSYSTEMS } from "../baselines/all.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import { FORMAT_VERSION } from "../finding.ts";
@@ -26,11 +20,11 @@ import { machineOf } from "../machine.ts";
 import { VERSION } from "../package.ts";
 import { printable } from "../responders/printable.ts";
 import { replaceFile } from "../store/durable.ts";
+import { isEnvelope, pinnedKeys, readUpTo } from "./baseline-files.ts";
 import { clock } from "./present.ts";
 import { loadSetup, type Overrides } from "./setup.ts";
 import { table, type Terminal } from "./terminal.ts";
 
-const MAX_BASELINE_BYTES = 64 * 1024 * 1024;
 const KERNEL = "kernel";
 
 export interface TakeOptions extends Overrides {
@@ -91,7 +85,7 @@ export async function snapshotTakeCommand(options: TakeOptions, terminal: Termin
 
 /** Exit code 1 if something is not as it was, or the baseline is not to be trusted. */
 export async function snapshotCheckCommand(file: string, options: CheckOptions, terminal: Terminal): Promise<number> {
-  const baseline = open(file, options);
+  const baseline = await open(file, options);
   if (baseline instanceof SealProblem) return refuse(file, baseline, options.json, terminal);
   const found = checkAll(baseline.entries);
   if (options.json) for (const each of found) terminal.write(`${JSON.stringify(recordOf(each, Date.now()))}\n`);
@@ -113,7 +107,7 @@ export async function snapshotWatchCommand(
   options: CheckOptions & { readonly intervalMs: number },
   terminal: Terminal,
 ): Promise<number> {
-  const baseline = open(file, options);
+  const baseline = await open(file, options);
   if (baseline instanceof SealProblem) return refuse(file, baseline, options.json, terminal);
   const stopping = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopping.abort());
@@ -149,9 +143,9 @@ interface Baseline {
   readonly keyIds?: readonly string[];
 }
 
-function open(file: string, { publicKey, threshold = 1 }: CheckOptions): Baseline | SealProblem {
-  const bytes = readBounded(file);
-  const keys = (publicKey ?? []).flatMap((path) => keysIn(path));
+async function open(file: string, { publicKey = [], threshold = 1 }: CheckOptions): Promise<Baseline | SealProblem> {
+  const { bytes } = await readUpTo(MAX_ENVELOPE_BYTES, file);
+  const keys = await pinnedKeys(publicKey);
   try {
     if (keys.length > 0) {
       const opened = openSealed(bytes, {
@@ -163,39 +157,13 @@ function open(file: string, { publicKey, threshold = 1 }: CheckOptions): Baselin
       });
       return { header: opened.header, entries: isolationEntries(opened.statement), keyIds: opened.keyIds };
     }
-    if (looksSealed(bytes))
+    if (isEnvelope(bytes))
       throw new RimonError("RIMON_USAGE", `${file} is sealed: name the keys that may have signed it with --public-key`);
-    const statement: Statement = parseStatement(bytes);
+    const statement = parseStatement(bytes);
     return { header: parseHeader(statement.predicate), entries: isolationEntries(statement) };
   } catch (thrown) {
     if (thrown instanceof SealProblem) return thrown;
     throw thrown;
-  }
-}
-
-function looksSealed(bytes: Uint8Array): boolean {
-  return /^\s*\{\s*"(?:payload|payloadType|signatures)"\s*:/.test(
-    Buffer.from(bytes.subarray(0, 200)).toString("latin1"),
-  );
-}
-
-function readBounded(file: string): Buffer {
-  try {
-    const bytes = readFileSync(file);
-    if (bytes.length <= MAX_BASELINE_BYTES) return bytes;
-    throw new Error(`it has ${bytes.length} bytes, and no baseline has more than ${MAX_BASELINE_BYTES}`);
-  } catch (thrown) {
-    throw new RimonError("RIMON_USAGE", `the baseline ${file} cannot be read: ${reasonOf(thrown)}`, { cause: thrown });
-  }
-}
-
-function keysIn(path: string): ReturnType<typeof readPublicKeys> {
-  try {
-    return readPublicKeys(readFileSync(path, "utf8"));
-  } catch (thrown) {
-    throw new RimonError("RIMON_USAGE", `no public key can be read from ${path}: ${reasonOf(thrown)}`, {
-      cause: thrown,
-    });
   }
 }
 

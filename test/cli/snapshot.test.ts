@@ -134,7 +134,7 @@ describe("snapshot", { concurrency: 2 }, () => {
       [["take", "--subsystem", "limits"], /give --pid or --all-protected/],
       [["take", "--out", join(folder, "none", "x")], /cannot be written: ENOENT/],
       [["check", join(folder, "none")], /cannot be read: ENOENT/],
-      [["check", folder], /cannot be read: EISDIR/],
+      [["check", folder], /cannot be read: it is not a regular file/],
       [["watch", join(folder, "none"), "--interval", "x"], /expected a whole number of at least 1, got "x"/],
       [["check", join(folder, "none"), "--public-key", folder], /cannot be read/],
     ];

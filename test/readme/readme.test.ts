@@ -45,6 +45,11 @@ test("the library example reports the read it makes", async () => {
   assert.match(stdout, /^critical memory-read dd/m);
 });
 
+test("the example of snapshots finds its own process as it was", async () => {
+  const { code, stdout, stderr } = await run("snapshots", "mjs");
+  assert.deepEqual([code, stdout], [0, "as it was\n"], stderr);
+});
+
 test("the custody example moves the epoch on and ends", async () => {
   const { code, stdout, stderr } = await run("custody", "mjs");
   assert.equal(code, 0, stderr);
