@@ -33,8 +33,15 @@ export interface Opened {
 
 /** Opens a sealed baseline that is to be used; `bytes` is undefined if there is none. Throws a SealProblem. */
 export function openSealed(bytes: Uint8Array | undefined, expected: Expectations): Opened {
-  const { predicateType, now, lastCounter, machineId } = expected;
   const { statement, keyIds } = openSigned(bytes, expected);
+  return { statement, header: checkHeader(statement, expected), keyIds };
+}
+
+/** Whether a baseline, sealed or not, is the one that is to be used here and now; its header. Throws a SealProblem. */
+export function checkHeader(
+  statement: Statement,
+  { predicateType, now, lastCounter, machineId }: Omit<Expectations, keyof Signers>,
+): BaselineHeader {
   if (statement.predicateType !== predicateType) {
     throw new SealProblem(
       "wrong-predicate",
@@ -56,7 +63,7 @@ export function openSealed(bytes: Uint8Array | undefined, expected: Expectations
       `a counter of at least ${lastCounter}, which was in force before, was expected, got ${counter}; install the newest baseline, or sign one with a greater counter`,
     );
   }
-  return { statement, header, keyIds };
+  return header;
 }
 
 /** Opens a sealed baseline of any type, counter and machine, for a person to look at. Throws a SealProblem. */

@@ -9,9 +9,9 @@ import {
   isolationStatement,
   type IsolationEntry,
 } from "../baselines/isolation-baseline.ts";
-import { openSealed, SealProblem } from "../baselines/seal.ts";
+import { checkHeader, openSealed, SealProblem } from "../baselines/seal.ts";
 import { sayChange, type Anomaly } from "../baselines/snapshot.ts";
-import { parseHeader, parseStatement, statementBytes, type BaselineHeader } from "../baselines/statement.ts";
+import { parseStatement, statementBytes, type BaselineHeader } from "../baselines/statement.ts";
 import { SUBSYSTEMS } from "../baselines/all.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import { FORMAT_VERSION } from "../finding.ts";
@@ -146,21 +146,16 @@ interface Baseline {
 async function open(file: string, { publicKey = [], threshold = 1 }: CheckOptions): Promise<Baseline | SealProblem> {
   const { bytes } = await readUpTo(MAX_ENVELOPE_BYTES, file);
   const keys = await pinnedKeys(publicKey);
+  const expected = { predicateType: ISOLATION_BASELINE, now: Date.now(), machineId: machineOf().id };
   try {
     if (keys.length > 0) {
-      const opened = openSealed(bytes, {
-        keys,
-        threshold,
-        predicateType: ISOLATION_BASELINE,
-        now: Date.now(),
-        machineId: machineOf().id,
-      });
+      const opened = openSealed(bytes, { keys, threshold, ...expected });
       return { header: opened.header, entries: isolationEntries(opened.statement), keyIds: opened.keyIds };
     }
     if (isEnvelope(bytes))
       throw new RimonError("RIMON_USAGE", `${file} is sealed: name the keys that may have signed it with --public-key`);
     const statement = parseStatement(bytes);
-    return { header: parseHeader(statement.predicate), entries: isolationEntries(statement) };
+    return { header: checkHeader(statement, expected), entries: isolationEntries(statement) };
   } catch (thrown) {
     if (thrown instanceof SealProblem) return thrown;
     throw thrown;

@@ -15,8 +15,9 @@ const MAX_CHANGES = 16;
 const KERNEL = "kernel";
 
 interface Watched {
-  readonly since: number;
   baseline?: Snapshot;
+  /** By subsystem: what cannot be compared, as it was told, so that it is told once. */
+  incomparable: ReadonlyMap<string, string>;
   nextAt: number;
 }
 
@@ -27,7 +28,10 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
 
   function look(key: string, id: ProcessId | undefined, intervalMs: number, chosen: readonly string[]): void {
     const now = context.now();
-    const each = watched.get(key) ?? { since: now, nextAt: now + (id === undefined ? 0 : SETTLED_MS) };
+    const each: Watched = watched.get(key) ?? {
+      incomparable: new Map(),
+      nextAt: now + (id === undefined ? 0 : SETTLED_MS),
+    };
     watched.set(key, each);
     if (now < each.nextAt) return;
     each.nextAt = now + intervalMs;
@@ -42,10 +46,14 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
       return;
     }
     const checked = check(each.baseline, source, options);
-    if (checked.ok) return;
+    const anomalies = checked.ok ? [] : checked.anomalies;
     // It may have ended while it was read.
     if (id !== undefined && source.identity?.().process?.startTime !== id.startTime) return;
-    for (const anomaly of checked.anomalies) tell(anomaly, id);
+    for (const anomaly of anomalies)
+      if (each.incomparable.get(anomaly.subsystem) !== anomaly.message) tell(anomaly, id);
+    const lasting = anomalies.filter(({ kind }) => kind !== "changed");
+    each.incomparable = new Map(lasting.map(({ subsystem, message }) => [subsystem, message]));
+    if (checked.ok) return;
     // What was told is what is there now.
     each.baseline = merged(each.baseline, checked.snapshot);
   }

@@ -99,6 +99,18 @@ describe("snapshot", { concurrency: 2 }, () => {
     const changed = join(folder, "changed.json");
     writeFileSync(changed, readFileSync(file, "utf8").replace("Max processes", "Max processed"));
     assert.equal(await refused(changed), "wrong-predicate");
+    // Nor is one that is not sealed believed of another machine, or beyond its time.
+    const { machine } = (JSON.parse(readFileSync(file, "utf8")) as { predicate: { machine: { id: string } } })
+      .predicate;
+    const rewritten = async (from: string, to: string): Promise<string> => {
+      const text = readFileSync(file, "utf8");
+      assert.ok(text.includes(from));
+      writeFileSync(changed, text.replace(from, to));
+      return refused(changed);
+    };
+    assert.equal(await rewritten(machine.id, "ab".repeat(32)), "other-machine");
+    assert.equal(await rewritten('"madeBy"', '"expires":"2100-01-01T00:00:00Z","createdAt":"2099-01-01T00:00:00Z","madeBy"'), "not-yet"); // prettier-ignore
+    assert.equal(await rewritten(/"createdAt":"[^"]*"/.exec(readFileSync(file, "utf8"))?.[0] ?? "?", '"createdAt":"2020-01-01T00:00:00Z","expires":"2020-02-01T00:00:00Z"'), "expired"); // prettier-ignore
 
     const unnamed = await runCommand(["snapshot", "check", sealed]);
     assert.equal(unnamed.code, 2);

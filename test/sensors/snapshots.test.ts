@@ -106,3 +106,28 @@ test("who becomes another program is another, and who ends is no longer looked a
   assert.deepEqual(context.of("isolation.changed"), []);
   assert.deepEqual(context.of("sensor.state").map(({ state }) => state), ["live"]); // prettier-ignore
 });
+
+test("what can no longer be looked at is told once", async (t) => {
+  // Nobody waits for the inner one, so that it stays as a zombie, which has no program any more.
+  const outer = new Child("sh", ["-c", "sleep 1000 & echo $!; exec sleep 1000"]);
+  t.after(() => outer.kill("SIGKILL"));
+  const pid = Number(await outer.lines.waitFor((line) => /^\d+$/.test(line), 10_000));
+  const id = { pid, startTime: startTimeOf(pid) };
+  let now = 1_000_000;
+  const context = Object.assign(createContext([id]), { now: () => now });
+  t.after(() => context.close());
+  const sensor = createSnapshots(context, () => ({ intervalMs: 1_000, subsystems: ["executable"] }));
+  const pass = async (): Promise<void> => {
+    now += 5_000;
+    await sensor.pass?.(false);
+  };
+  await sensor.start();
+  await pass();
+  process.kill(pid, "SIGKILL");
+  while (!/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"))) await new Promise((resolve) => setTimeout(resolve, 10)); // prettier-ignore
+  for (let round = 0; round < 3; round++) await pass();
+  assert.deepEqual(
+    context.of("isolation.changed").map(({ subsystem, change, message }) => [subsystem, change, message]),
+    [["executable", "gone", "executable cannot be looked at any more: no exe"]],
+  );
+});
