@@ -260,13 +260,13 @@ function tellTaken(out: string, entries: readonly IsolationEntry[], json: boolea
           ? ""
           : style(
               "medium",
-              `not ${blind.map(([each, view]) => `${each} (${view.malformed ?? `no ${view.unread?.join(", ")}`})`).join(", ")}`,
+              `not ${blind.map(([each, view]) => `${each} (${view.malformed ?? `${view.unread?.join(", ")} cannot be read`})`).join(", ")}`,
             ),
       ]),
     ),
   );
   write(
-    `${style("bold", out)} is a baseline, not sealed yet: rimon seal sign ${printable(out)} --key KEY, where the key is\n`,
+    `${style("bold", out)} is a baseline, not sealed yet. To seal it, on the machine that has the key: rimon seal sign ${printable(out)} --key KEY\n`,
   );
 }
 

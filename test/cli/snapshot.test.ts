@@ -35,7 +35,7 @@ describe("snapshot", { concurrency: 2 }, () => {
     const take = await runCommand(["snapshot", "take", "--pid", String(pid), "--out", file]);
     assert.equal(take.code, 0, take.stderr);
     assert.match(take.stdout, new RegExp(`sleep \\(${pid}\\) +\\d subsystems`));
-    assert.match(take.stdout, /not sealed yet: rimon seal sign/);
+    assert.match(take.stdout, /not sealed yet\. To seal it, on the machine that has the key: rimon seal sign/);
     assert.equal(statSync(file).mode & 0o777, 0o600);
 
     const good = await runCommand(["snapshot", "check", file]);
