@@ -27,6 +27,7 @@
             "native/bpf.c",
             "native/calls.c",
             "native/decoy.c",
+            "native/digest.c",
             "native/exec.c",
             "native/file_events.c",
             "native/give_back.c",

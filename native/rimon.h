@@ -164,6 +164,15 @@ int tasks_read(struct tasks *t, uint32_t want, struct batch *out);
 /* Open files whose path ends at least in the last four bytes of a suffix; -EINVAL of suffixes too many or shorter. */
 int tasks_files(struct tasks *t, const char *suffixes, size_t suffixes_len, struct batch *out);
 
+/* digest.c: SHA-256, by one thread at a time. -ENOSYS where Node exports no OpenSSL. */
+#define DIGEST_LEN	32
+struct digest;
+int digest_open(struct digest **ret);
+void digest_close(struct digest *digest);
+int digest_begin(struct digest *digest);
+int digest_add(struct digest *digest, const void *data, size_t len);
+int digest_end(struct digest *digest, unsigned char ret[DIGEST_LEN]);
+
 /* proc_memory.c */
 struct proc_mapping {
 	uint64_t start;
