@@ -1,4 +1,4 @@
-/* The module: what it exports, and the calls that need no object. */
+/* The module rimon: what it exports, and the calls that need no object. */
 #include "addon.h"
 
 using namespace addon;
@@ -88,8 +88,6 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	instance->procfs = Napi::Persistent(DefineProcfs(env));
 	instance->watch = Napi::Persistent(DefineWatch(env));
 	env.SetInstanceData(instance);
-	exports.Set("attack", DefineAttack(env));
-	exports.Set("bench", DefineBench(env));
 	exports.Set("recordVersion", RECORD_VERSION);
 	exports.Set("openProcfs", Napi::Function::New<OpenProcfs>(env, "openProcfs"));
 	exports.Set("openWatch", Napi::Function::New<OpenWatch>(env, "openWatch"));

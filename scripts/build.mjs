@@ -1,12 +1,12 @@
-// Bundles TypeScript in dist/ and compiles native/ to build/Release/rimon.node.
+// Bundles TypeScript in dist/ and compiles native/ to build/Release/.
 //   node scripts/build.mjs               everything
 //   node scripts/build.mjs --missing     only what is absent or not from the present sources
 //   node scripts/build.mjs --addon-only  without TypeScript
 //   node scripts/build.mjs --prebuilds   the addons that ship, to prebuilds/: the same bits wherever the compilers are the same
 //   node scripts/build.mjs --package     dist/ for npm pack, which must not take prebuilds of other sources
 //
-// The addon needs gcc and g++ and nothing else: its headers come from npm, what to compile and how from binding.gyp,
-// so there is one list for this and for node-gyp. Where prebuilds/ has an addon from the present sources, --missing
+// The addons need gcc and g++ and nothing else: their headers come from npm, what to compile and how from binding.gyp,
+// so there is one list for this and for node-gyp. Where prebuilds/ has addons from the present sources, --missing
 // builds none.
 
 import { execFileSync, spawn } from "node:child_process";
@@ -26,9 +26,11 @@ import { availableParallelism } from "node:os";
 import { basename, delimiter, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
+  ADDONS,
   BUILD_FLAGS,
   PREBUILT,
-  bindingTarget,
+  binding,
+  builtPath,
   headerVersions,
   madeFrom,
   nativeSourceHash,
@@ -58,15 +60,17 @@ const onlyMissing = options.includes("--missing");
 if (options.includes("--prebuilds")) {
   for (const { arch, prefix, link } of PREBUILT) {
     const compilers = { cc: `${prefix}gcc`, cxx: `${prefix}g++` };
-    await buildAddon({ ...compilers, made: prebuiltPath(root, arch), objects: `build/linux-${arch}`, link });
+    const pathOf = (addon) => prebuiltPath(root, arch, addon);
+    await buildAddons({ ...compilers, pathOf, objects: `build/linux-${arch}`, link });
   }
 } else if (options.includes("--package")) {
-  const old = PREBUILT.map(({ arch }) => prebuiltPath(root, arch)).filter((path) => !isCurrent(path));
+  const paths = PREBUILT.flatMap(({ arch }) => ADDONS.map((addon) => prebuiltPath(root, arch, addon)));
+  const old = paths.filter((path) => !isCurrent(path));
   if (old.length > 0) fail(`${old.map(shown).join(" and ")} not from the present native/; run: npm run prebuilds`);
   await buildTypeScript();
 } else {
   if (!options.includes("--addon-only")) await buildTypeScript();
-  await buildAddonHere();
+  await buildAddonsHere();
 }
 
 async function buildTypeScript() {
@@ -121,29 +125,30 @@ function licensesOf(inputs) {
   return `Parts of these packages are in the files beside this one.\n\n${texts.join(`\n${"-".repeat(80)}\n\n`)}`;
 }
 
-async function buildAddonHere() {
+async function buildAddonsHere() {
   if (process.platform !== "linux") {
     console.log(`no addon on ${process.platform}: rimon watches Linux nodes; replay, audit, config and explain work`);
     return;
   }
-  const made = join(root, "build", "Release", "rimon.node");
   if (onlyMissing) {
-    if (isCurrent(made)) return;
-    if (isCurrent(prebuiltPath(root, process.arch))) {
-      // An older one here would be loaded first.
-      rmSync(made, { force: true });
+    if (ADDONS.every((addon) => isCurrent(builtPath(root, addon)))) return;
+    if (ADDONS.every((addon) => isCurrent(prebuiltPath(root, process.arch, addon)))) {
+      // Older ones here would be loaded first.
+      for (const addon of ADDONS) rmSync(builtPath(root, addon), { force: true });
       return;
     }
   }
   const { CC: cc = "gcc", CXX: cxx = "g++" } = process.env;
-  await buildAddon({ cc, cxx, made, objects: "build/Release/objects", link: [] });
+  const pathOf = (addon) => builtPath(root, addon);
+  await buildAddons({ cc, cxx, pathOf, objects: "build/Release/objects", link: [] });
 }
 
-async function buildAddon({ cc, cxx, made, objects, link }) {
+async function buildAddons({ cc, cxx, pathOf, objects, link }) {
+  const { flags, targets } = binding(root);
   const missing = [cc, cxx].filter((tool) => !isOnPath(tool));
-  if (missing.length > 0) fail(missingCompiler(made, missing));
+  if (missing.length > 0) fail(missingCompiler(pathOf(ADDONS[0]), missing));
 
-  const { sources, defines, cflags, cflags_c: cFlags, cflags_cc: cxxFlags, ldflags } = bindingTarget(root);
+  const { defines, cflags, cflags_c: cFlags, cflags_cc: cxxFlags, ldflags } = flags;
   const headers = headerFolders();
   const common = [
     ...BUILD_FLAGS,
@@ -156,10 +161,10 @@ async function buildAddon({ cc, cxx, made, objects, link }) {
   // What binding.gyp asks node for is where the headers are.
   const fixedCxxFlags = cxxFlags.filter((flag) => flag !== "-isystem" && !flag.startsWith("<!"));
   const includes = headers.flatMap(([, folder]) => ["-isystem", folder]);
-  for (const folder of [join(root, objects), dirname(made)]) mkdirSync(folder, { recursive: true });
-  await timed(shown(made), async () => {
-    const compile = async (source) => {
-      const object = join(objects, `${basename(source)}.o`);
+  const objectOf = (source) => join(objects, `${basename(source)}.o`);
+  mkdirSync(join(root, objects), { recursive: true });
+  await timed(targets.map(({ target_name: addon }) => shown(pathOf(addon))).join(" and "), async () => {
+    await inParallel([...new Set(targets.flatMap(({ sources }) => sources))], async (source) => {
       const isC = source.endsWith(".c");
       await run(isC ? cc : cxx, [
         ...common,
@@ -167,15 +172,17 @@ async function buildAddon({ cc, cxx, made, objects, link }) {
         "-c",
         source,
         "-o",
-        object,
+        objectOf(source),
       ]);
-      return object;
-    };
-    const compiled = await inParallel(sources, compile);
-    // A running rimon keeps the file it has mapped: the new one takes its name, not its place.
-    await run(cxx, ["-shared", "-o", `${made}.new`, ...compiled, ...ldflags, ...link]);
-    chmodSync(`${made}.new`, 0o755);
-    renameSync(`${made}.new`, made);
+    });
+    await inParallel(targets, async ({ target_name: addon, sources }) => {
+      const made = pathOf(addon);
+      mkdirSync(dirname(made), { recursive: true });
+      // A running rimon keeps the file it has mapped: the new one takes its name, not its place.
+      await run(cxx, ["-shared", "-o", `${made}.new`, ...sources.map(objectOf), ...ldflags, ...link]);
+      chmodSync(`${made}.new`, 0o755);
+      renameSync(`${made}.new`, made);
+    });
   });
 }
 

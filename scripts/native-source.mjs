@@ -1,4 +1,4 @@
-// What the addon is made from, as one hash. The build writes it into every addon, with the compiler's name; here it is
+// What the addons are made from, as one hash. The build writes it into every addon, with the compiler's name; here it is
 // read back without loading the addon, which may be for another machine.
 
 import { createHash } from "node:crypto";
@@ -20,22 +20,38 @@ export const PREBUILT = [
   { arch: "arm64", prefix: "aarch64-linux-gnu-", link: ["-s", "-Wl,--fix-cortex-a53-843419=adr"] },
 ];
 
+/** The addons, the monitor's own first. Each other lies in a folder of its name beside it, where node-gyp-build does not look. */
+export const ADDONS = ["rimon", "drill"];
+
 /**
  * The prebuilt addon for an architecture, there or not. "glibc" lets node-gyp-build pass over it where musl is.
  * @param {string} root
  * @param {string} arch
+ * @param {string} [addon]
  */
-export function prebuiltPath(root, arch) {
-  return join(root, "prebuilds", `linux-${arch}`, "rimon.glibc.node");
+export function prebuiltPath(root, arch, addon = ADDONS[0]) {
+  return besideRimon(join(root, "prebuilds", `linux-${arch}`), addon, `${addon}.glibc.node`);
 }
 
 /**
- * The target of binding.gyp: the one list of what is compiled, and how.
+ * The addon that is built here.
+ * @param {string} root
+ * @param {string} [addon]
+ */
+export function builtPath(root, addon = ADDONS[0]) {
+  return besideRimon(join(root, "build", "Release"), addon, `${addon}.node`);
+}
+
+/**
+ * What binding.gyp says: the one list of what is compiled, and how.
  * @param {string} root
  */
-export function bindingTarget(root) {
+export function binding(root) {
   const text = readFileSync(join(root, "binding.gyp"), "utf8").replaceAll("<(module_root_dir)/", "");
-  return JSON.parse(text).conditions[0][1].targets[0];
+  const { target_defaults: flags, conditions } = JSON.parse(text);
+  /** @type {{ target_name: string, sources: string[] }[]} */
+  const targets = conditions[0][1].targets;
+  return { flags, targets };
 }
 
 /**
@@ -49,7 +65,7 @@ export function headerVersions(root) {
 }
 
 /**
- * SHA-256 over everything an addon is made from: the sources, every header under native/, flags, header versions.
+ * SHA-256 over everything the addons are made from: the sources, every header under native/, flags, header versions.
  * @param {string} root
  * @returns {string}
  */
@@ -57,7 +73,8 @@ export function nativeSourceHash(root) {
   const headers = readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".h"))
     .map((name) => `native/${name}`);
-  const contents = [...bindingTarget(root).sources, ...headers, "native/exports.map", "binding.gyp"]
+  const sources = new Set(binding(root).targets.flatMap((target) => target.sources));
+  const contents = [...sources, ...headers, "native/exports.map", "binding.gyp"]
     .toSorted()
     .map((name) => [name, sha256(readFileSync(join(root, name)))]);
   return sha256(JSON.stringify([contents, BUILD_FLAGS, headerVersions(root)]));
@@ -72,6 +89,15 @@ export function madeFrom(path) {
   if (!existsSync(path)) return undefined;
   const said = /rimon, source sha256:([0-9a-f]{64})\0compiler ([^\0]+)\0/.exec(readFileSync(path, "latin1"));
   return said === null ? undefined : { source: said[1], compiler: said[2] };
+}
+
+/**
+ * @param {string} folder
+ * @param {string} addon
+ * @param {string} file
+ */
+function besideRimon(folder, addon, file) {
+  return addon === ADDONS[0] ? join(folder, file) : join(folder, addon, file);
 }
 
 /** @param {string | Buffer} data */

@@ -2,7 +2,7 @@
 // on import.
 
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { RimonError, reasonOf } from "./errors.ts";
 import { ROOT } from "./package.ts";
 
@@ -138,6 +138,10 @@ export interface Addon {
   capabilities(): string[];
   /** Replaces this process by `path` with these capabilities only (bounding set reduced); `args` without argv[0]. Returns only by throwing. */
   execWithCapabilities(path: string, args: readonly string[], env: readonly string[], keep: readonly string[]): never;
+}
+
+/** A second addon, which no monitor loads. */
+export interface DrillAddon {
   /** The primitives of the drill; each acts on the process it is given and on nothing else. */
   readonly attack: Attack;
   /** What the bench has done in C, by the numbers of native/bench.h; src/bench/primitives.ts has them by name. Blocks. */
@@ -224,6 +228,8 @@ export type LoadedAddon =
 /** Must equal RECORD_VERSION in native/record.h. */
 export const RECORD_VERSION = 1;
 
+const HOW_TO_BUILD = `build it with gcc and g++: node ${join(ROOT, "scripts/build.mjs")} --addon-only`;
+
 let loaded: LoadedAddon | undefined;
 
 /** Loads the addon once; says why if there is none. */
@@ -238,6 +244,25 @@ export function requireAddon(): { readonly addon: Addon; readonly path: string }
   throw new RimonError(process.platform === "linux" ? "RIMON_NATIVE" : "RIMON_UNSUPPORTED", result.reason);
 }
 
+let drill: DrillAddon | undefined;
+
+/** The drill's addon, or a RimonError as requireAddon()'s. */
+export function requireDrillAddon(): DrillAddon {
+  if (drill !== undefined) return drill;
+  const path = drillAddonPath();
+  try {
+    return (drill = createRequire(import.meta.url)(path) as DrillAddon);
+  } catch (thrown) {
+    throw new RimonError("RIMON_NATIVE", `cannot load ${path}: ${reasonOf(thrown)}; ${HOW_TO_BUILD}`);
+  }
+}
+
+/** In a folder beside the monitor's, there or not. */
+export function drillAddonPath(): string {
+  const { path } = requireAddon();
+  return join(dirname(path), "drill", basename(path).replace(/^rimon\./, "drill."));
+}
+
 function load(): LoadedAddon {
   if (process.platform !== "linux") {
     return {
@@ -245,7 +270,6 @@ function load(): LoadedAddon {
       reason: `rimon watches Linux nodes; on ${process.platform} it can only replay, verify and explain`,
     };
   }
-  const howToBuild = `build it with gcc and g++: node ${join(ROOT, "scripts/build.mjs")} --addon-only`;
   try {
     const require = createRequire(import.meta.url);
     const path = (require("node-gyp-build") as { path(root: string): string }).path(ROOT);
@@ -253,14 +277,14 @@ function load(): LoadedAddon {
     if (addon.recordVersion !== RECORD_VERSION) {
       return {
         ok: false,
-        reason: `the addon writes records of version ${addon.recordVersion}, this rimon reads version ${RECORD_VERSION}; ${howToBuild}`,
+        reason: `the addon writes records of version ${addon.recordVersion}, this rimon reads version ${RECORD_VERSION}; ${HOW_TO_BUILD}`,
       };
     }
     return { ok: true, addon, path };
   } catch (thrown) {
     return {
       ok: false,
-      reason: `no addon for ${process.platform}-${process.arch}: ${reasonOf(thrown)}; ${howToBuild}`,
+      reason: `no addon for ${process.platform}-${process.arch}: ${reasonOf(thrown)}; ${HOW_TO_BUILD}`,
     };
   }
 }

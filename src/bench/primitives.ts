@@ -1,6 +1,6 @@
 // What the addon does for the bench, by name: loops and ciphers in C, over and over. Each call blocks until it is done.
 
-import { requireAddon } from "../native.ts";
+import { requireDrillAddon } from "../native.ts";
 
 /** By their numbers in enum bench_what of native/bench.h. */
 export const LOOP = {
@@ -59,21 +59,21 @@ export function timeCipher(name: CipherName, size: number, threads: number, ms: 
 /** AES-256-GCM: the message and its tag. */
 export function encrypt(key: Buffer, iv: Buffer, message: Buffer): Buffer {
   const into = Buffer.alloc(message.length + TAG_BYTES);
-  requireAddon().addon.bench(BigUint64Array.of(BigInt(ENCRYPT)), into, key, iv, message);
+  requireDrillAddon().bench(BigUint64Array.of(BigInt(ENCRYPT)), into, key, iv, message);
   return into;
 }
 
 /** The message again; throws EPROTO if the tag is another. */
 export function decrypt(key: Buffer, iv: Buffer, sealed: Buffer): Buffer {
   const into = Buffer.alloc(Math.max(0, sealed.length - TAG_BYTES));
-  requireAddon().addon.bench(BigUint64Array.of(BigInt(DECRYPT)), into, key, iv, sealed);
+  requireDrillAddon().bench(BigUint64Array.of(BigInt(DECRYPT)), into, key, iv, sealed);
   return into;
 }
 
 /** HKDF-SHA256. */
 export function hkdf(key: Buffer, salt: Buffer, info: Buffer, length: number): Buffer {
   const into = Buffer.alloc(length);
-  requireAddon().addon.bench(BigUint64Array.of(BigInt(HKDF)), into, key, salt, info);
+  requireDrillAddon().bench(BigUint64Array.of(BigInt(HKDF)), into, key, salt, info);
   return into;
 }
 
@@ -84,7 +84,7 @@ export function cpuNs(): number {
 
 function timing(...how: readonly (number | bigint)[]): Timing {
   const into = Buffer.alloc(TIMING_BYTES);
-  requireAddon().addon.bench(BigUint64Array.from(how, BigInt), into);
+  requireDrillAddon().bench(BigUint64Array.from(how, BigInt), into);
   const [calls = 0, wallNs = 0, cpuNs = 0] = [...new BigUint64Array(into.buffer, into.byteOffset, 3)].map(Number);
   return { calls, wallNs, cpuNs };
 }

@@ -3,7 +3,7 @@
 
 import { createInterface } from "node:readline";
 import { reasonOf } from "../errors.ts";
-import { requireAddon } from "../native.ts";
+import { requireDrillAddon } from "../native.ts";
 import { loop, type LoopName, type LoopOptions } from "./primitives.ts";
 
 export interface SubjectOrder {
@@ -16,7 +16,7 @@ export interface SubjectOrder {
   };
 }
 
-const { attack } = requireAddon().addon;
+const { attack } = requireDrillAddon();
 const say = (answer: object): void => void process.stdout.write(`${JSON.stringify(answer)}\n`);
 
 createInterface({ input: process.stdin })

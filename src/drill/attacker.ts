@@ -19,7 +19,7 @@ import {
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { reasonOf } from "../errors.ts";
-import { requireAddon } from "../native.ts";
+import { requireDrillAddon } from "../native.ts";
 import { ATTACKER_NAME, SHARED, writeComm } from "./comm.ts";
 import { evaluateIn } from "./inspector.ts";
 
@@ -33,7 +33,7 @@ const WRITTEN = Buffer.from("written by rimon's drill");
 const say = (answer: object): void => void writeSync(3, `${JSON.stringify(answer)}\n`);
 
 writeComm(ATTACKER_NAME);
-const { attack } = requireAddon().addon;
+const { attack } = requireDrillAddon();
 const sharedFile = process.env[SHARED];
 const shared = sharedFile === undefined ? undefined : attack.share(sharedFile);
 let held: number | undefined;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { basename } from "node:path";
 import { reasonOf } from "../errors.ts";
-import { requireAddon } from "../native.ts";
+import { requireAddon, requireDrillAddon } from "../native.ts";
 import { writeComm } from "./comm.ts";
 
 export type DecoyOrder =
@@ -32,8 +32,9 @@ const say = (answer: object): void => void writeSync(3, `${JSON.stringify(answer
 
 writeComm(basename(process.argv0));
 const { addon } = requireAddon();
-const { address, bytes, codeAddress } = addon.attack.secret();
-const tid = addon.attack.startThread();
+const { attack } = requireDrillAddon();
+const { address, bytes, codeAddress } = attack.secret();
+const tid = attack.startThread();
 
 // Held open and nowhere to be found: only a copy of the descriptor gives it.
 const folder = process.argv[2] ?? ".";
@@ -66,7 +67,6 @@ say({
 });
 
 function obey({ order, path = "" }: Order): object | undefined {
-  const { attack } = addon;
   switch (order) {
     case "harden":
       return void addon.harden();

@@ -8,7 +8,7 @@ import { basename, join } from "node:path";
 import type { Configuration } from "../configuration.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import type { Finding, Severity } from "../finding.ts";
-import { requireAddon } from "../native.ts";
+import { requireDrillAddon } from "../native.ts";
 import { startMonitor, type RunningMonitor, type SensorStatus } from "../rimon.ts";
 import { makeCgroup } from "./cgroup.ts";
 import { DECOY_NAME } from "./comm.ts";
@@ -104,7 +104,7 @@ interface Arrival {
 export async function runDrill(options: DrillOptions = {}): Promise<DrillReport> {
   const techniques = choose(options.only);
   const { signal = new AbortController().signal, onProgress = () => {} } = options;
-  requireAddon();
+  requireDrillAddon();
   signal.throwIfAborted();
 
   const root = await mkdtemp(join(realpathSync(tmpdir()), "rimon-drill-"));

@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { verifyVectors } from "../../src/bench/crypto.ts";
 import { cpuNs, decrypt, encrypt, hkdf, loop, timeCipher } from "../../src/bench/primitives.ts";
 import { readTableTwin, readThreadsTwin } from "../../src/bench/twin.ts";
-import { requireAddon } from "../../src/native.ts";
+import { requireDrillAddon } from "../../src/native.ts";
 
 const bytes = (constraints: fc.IntArrayConstraints) => fc.uint8Array(constraints).map((array) => Buffer.from(array));
 const of = (length: number) => bytes({ minLength: length, maxLength: length });
@@ -65,8 +65,8 @@ describe("ciphers", () => {
       () => timeCipher("encrypt", 0, 1, 1),
       () => timeCipher("encrypt", 2 ** 30, 1, 1),
       () => timeCipher("hkdf", 32, 0, 1),
-      () => requireAddon().addon.bench(BigUint64Array.of(1_000n), Buffer.alloc(24)),
-      () => requireAddon().addon.bench(BigUint64Array.of(0n, 1n, 1n), Buffer.alloc(23)),
+      () => requireDrillAddon().bench(BigUint64Array.of(1_000n), Buffer.alloc(24)),
+      () => requireDrillAddon().bench(BigUint64Array.of(0n, 1n, 1n), Buffer.alloc(23)),
     ])
       assert.throws(act, { code: "EINVAL" });
   });
@@ -100,7 +100,7 @@ describe("loops", () => {
   });
 
   it("read memory of another, by themselves or by children", () => {
-    const { address } = requireAddon().addon.attack.secret();
+    const { address } = requireDrillAddon().attack.secret();
     for (const name of ["readMemory", "forkRead"] as const)
       assert.equal(loop(name, { calls: 3, pid: process.pid, address }).calls, 3);
     assert.throws(() => loop("readMemory", { calls: 1, pid: process.pid, address: 0n }), { code: "EFAULT" });

@@ -4,11 +4,12 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readSync, r
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { requireAddon } from "../../src/native.ts";
+import { drillAddonPath, requireAddon, requireDrillAddon } from "../../src/native.ts";
 import { exitOf, lineOf, start, startNode, until } from "./child.ts";
 import { readTwin } from "./twin.ts";
 
 const { addon, path } = requireAddon();
+const { attack } = requireDrillAddon();
 
 test("a signal goes to exactly the process that was meant", async (t) => {
   const child = start(t, "sleep", ["1000"]);
@@ -78,7 +79,6 @@ function known(act: () => void): boolean {
 
 test("every way in brings the secret out, and leaves the decoy as it was", async (t) => {
   const decoy = await startDecoy(t);
-  const { attack } = addon;
   for (const name of ["ptraceAttach", "ptraceSeize", "processVmReadv", "procMemDetachedMount"] as const) {
     assert.deepEqual(attack[name](decoy.pid, decoy.address, 32), decoy.secret, name);
     assert.deepEqual(attack[name](decoy.pid, decoy.address + 1n, 13), decoy.secret.subarray(1, 14), name);
@@ -96,7 +96,6 @@ test("every way in brings the secret out, and leaves the decoy as it was", async
 
 test("ways that a kernel may lack bring it out as well", async (t) => {
   const { pid, address, secret, tid, socket, low } = await startDecoy(t);
-  const { attack } = addon;
   assert.deepEqual(attack.pidfdGetfd(pid, socket, 32), secret);
   assert.deepEqual(attack.pidfdGetfd(pid, socket, 32), secret, "it was looked at only");
   assert.ok(attack.perfStack(tid, 4_096).includes(secret));
@@ -124,7 +123,6 @@ function readOnce(fd: number): Buffer {
 
 test("a tracer reads, lets go on, and leaves", async (t) => {
   const { pid, address, secret } = await startDecoy(t);
-  const { attack } = addon;
   for (const suspendSeccomp of [false, true]) {
     attack.ptraceHold(pid, suspendSeccomp);
     assert.equal(readTwin(pid)?.process.tracerPid, process.pid);
@@ -140,7 +138,6 @@ test("a descriptor that was passed on is the one that was sent", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "rimon-"));
   t.after(() => rmSync(folder, { recursive: true }));
   writeFileSync(join(folder, "key"), "what it holds");
-  const { attack } = addon;
   const socket = attack.bindSocket(join(folder, "socket"));
   assert.throws(() => attack.receiveDescriptor(socket), { code: "EAGAIN" });
   const sent = openSync(join(folder, "key"), "r");
@@ -154,7 +151,6 @@ test("a descriptor that was passed on is the one that was sent", async (t) => {
 
 test("what is written beside the secret stays there", async (t) => {
   const { pid, address, secret } = await startDecoy(t);
-  const { attack } = addon;
   assert.equal(attack.processVmWritev(pid, address + 2_048n, Buffer.from("written")), 7);
   assert.equal(attack.processVmReadv(pid, address + 2_048n, 7).toString(), "written");
   assert.deepEqual(attack.processVmReadv(pid, address, 32), secret);
@@ -166,7 +162,7 @@ test("core_pattern is as it was: after a dump, and after the death of whoever ch
   const setting = "/proc/sys/kernel/core_pattern";
   const before = readFileSync(setting, "utf8");
   const pattern = `|/bin/dd of=${join(folder, "core")}`;
-  addon.attack.dumpTo(start(t, "sleep", ["1000"]).pid, pattern);
+  attack.dumpTo(start(t, "sleep", ["1000"]).pid, pattern);
   assert.equal(readFileSync(setting, "utf8"), before);
   await until("a dump", () => (existsSync(join(folder, "core")) ? true : undefined));
 
@@ -182,9 +178,9 @@ test("core_pattern is as it was: after a dump, and after the death of whoever ch
 
 test("a breakpoint is left behind, and nothing else", async (t) => {
   const decoy = await startDecoy(t);
-  const read = (): Buffer => addon.attack.processVmReadv(decoy.pid, decoy.codeAddress, 16);
+  const read = (): Buffer => attack.processVmReadv(decoy.pid, decoy.codeAddress, 16);
   const before = read();
-  addon.attack.ptraceLeaveBreakpoint(decoy.pid, decoy.codeAddress);
+  attack.ptraceLeaveBreakpoint(decoy.pid, decoy.codeAddress);
   const breakpoint = Buffer.from(process.arch === "arm64" ? "000020d4" : "cc", "hex");
   assert.deepEqual(read(), Buffer.concat([breakpoint, before.subarray(breakpoint.length)]));
   assert.equal(readTwin(decoy.pid)?.process.tracerPid, 0);
@@ -193,34 +189,36 @@ test("a breakpoint is left behind, and nothing else", async (t) => {
 for (const patch of ["patchText", "ptracePatchText"] as const)
   test(`changed text is put back: ${patch}`, async (t) => {
     const decoy = await startDecoy(t);
-    const before = addon.attack.processVmReadv(decoy.pid, decoy.codeAddress, 16);
+    const before = attack.processVmReadv(decoy.pid, decoy.codeAddress, 16);
     assert.notDeepEqual(before, Buffer.alloc(16));
-    addon.attack[patch](decoy.pid, decoy.codeAddress);
-    assert.deepEqual(addon.attack.processVmReadv(decoy.pid, decoy.codeAddress, 16), before);
+    attack[patch](decoy.pid, decoy.codeAddress);
+    assert.deepEqual(attack.processVmReadv(decoy.pid, decoy.codeAddress, 16), before);
     // The page was copied on write, which is what stays to be seen: of file-backed text none is anonymous otherwise.
     const smaps = readFileSync(`/proc/${decoy.pid}/smaps`, "latin1").split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
-    const text = smaps.find((mapping) => / r-xp /.test(mapping) && mapping.includes(` ${path}\n`));
+    const text = smaps.find((mapping) => / r-xp /.test(mapping) && mapping.includes(` ${drillAddonPath()}\n`));
     assert.match(text ?? "", /^Anonymous: +[1-9]/m);
   });
 
 test("the secret is the same for as long as the process lives", () => {
-  const { address, bytes, codeAddress } = addon.attack.secret();
+  const { address, bytes, codeAddress } = attack.secret();
   assert.equal(bytes.length, 32);
   assert.equal(address % 4096n, 0n);
-  assert.deepEqual(addon.attack.secret(), { address, bytes, codeAddress });
+  assert.deepEqual(attack.secret(), { address, bytes, codeAddress });
 });
 
 test("attacks on nobody", () => {
   for (const name of ["ptraceAttach", "ptraceSeize", "processVmReadv"] as const) {
-    assert.throws(() => addon.attack[name](4_194_303, 4096n, 8), { code: "ESRCH" });
+    assert.throws(() => attack[name](4_194_303, 4096n, 8), { code: "ESRCH" });
   }
-  assert.throws(() => addon.attack.patchText(4_194_303, 4096n), { code: "ENOENT" });
+  assert.throws(() => attack.patchText(4_194_303, 4096n), { code: "ENOENT" });
 });
 
-test("the addon imports none of the calls by which rimon tells a debugger", () => {
-  const symbols = execFileSync("nm", ["-D", path], { encoding: "latin1" });
-  assert.doesNotMatch(symbols, /\b(ptrace|process_vm_readv|process_vm_writev)\b/);
-  assert.match(symbols, /\bfanotify_mark\b/);
+test("the addons import none of the calls by which rimon tells a debugger", () => {
+  const [own, drill] = [path, drillAddonPath()].map((each) => execFileSync("nm", ["-D", each], { encoding: "latin1" }));
+  for (const symbols of [own, drill])
+    assert.doesNotMatch(symbols ?? "", /\b(ptrace|process_vm_readv|process_vm_writev)\b/);
+  assert.match(own ?? "", /\bfanotify_mark\b/);
+  assert.match(drill ?? "", /\bsyscall\b/);
 });
 
 test("capabilities are those the kernel says we have", () => {

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TestContext } from "node:test";
-import { requireAddon } from "../../src/native.ts";
+import { drillAddonPath, requireAddon } from "../../src/native.ts";
 
 const DEADLINE_MS = 20_000;
 
@@ -26,9 +26,10 @@ export function start(
   return child as ChildProcess & { pid: number };
 }
 
-/** Starts a Node that runs `script` with the addon as `addon`. */
+/** Starts a Node that runs `script` with both addons as `addon`. */
 export function startNode(t: TestContext, script: string, options: SpawnOptions = {}, flags: readonly string[] = []) {
-  const prologue = `const addon = require(${JSON.stringify(requireAddon().path)});\n`;
+  const [own, drill] = [requireAddon().path, drillAddonPath()].map((path) => JSON.stringify(path));
+  const prologue = `const addon = { ...require(${own}), ...require(${drill}) };\n`;
   return start(t, process.execPath, [...flags, "-e", prologue + script], options);
 }
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import { test, type TestContext } from "node:test";
 import { Worker } from "node:worker_threads";
-import { requireAddon } from "../../src/native.ts";
+import { requireAddon, requireDrillAddon } from "../../src/native.ts";
 import { exitOf, lineOf, startNode } from "./child.ts";
 
 const { addon, path } = requireAddon();
@@ -149,6 +149,6 @@ test("arguments that make no sense are refused, whoever calls", () => {
   assert.throws(() => methods["openWatch"]?.({}, {}, () => {}), /must be one that openProcfs gave/);
   assert.throws(() => methods["signalProcess"]?.("1", 2, 3), /pid must be a number/);
   assert.throws(() => methods["signalProcess"]?.(1, 2 ** 60, 3), /startTime must be a whole number/);
-  assert.throws(() => addon.attack.processVmReadv(1, -1n, 8), /address must be a bigint/);
-  assert.throws(() => addon.attack.processVmReadv(1, 1n, 2 ** 21), /length must be at most 1 MiB/);
+  assert.throws(() => requireDrillAddon().attack.processVmReadv(1, -1n, 8), /address must be a bigint/);
+  assert.throws(() => requireDrillAddon().attack.processVmReadv(1, 1n, 2 ** 21), /length must be at most 1 MiB/);
 });

@@ -1,9 +1,11 @@
-// node load-addon.mjs ADDON: loads it here and in a worker thread, and prints what a scan of /proc by it gave.
+// node load-addon.mjs ADDON DRILL: loads both here and in a worker thread; prints what a scan of /proc by the first gave,
+// and that the other has a secret.
 
 import { createRequire } from "node:module";
 import { Worker, isMainThread, parentPort } from "node:worker_threads";
 
-const addon = createRequire(import.meta.url)(process.argv[2]);
+const require = createRequire(import.meta.url);
+const [addon, drill] = process.argv.slice(2).map((path) => require(path));
 const procfs = addon.openProcfs();
 const batch = await procfs.scan(0b1111111, new Uint32Array([process.pid]));
 procfs.close();
@@ -13,7 +15,17 @@ if (isMainThread) {
   const worker = new Worker(new URL(import.meta.url), { argv: process.argv.slice(2) });
   const workerScan = await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
   const { pid, version, arch } = process;
-  console.log(JSON.stringify({ pid, version, arch, recordVersion: addon.recordVersion, scan, workerScan }));
+  console.log(
+    JSON.stringify({
+      pid,
+      version,
+      arch,
+      recordVersion: addon.recordVersion,
+      scan,
+      workerScan,
+      secretBytes: drill.attack.secret().bytes.length,
+    }),
+  );
 } else {
   parentPort.postMessage(scan, []);
 }

@@ -1,11 +1,11 @@
-// One addon for every Node from 20 on, and one for arm64: each loads what ships and scans a process with it.
+// The addons for every Node from 20 on, and those for arm64: each loads what ships and scans a process with it.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { prebuiltPath } from "../../scripts/native-source.mjs";
+import { ADDONS, prebuiltPath } from "../../scripts/native-source.mjs";
 import { RECORD_VERSION } from "../../src/native.ts";
 import { decodeRecords } from "../../src/records.ts";
 import { installedNode } from "./nodes.ts";
@@ -26,15 +26,17 @@ interface Loaded {
   readonly recordVersion: number;
   readonly scan: string;
   readonly workerScan: string;
+  readonly secretBytes: number;
 }
 
 async function loadWith(command: readonly string[], arch: string): Promise<Loaded> {
-  const [program = "", ...args] = [...command, script, prebuiltPath(root, arch)];
+  const [program = "", ...args] = [...command, script, ...ADDONS.map((addon) => prebuiltPath(root, arch, addon))];
   const { stdout } = await promisify(execFile)(program, args, { timeout: DEADLINE_MS, killSignal: "SIGKILL" });
   return JSON.parse(stdout) as Loaded;
 }
 
-function assertScanned({ pid, recordVersion, scan, workerScan }: Loaded): void {
+function assertScanned({ pid, recordVersion, scan, workerScan, secretBytes }: Loaded): void {
+  assert.equal(secretBytes, 32);
   assert.equal(recordVersion, RECORD_VERSION);
   for (const batch of [scan, workerScan]) {
     const records = decodeRecords(Buffer.from(batch, "base64"));

@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { PREBUILT, madeFrom, nativeSourceHash, prebuiltPath } from "../../scripts/native-source.mjs";
+import { ADDONS, PREBUILT, madeFrom, nativeSourceHash, prebuiltPath } from "../../scripts/native-source.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const MAX_BYTES = 300_000;
@@ -22,10 +22,13 @@ function isNewer(version: string, floor: string): boolean {
   return version.localeCompare(floor, "en", { numeric: true }) > 0;
 }
 
-for (const { arch } of PREBUILT) {
-  const path = prebuiltPath(root, arch);
+/** What an addon takes from the program that loads it. */
+const FROM_NODE = /^(?:napi_\w+|uv_(?:err_name|strerror)|EVP_\w+)$/;
 
-  describe(`the prebuilt addon for ${arch}`, () => {
+for (const [arch, addon] of PREBUILT.flatMap((each) => ADDONS.map((name) => [each.arch, name] as const))) {
+  const path = prebuiltPath(root, arch, addon);
+
+  describe(`the prebuilt addon ${addon} for ${arch}`, () => {
     it("is from the present native/", () => {
       const source = nativeSourceHash(root);
       assert.equal(madeFrom(path)?.source, source, `${path} is not from the present native/; run: npm run prebuilds`);
@@ -43,6 +46,17 @@ for (const { arch } of PREBUILT) {
         tooNew.map(([, symbol, library, version]) => `${symbol}@${library}_${version}`),
         [],
         "give these an older version in native/glibc_floor.c",
+      );
+    });
+
+    it("asks Node for N-API, the names of errors and ciphers, and lacks nothing of its own", () => {
+      const symbols = readelf("--dyn-syms", "--wide", path).matchAll(/ GLOBAL DEFAULT +UND (\w+)$/gm);
+      const unversioned = [...symbols].map(([, name = ""]) => name);
+      assert.ok(unversioned.length > 10);
+      assert.deepEqual(
+        unversioned.filter((name) => !FROM_NODE.test(name)),
+        [],
+        "list the source that has it in binding.gyp",
       );
     });
 

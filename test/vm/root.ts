@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from "node:fs";
 import { delimiter, isAbsolute, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { prebuiltPath } from "../../scripts/native-source.mjs";
+import { ADDONS, builtPath, prebuiltPath } from "../../scripts/native-source.mjs";
 import { installedNode } from "../packaging/nodes.ts";
 import { Archive } from "./archive.ts";
 import { cached } from "./debian.ts";
@@ -19,13 +19,13 @@ export const MARK = "@@vm ";
 
 export type GuestArchitecture = "x64" | "arm64";
 
-/** What rimon is made of once installed, without its addon. */
+/** What rimon is made of once installed, without its addons. */
 const PACKAGE = ["package.json", "dist"];
 
-/** The addon as it was built here, or as it ships. */
-const ADDONS: Readonly<Record<GuestArchitecture, string>> = {
-  x64: join(project, "build/Release/rimon.node"),
-  arm64: prebuiltPath(project, "arm64"),
+/** An addon as it was built here, or as it ships. */
+const ADDON_PATHS: Readonly<Record<GuestArchitecture, (addon: string) => string>> = {
+  x64: (addon) => builtPath(project, addon),
+  arm64: (addon) => prebuiltPath(project, "arm64", addon),
 };
 
 /** The line on which init and the command speak; the other is the kernel's console. */
@@ -107,8 +107,8 @@ export function commandArchive(
   const archive = new Archive();
   const done = new Set<string>();
   const { dependencies } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as { dependencies: object };
-  const addon = relative(project, ADDONS[architecture]);
-  for (const path of [...PACKAGE, addon, ...Object.keys(dependencies).map((name) => `node_modules/${name}`)]) {
+  const addons = ADDONS.map((addon) => relative(project, ADDON_PATHS[architecture](addon)));
+  for (const path of [...PACKAGE, ...addons, ...Object.keys(dependencies).map((name) => `node_modules/${name}`)]) {
     if (!existsSync(join(project, path))) throw new Error(`expected ${path} in ${project}: npm run build`);
     addTree(archive, join(project, path), done);
   }
