@@ -40,6 +40,7 @@
             "native/memory.c",
             "native/pidfd.c",
             "native/priority.c",
+            "native/proc_code.c",
             "native/proc_events.c",
             "native/proc_files.c",
             "native/proc_memory.c",

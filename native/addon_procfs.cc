@@ -64,6 +64,8 @@ public:
 			InstanceMethod<&Procfs::Maps>("maps"),
 			InstanceMethod<&Procfs::OpenFiles>("openFiles"),
 			InstanceMethod<&Procfs::CodePages>("codePages"),
+			InstanceMethod<&Procfs::Code>("code"),
+			InstanceMethod<&Procfs::CodeNow>("codeNow"),
 			InstanceMethod<&Procfs::Uprobes>("uprobes"),
 			InstanceMethod<&Procfs::Close>("close"),
 			InstanceAccessor<&Procfs::IsPrivate>("isPrivate"),
@@ -165,6 +167,26 @@ private:
 		return Begin(info, "read the code of a process", [=](const struct procfs *p, struct batch *out) {
 			return proc_code_pages(p, pid, by_pagemap, out);
 		});
+	}
+
+	Napi::Value Code(const Napi::CallbackInfo &info)
+	{
+		uint32_t pid = Uint32Of(info[0], "pid");
+
+		return Begin(info, "read the code of a process", [=](const struct procfs *p, struct batch *out) {
+			return proc_code_read(p, pid, out);
+		});
+	}
+
+	/* The same on the event loop, for those who cannot wait for a promise. */
+	Napi::Value CodeNow(const Napi::CallbackInfo &info)
+	{
+		struct batch batch = {};
+		int err = proc_code_read(Handle(info.Env()).get(), Uint32Of(info[0], "pid"), &batch);
+		Napi::Buffer<char> buffer = BufferOf(info.Env(), &batch);
+
+		Check(info.Env(), err, "read the code of a process");
+		return buffer;
 	}
 
 	Napi::Value Uprobes(const Napi::CallbackInfo &info)

@@ -108,19 +108,17 @@ size_t code_runs(const unsigned char *found, const unsigned char *expected, size
 }
 
 /* The mapped file itself, also where its name is another's by now; needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE. */
-static int file_open_mapped(const struct text *t)
+static int open_mapped(int dir, const struct proc_mapping *m)
 {
 	char name[64];
 
-	snprintf(name, sizeof(name), "map_files/%llx-%llx", (unsigned long long)t->mapping->start,
-		 (unsigned long long)t->mapping->end);
-	return openat(t->dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	snprintf(name, sizeof(name), "map_files/%llx-%llx", (unsigned long long)m->start, (unsigned long long)m->end);
+	return openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 }
 
 /* By its name, as the process sees it, if that still is the same file. */
-static int file_open_named(const struct text *t)
+static int open_named(int dir, const struct proc_mapping *m)
 {
-	const struct proc_mapping *m = t->mapping;
 	struct stat st;
 	char *name;
 	int fd = -1;
@@ -133,13 +131,20 @@ static int file_open_named(const struct text *t)
 	memcpy(name, "root", 4);
 	memcpy(name + 4, m->path, m->path_len);
 	name[4 + m->path_len] = '\0';
-	fd = openat(t->dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	free(name);
 	if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_dev != m->dev || st.st_ino != m->inode)) {
 		close(fd);
 		fd = -1;
 	}
 	return fd;
+}
+
+int mapping_open(int dir, const struct proc_mapping *m)
+{
+	int fd = open_mapped(dir, m);
+
+	return fd >= 0 ? fd : open_named(dir, m);
 }
 
 static void file_open(struct text *t)
@@ -150,9 +155,7 @@ static void file_open(struct text *t)
 		return;
 	t->tried = true;
 	t->is_regular = true;
-	t->file = file_open_mapped(t);
-	if (t->file < 0)
-		t->file = file_open_named(t);
+	t->file = mapping_open(t->dir, t->mapping);
 	/* A private mapping of /dev/zero is anonymous memory by another name. */
 	if (t->file >= 0 && fstat(t->file, &st) == 0)
 		t->is_regular = S_ISREG(st.st_mode);

@@ -34,6 +34,7 @@ enum record_kind {
 	RECORD_CODE_PAGES = 16,
 	RECORD_CODE_PAGE = 17,
 	RECORD_CODE_RUN = 18,
+	RECORD_CODE_TEXT = 19,
 	RECORD_ACCESS = 20,
 	RECORD_MACHINE_MEMORY = 22,
 	RECORD_SYSCTL = 23,
@@ -384,6 +385,36 @@ struct code_run_record {
 	__u32 length;
 	__u16 found_len;	/* at most CODE_BYTES_MAX */
 	__u16 expected_len;
+};
+
+/* How two readings of the same code differ. */
+struct code_difference {
+	__u32 pages;
+	__u32 reserved;
+	__u64 bits;
+};
+
+/*
+ * The code that a process has from one mapping of a file, read from three
+ * places: what it executes, the page cache and the disk. What differs between
+ * two of them has done so three times. String: path.
+ */
+struct code_text_record {
+	struct record_head head;
+	__u64 start;
+	__u64 end;
+	__u64 offset;
+	__u64 dev;
+	__u64 inode;
+	struct code_difference memory;	/* what it executes, from the page cache */
+	struct code_difference disk;	/* the disk, from the page cache */
+	__u32 error;			/* errno: it cannot be read, and nothing else is known */
+	__u32 disk_error;		/* errno: the disk was not read */
+	__u8 executed[32];		/* SHA-256 */
+	__u8 cached[32];
+	__u8 stored[32];
+	__u16 path_len;
+	__u16 reserved[3];
 };
 
 enum uprobe_source {

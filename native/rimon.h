@@ -199,8 +199,17 @@ struct code_run {
 
 /* Where the two differ, at most `max` runs; the last one reaches over all that is left. */
 size_t code_runs(const unsigned char *found, const unsigned char *expected, size_t len, struct code_run *runs, size_t max);
+/* The mapped file itself, or -1. `dir`: /proc/PID. */
+int mapping_open(int dir, const struct proc_mapping *m);
 /* A process that is gone leaves nothing in `out`. by_pagemap: as on a kernel without PAGEMAP_SCAN. */
 int proc_code_pages(const struct procfs *p, uint32_t pid, bool by_pagemap, struct batch *out);
+
+/*
+ * proc_code.c: the code of each file that a process has mapped: as it executes
+ * it, as the page cache has it and as the disk has it. Reads all of it, at about
+ * a gigabyte a second where it is cached. A process that is gone leaves nothing.
+ */
+int proc_code_read(const struct procfs *p, uint32_t pid, struct batch *out);
 
 /*
  * proc_files.c: suffixes are strings one after another, each with its NUL. Our

@@ -22,6 +22,7 @@ const TOOLS = {
   script: "bsdutils",
   setpriv: "util-linux",
   mount: "mount",
+  "mkfs.ext4": "e2fsprogs",
   readelf: "binutils",
   "redis-server": "redis-server",
   "redis-benchmark": "redis-tools",

@@ -9,7 +9,11 @@ export interface Change {
   readonly actual?: string;
   /** The kernel never does this by its own rules; which rule that is. */
   readonly impossible?: string;
+  /** Fault or attack: what the readings of code from memory, page cache and disk say together. */
+  readonly verdict?: Verdict;
 }
+
+export type Verdict = "one-bit fault in memory" | "patched in memory" | "corrupt page cache" | "file changed on disk";
 
 /** A text whose bytes are others than they were: the SHA-256 of each, hexadecimal. */
 export interface TextEvidence {

@@ -3,6 +3,7 @@
 import { readFileSync, readlinkSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { SUBSYSTEMS } from "./baselines/all.ts";
+import { codeText } from "./baselines/subsystems/code.ts";
 import {
   compare,
   subsystemNamed,
@@ -16,6 +17,8 @@ import {
 } from "./baselines/snapshot.ts";
 import type { Subsystem, TextName } from "./baselines/subsystem.ts";
 import { RimonError } from "./errors.ts";
+import { requireAddon, type Procfs } from "./native.ts";
+import { decodeRecords } from "./records.ts";
 
 /** Where the texts come from. */
 export interface ProcfsSource {
@@ -125,15 +128,13 @@ export function defaultHandler(anomalies: readonly Anomaly[]): IsolationSeverity
 export async function startDaemon(options: DaemonOptions): Promise<void> {
   const { procfs: source, baseline, interval = DEFAULT_INTERVAL_MS, signal, onAnomaly = defaultHandler } = options;
   if (!(interval >= 1)) throw new RimonError("RIMON_USAGE", `an interval is at least 1 ms, got ${interval}`);
-  const how = {
-    ...(options.clock === undefined ? {} : { clock: options.clock }),
-    ...(options.subsystems === undefined ? {} : { subsystems: options.subsystems }),
-  };
+  const how = options.clock === undefined ? {} : { clock: options.clock };
+  const due = createDue(options.subsystems ?? Object.keys(baseline.subsystems));
   if (signal?.aborted === true) return;
   await new Promise<void>((resolve, reject) => {
     const timer = setInterval(() => {
       try {
-        const checked = check(baseline, source, how);
+        const checked = check(baseline, source, { ...how, subsystems: due(performance.now()) });
         if (!checked.ok) options.onSeverity?.(onAnomaly(checked.anomalies), checked.anomalies);
       } catch (thrown) {
         clearInterval(timer);
@@ -150,6 +151,28 @@ export async function startDaemon(options: DaemonOptions): Promise<void> {
       { once: true },
     );
   });
+}
+
+/**
+ * Which of these subsystems are to be looked at now: all but those that cost much and were looked at not long ago. Time is
+ * any clock's milliseconds.
+ */
+export function createDue(names: readonly string[]): (nowMs: number) => readonly string[] {
+  const lookedAt = new Map<string, number>();
+  return (nowMs) =>
+    names.filter((name) => {
+      const { everyMs = 0 } = subsystemNamed(name) ?? {};
+      if (nowMs - (lookedAt.get(name) ?? -Infinity) < everyMs) return false;
+      lookedAt.set(name, nowMs);
+      return true;
+    });
+}
+
+/** The text "code" of what the addon read. */
+export function codeTextOf(records: Buffer): Uint8Array {
+  const readings = decodeRecords(records).filter((record) => record.kind === "code-text");
+  if (readings.length === 0) throw new RimonError("RIMON_NATIVE", "there is no code: no such process, or it has ended");
+  return Buffer.from(codeText(readings));
 }
 
 function choose(names: readonly string[] | undefined): readonly Subsystem[] {
@@ -205,6 +228,9 @@ const SYSCTLS = [
 const file = (path: string): Uint8Array => readFileSync(path);
 const lines = (each: readonly string[]): Uint8Array => Buffer.from(each.map((line) => `${line}\n`).join(""));
 
+/** Once code is asked for; until the end. */
+let opened: Procfs | undefined;
+
 const READERS: Readonly<Record<TextName, Reader>> = {
   maps: (pid) => file(`/proc/${pid}/maps`),
   status: (pid) => file(`/proc/${pid}/status`),
@@ -225,6 +251,10 @@ const READERS: Readonly<Record<TextName, Reader>> = {
     return lines([`${dev}:${ino} ${readlinkSync(path)}`]);
   },
   stat: (pid) => file(`/proc/${pid}/stat`),
+  code(pid) {
+    opened ??= requireAddon().addon.openProcfs();
+    return codeTextOf(opened.codeNow(pid === "self" ? process.pid : pid));
+  },
   modules: () => file("/proc/modules"),
   sysctl: () =>
     lines(

@@ -39,6 +39,13 @@ export interface Procfs {
    * the way of kernels without PAGEMAP_SCAN.
    */
   codePages(pid: number, byPagemap?: boolean): Promise<Buffer>;
+  /**
+   * The code of each file that one process has mapped, as it executes it, as the page cache has it and as the disk has it.
+   * Reads all of it: about a gigabyte a second where it is cached, and as fast as the disk is.
+   */
+  code(pid: number): Promise<Buffer>;
+  /** The same, on the event loop. */
+  codeNow(pid: number): Buffer;
   /** Every uprobe that the kernel tells of, with its holder, and what could not be asked for. */
   uprobes(): Promise<Buffer>;
   /** True if this is a procfs of rimon's own, which no mark of ours reports. */

@@ -1,6 +1,7 @@
 // What an observation looks like when it comes from a file instead of a sensor. The types of observation.ts are gone at
 // run time; the tables here say the same, and do not compile if they say less.
 
+import type { Verdict } from "./isolation-changed.ts";
 import type {
   AccessCall, Call, CodeChange, ExecutableTraits, FileId, FileVersion, Machine, Mapping, MemoryOperation, Observation,
   ObservationOf, Posture, ProcFile, Process,
@@ -135,6 +136,21 @@ const TRAITS: Shape<ExecutableTraits> = {
   imports: must(listOf(TEXT)),
   needed: must(listOf(TEXT)),
   marks: must(listOf(TEXT)),
+};
+
+const ISOLATION_CHANGE = {
+  fact: must(TEXT),
+  expected: may(TEXT),
+  actual: may(TEXT),
+  impossible: may(TEXT),
+  verdict: may(
+    oneOf<Verdict>({
+      "one-bit fault in memory": true,
+      "patched in memory": true,
+      "corrupt page cache": true,
+      "file changed on disk": true,
+    }),
+  ),
 };
 
 const PROC_FILE = oneOf<ProcFile>({
@@ -285,7 +301,7 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     pid: may(PID),
     startTime: may(COUNT),
     message: must(TEXT),
-    changes: must(listOf(object({ fact: must(TEXT), expected: may(TEXT), actual: may(TEXT), impossible: may(TEXT) }))),
+    changes: must(listOf(object(ISOLATION_CHANGE))),
     evidence: must(listOf(object({ text: must(TEXT), expected: may(TEXT), actual: may(TEXT) }))),
   },
   "uprobe.seen": {

@@ -2,7 +2,7 @@
 // headed by one that says how many follow.
 
 import type { CodeChange, Mapping } from "./observation.ts";
-import type { CodePagesRecord, MapsRecord } from "./record.ts";
+import type { CodeDifference, CodePagesRecord, CodeTextRecord, MapsRecord } from "./record.ts";
 import { nonsense, type RecordReader } from "./record-reader.ts";
 
 const MAPS_UNCHANGED = 0xffff_ffff;
@@ -86,4 +86,29 @@ function readCodePage(reader: RecordReader, size: number): CodePagesRecord["page
     });
   }
   return { ...page, differing, changes };
+}
+
+export function readCodeText(reader: RecordReader): CodeTextRecord {
+  const [start, end] = [reader.bigint(8), reader.bigint(16)];
+  if (end <= start) throw nonsense(`code from ${start} to ${end}`);
+  const [isRead, hasDisk] = [reader.u32(80) === 0, reader.u32(84) === 0];
+  const code = {
+    kind: "code-text",
+    path: reader.text(reader.u16(184)),
+    file: { dev: reader.u64(32), inode: reader.u64(40) },
+    offset: reader.u64(24),
+    length: Number(end - start),
+  } as const;
+  if (!isRead) return code;
+  return {
+    ...code,
+    executed: reader.fixedHex(88, 32),
+    cached: reader.fixedHex(120, 32),
+    memory: readDifference(reader, 48),
+    ...(hasDisk ? { stored: reader.fixedHex(152, 32), disk: readDifference(reader, 64) } : {}),
+  };
+}
+
+function readDifference(reader: RecordReader, at: number): CodeDifference {
+  return { pages: reader.u32(at), bits: reader.u64(at + 8) };
 }

@@ -64,6 +64,11 @@ export class RecordReader {
     return this.bigint(offset).toString(16);
   }
 
+  /** Bytes of the fixed part, as hexadecimal digits. */
+  fixedHex(offset: number, length: number): string {
+    return this.#buffer.toString("hex", this.#start + offset, this.#start + offset + length);
+  }
+
   /** The next string's bytes; they must be asked for in the order of record.h. */
   bytes(length: number): Buffer {
     return this.#buffer.subarray(this.#take(length), this.#string);

@@ -230,6 +230,29 @@ export interface CodePagesRecord {
   readonly pages: readonly (CodePage & { readonly mapping: string })[];
 }
 
+/** How two readings of the same code differ. */
+export interface CodeDifference {
+  readonly pages: number;
+  readonly bits: number;
+}
+
+/** Code of a file as one process has it mapped. What it cannot be compared with is undefined. */
+export interface CodeTextRecord {
+  readonly kind: "code-text";
+  readonly path: string;
+  readonly file: CodePage["file"];
+  readonly offset: number;
+  readonly length: number;
+  /** SHA-256 of what the process executes, hexadecimal; undefined: the file cannot be read. */
+  readonly executed?: string;
+  readonly cached?: string;
+  readonly stored?: string;
+  /** What it executes, from the page cache. */
+  readonly memory?: CodeDifference;
+  /** The disk, from the page cache. */
+  readonly disk?: CodeDifference;
+}
+
 export interface UprobeRecord {
   readonly kind: "uprobe";
   /** As whoever set it named the file. */
@@ -267,6 +290,7 @@ export type NativeRecord =
   | MapsRecord
   | OpenFileRecord
   | CodePagesRecord
+  | CodeTextRecord
   | UprobeRecord
   | UprobesRecord;
 

@@ -16,7 +16,7 @@ import {
   type ThreadRecord,
   type UprobeRecord,
 } from "./record.ts";
-import { readCodePages, readMaps } from "./record-maps.ts";
+import { readCodePages, readCodeText, readMaps } from "./record-maps.ts";
 import { readIdentity, readProcess } from "./record-process.ts";
 import { nonsense, RecordReader } from "./record-reader.ts";
 
@@ -35,6 +35,7 @@ const KIND = {
   call: 13,
   signal: 14,
   codePages: 16,
+  codeText: 19,
   access: 20,
   machineMemory: 22,
   sysctl: 23,
@@ -44,7 +45,7 @@ const KIND = {
 
 /** The size of each kind's fixed part, by its number. */
 const FIXED_SIZE = [
-  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 0, 64, 0, 48, 48, 40, 24,
+  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 192, 64, 0, 48, 48, 40, 24,
 ];
 
 const EVENTS: readonly (ProcessEventName | undefined)[] = [
@@ -308,6 +309,9 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
         break;
       case KIND.codePages:
         records.push(readCodePages(reader));
+        break;
+      case KIND.codeText:
+        records.push(readCodeText(reader));
         break;
       default:
         throw nonsense(`a record of kind ${reader.kind} where one may begin`);

@@ -68,7 +68,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   policy: { ours: ["words"], others: ["yaml", "zod"] },
   "function-map": { ours: ["words"], others: [] },
   baselines: { ours: ["words"], others: ["node:crypto"] },
-  "isolation.ts": { ours: ["words", "baselines"], others: [NODE] },
+  "isolation.ts": { ours: ["words", "baselines", "native.ts", "records.ts"], others: [NODE] },
   "machine.ts": { ours: ["baselines"], others: [NODE] },
   sensors: { ours: ["words", "records.ts", "native.ts", "function-map", "baselines", "isolation.ts"], others: [NODE] },
   responders: { ours: ["words", "native.ts", "store"], others: [NODE] },

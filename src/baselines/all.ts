@@ -3,6 +3,7 @@
 import type { Subsystem } from "./subsystem.ts";
 import { capabilities } from "./subsystems/capabilities.ts";
 import { cgroups } from "./subsystems/cgroups.ts";
+import { code } from "./subsystems/code.ts";
 import { executable, securityLabel } from "./subsystems/identity.ts";
 import { modules, security, sysctls } from "./subsystems/kernel.ts";
 import { limits } from "./subsystems/limits.ts";
@@ -13,6 +14,7 @@ import { seccomp } from "./subsystems/seccomp.ts";
 /** To add one: its line here. */
 export const SUBSYSTEMS: readonly Subsystem[] = [
   memoryMaps,
+  code,
   seccomp,
   cgroups,
   capabilities,

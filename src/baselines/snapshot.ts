@@ -105,7 +105,7 @@ function compareViews(
   after: View,
   same: boolean,
 ): Anomaly | undefined {
-  const { name, rule, contradictions } = subsystem;
+  const { name, tells, rule, verdict, contradictions } = subsystem;
   const evidence = evidenceOf(before, after);
   if (after.malformed !== undefined)
     return { subsystem: name, kind: "malformed", changes: [], message: `${name}: ${after.malformed}`, evidence };
@@ -114,9 +114,15 @@ function compareViews(
     return { subsystem: name, kind: "gone", changes: [], message, evidence };
   }
   const now = after.facts;
-  const changes = differencesOf(before.facts, now).map((change) => {
+  const differences = differencesOf(before.facts, now).filter((change) => tells?.(change) ?? true);
+  const changes = differences.map((change) => {
     const impossible = same ? rule?.(change, before.facts, now) : undefined;
-    return impossible === undefined ? change : { ...change, impossible };
+    const says = verdict?.(change, before.facts, now);
+    return {
+      ...change,
+      ...(impossible === undefined ? {} : { impossible }),
+      ...(says === undefined ? {} : { verdict: says }),
+    };
   });
   // What the baseline had already is no news.
   const known = new Set((contradictions?.(before.facts) ?? []).map(({ fact }) => fact));
@@ -153,14 +159,15 @@ function told(changes: readonly Change[]): string {
 }
 
 /** "Seccomp was 2, is 0, which cannot be: seccomp filters are never taken off". */
-export function sayChange({ fact, expected, actual, impossible }: Change): string {
+export function sayChange({ fact, expected, actual, impossible, verdict }: Change): string {
   const was =
     expected === undefined
       ? `${fact} is ${shorten(actual ?? "")}, which is new`
       : actual === undefined
         ? `${fact} is gone (was ${shorten(expected)})`
         : `${fact} was ${shorten(expected)}, is ${shorten(actual)}`;
-  return impossible === undefined ? was : `${was}, which cannot be: ${impossible}`;
+  const how = verdict === undefined ? was : `${was}: ${verdict}`;
+  return impossible === undefined ? how : `${how}, which cannot be: ${impossible}`;
 }
 
 function shorten(value: string): string {

@@ -1,7 +1,7 @@
 // One thing that is looked at: which texts of the kernel it is made of, and what in them must stay as it was. Raw texts
 // change all day (addresses, counters); what is decided on are facts read out of them.
 
-import type { Change } from "../isolation-changed.ts";
+import type { Change, Verdict } from "../isolation-changed.ts";
 
 /** The texts a source has, by name. Those of a process first. */
 export const PROCESS_TEXTS = [
@@ -15,6 +15,7 @@ export const PROCESS_TEXTS = [
   "attr",
   "exe",
   "stat",
+  "code",
 ] as const;
 export const KERNEL_TEXTS = ["modules", "sysctl", "lsm", "lockdown", "tainted", "cmdline"] as const;
 
@@ -28,13 +29,19 @@ export interface Subsystem {
   readonly name: string;
   readonly of: "process" | "kernel";
   readonly sees: string;
+  /** It costs so much that nobody looks at it more often, unasked. Milliseconds. */
+  readonly everyMs?: number;
   /** It cannot be looked at without these; `optional` ones may be missing on a kernel that has no such thing. */
   readonly texts: readonly TextName[];
   readonly optional?: readonly TextName[];
   /** Throws Malformed. */
   facts(texts: Texts): Facts;
+  /** Whether it is for this subsystem to tell; all are, if not given. */
+  tells?(change: Change): boolean;
   /** Which rule of the kernel's own a change breaks, if it breaks one. */
   rule?(change: Change, before: Facts, now: Facts): string | undefined;
+  /** What kind of change it is, by where else it shows. */
+  verdict?(change: Change, before: Facts, now: Facts): Verdict | undefined;
   /** Rules that what is there breaks by itself, whatever was there before. */
   contradictions?(now: Facts): readonly Change[];
 }

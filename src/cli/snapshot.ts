@@ -15,7 +15,7 @@ import { parseStatement, statementBytes, type BaselineHeader } from "../baseline
 import { SUBSYSTEMS } from "../baselines/all.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import { FORMAT_VERSION } from "../finding.ts";
-import { check, procfs, snapshot } from "../isolation.ts";
+import { check, createDue, procfs, snapshot } from "../isolation.ts";
 import { machineOf } from "../machine.ts";
 import { VERSION } from "../package.ts";
 import { printable } from "../responders/printable.ts";
@@ -113,10 +113,13 @@ export async function snapshotWatchCommand(
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopping.abort());
   if (!options.json) tellBaseline(file, baseline, terminal);
   const told = new Map<string, string>();
+  const dues = new Map(baseline.entries.map((each) => [each.name, createDue(Object.keys(each.snapshot.subsystems))]));
+  let found: readonly Found[] = [];
   let checks = 0;
   let anomalous = false;
   while (!stopping.signal.aborted) {
-    for (const each of checkAll(baseline.entries)) {
+    found = checkAll(baseline.entries, { before: found, due: (name) => dues.get(name)?.(performance.now()) ?? [] });
+    for (const each of found) {
       const says = JSON.stringify(each.ok ? [] : [each.ended, each.anomalies?.map(({ message }) => message)]);
       if (!each.ok) anomalous = true;
       // What was told is told again when it is another, or gone.
@@ -170,7 +173,11 @@ interface Found {
   readonly anomalies?: readonly Anomaly[];
 }
 
-function checkAll(entries: readonly IsolationEntry[]): readonly Found[] {
+/** All there is, or what is due; what is not is as it was found before. */
+function checkAll(
+  entries: readonly IsolationEntry[],
+  watching?: { readonly before: readonly Found[]; readonly due: (name: string) => readonly string[] },
+): readonly Found[] {
   return entries.map(({ name, snapshot: baseline }) => {
     const source = procfs.live(baseline.process?.pid);
     const now = source.identity?.();
@@ -183,8 +190,14 @@ function checkAll(entries: readonly IsolationEntry[]): readonly Found[] {
         ok: false,
         ended: now?.boot === baseline.boot ? "it has ended since" : "the node was started anew since",
       };
-    const checked = check(baseline, baseline.process === undefined ? kernelOnly(source) : source);
-    return checked.ok ? { name, ok: true } : { name, ok: false, anomalies: checked.anomalies };
+    const subsystems = watching?.due(name) ?? Object.keys(baseline.subsystems);
+    const checked = check(baseline, baseline.process === undefined ? kernelOnly(source) : source, { subsystems });
+    const before = watching?.before.find((each) => each.name === name)?.anomalies ?? [];
+    const anomalies = [
+      ...(checked.ok ? [] : checked.anomalies),
+      ...before.filter(({ subsystem }) => !subsystems.includes(subsystem)),
+    ];
+    return anomalies.length === 0 ? { name, ok: true } : { name, ok: false, anomalies };
   });
 }
 
@@ -221,7 +234,7 @@ function tell({ name, ok, ended, anomalies = [] }: Found, { style, write }: Term
     if (kind !== "changed")
       write(`${" ".repeat(14)}${style("bold", subsystem.padEnd(14))}  ${printable(message, 300)}\n`);
     for (const change of changes) {
-      const kindOf = change.impossible === undefined ? "high" : "critical";
+      const kindOf = change.impossible === undefined && change.verdict === undefined ? "high" : "critical";
       write(
         `${" ".repeat(14)}${style("bold", subsystem.padEnd(14))}  ${style(kindOf, printable(sayChange(change), 500))}\n`,
       );

@@ -9,12 +9,12 @@ export const isolationChanged: Detector = {
   summary: "What isolates a protected process, or the kernel, is not what it was when it was first seen.",
   guide: {
     means:
-      "A seccomp filter, a capability, a namespace, a cgroup or its limits, a resource limit, a mapping, a kernel module or setting differs from the snapshot that was taken when rimon first saw the process, or the node. Some changes cannot be made by the kernel's own rules (a filter taken off, a capability back in the bounding set): then its memory was changed, by a fault or by somebody who writes to it.",
+      "A seccomp filter, a capability, a namespace, a cgroup or its limits, a resource limit, a mapping, a kernel module or setting differs from the snapshot that was taken when rimon first saw the process, or the node. Some changes cannot be made by the kernel's own rules (a filter taken off, a capability back in the bounding set): then its memory was changed, by a fault or by somebody who writes to it. Of code it says where it differs: in the memory of the process, in the page cache or on the disk.",
     fires:
-      "With `snapshots` in the configuration: a comparison found other facts in three readings in a row. What grows and shrinks by itself is not compared. A change is told once; then it is what is compared with.",
+      "With `snapshots` in the configuration: a comparison found other facts in three readings in a row. What grows and shrinks by itself is not compared. Code is compared once an hour, read from memory, page cache and disk, up to three times. Techniques of code: one-bit-fault-in-memory (a copy of a page differs by one bit; an attacker can flip one as well), patched-in-memory, corrupt-page-cache (the disk has what was there before, the page cache has not), file-changed-on-disk (high). A change is told once; then it is what is compared with.",
     attacker:
       "Code in the kernel, or a bug in it, lifts the sandbox of a process it runs in: clears Seccomp or NoNewPrivs, fills the capability sets, moves it to the namespaces of the host. Or root loads a module, lowers ptrace_scope, points core_pattern elsewhere.",
-    todo: "Where the finding says that it cannot be: treat the kernel as changed. Move the keys off the node and look at its memory (ECC log, rasdaemon) before it is trusted again. Else find out who made the change and whether they meant to.",
+    todo: "Where the finding says that it cannot be: treat the kernel as changed. Move the keys off the node and look at its memory (ECC log, rasdaemon) before it is trusted again. One bit, or a corrupt page cache: the same, and restart the process; the page cache is read anew after `echo 1 > /proc/sys/vm/drop_caches`. Else find out who made the change and whether they meant to.",
     harmless:
       "An operator who changes limits, modules or settings, a program that maps a library late or gives up rights late. Switch single subsystems off under `snapshots.subsystems`.",
     attack: [
@@ -27,12 +27,14 @@ export const isolationChanged: Detector = {
     if (observation.kind !== "isolation.changed") return;
     const { subsystem, change, pid, startTime, changes, message } = observation;
     const impossible = changes.some((each) => each.impossible !== undefined);
-    const severity = impossible ? "critical" : MILD.has(subsystem) ? "medium" : this.severity;
+    const verdict = changes.find((each) => each.verdict !== undefined)?.verdict;
+    const grave = impossible || (verdict !== undefined && verdict !== "file changed on disk");
+    const severity = grave ? "critical" : MILD.has(subsystem) ? "medium" : this.severity;
     const who = pid === undefined ? "the kernel" : nameOf(state, pid, startTime);
     return {
       rule: this.rule,
       severity,
-      technique: impossible ? "impossible" : change,
+      technique: impossible ? "impossible" : (verdict?.replaceAll(" ", "-") ?? change),
       operation: "change",
       ...(pid === undefined ? { everyTenant: true } : { target: subjectOf(state, pid, startTime) }),
       subject: `${subsystem} ${changes.map(({ fact, actual }) => `${fact}=${actual ?? ""}`).join(" ")}`,

@@ -20,6 +20,7 @@ export const DEFAULT = {
   /** All there are (baselines/all.ts). */
   snapshotSubsystems: [
     "memory-maps",
+    "code",
     "seccomp",
     "cgroups",
     "capabilities",

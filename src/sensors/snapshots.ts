@@ -5,7 +5,7 @@ import type { Configuration } from "../configuration.ts";
 import { SUBSYSTEMS } from "../baselines/all.ts";
 import type { Anomaly, Snapshot } from "../baselines/snapshot.ts";
 import { reasonOf } from "../errors.ts";
-import { check, procfs, snapshot } from "../isolation.ts";
+import { check, codeTextOf, createDue, procfs, snapshot, type ProcfsSource } from "../isolation.ts";
 import { processKey, type ProcessId } from "../observation.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
@@ -14,11 +14,14 @@ const SETTLED_MS = 5_000;
 const MAX_CHANGES = 16;
 const KERNEL = "kernel";
 
+type Settings = NonNullable<Configuration["snapshots"]>;
+
 interface Watched {
   baseline?: Snapshot;
   /** By subsystem: what cannot be compared, as it was told, so that it is told once. */
   incomparable: ReadonlyMap<string, string>;
   nextAt: number;
+  readonly due: (nowMs: number) => readonly string[];
 }
 
 export function createSnapshots(context: SensorContext, settings: () => Configuration["snapshots"]): Sensor {
@@ -26,19 +29,19 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
   const report = createStateReporter(context, name);
   let watched = new Map<string, Watched>();
 
-  function look(key: string, id: ProcessId | undefined, intervalMs: number, chosen: readonly string[]): void {
+  async function look(
+    key: string,
+    id: ProcessId | undefined,
+    { intervalMs, subsystems: chosen }: Settings,
+  ): Promise<void> {
     const now = context.now();
-    const each: Watched = watched.get(key) ?? {
-      incomparable: new Map(),
-      nextAt: now + (id === undefined ? 0 : SETTLED_MS),
-    };
+    const each = watched.get(key) ?? created(id, now);
     watched.set(key, each);
     if (now < each.nextAt) return;
     each.nextAt = now + intervalMs;
-    const of = id === undefined ? "kernel" : "process";
-    const subsystems = SUBSYSTEMS.filter((one) => one.of === of && chosen.includes(one.name)).map((one) => one.name);
+    const subsystems = each.due(now).filter((name) => chosen.includes(name));
     if (subsystems.length === 0) return;
-    const source = procfs.live(id?.pid);
+    const source = id === undefined ? procfs.live() : await sourceOf(id, subsystems);
     if (id !== undefined && source.identity?.().process?.startTime !== id.startTime) return;
     const options = { clock: context.now, subsystems };
     if (each.baseline === undefined) {
@@ -52,10 +55,33 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
     for (const anomaly of anomalies)
       if (each.incomparable.get(anomaly.subsystem) !== anomaly.message) tell(anomaly, id);
     const lasting = anomalies.filter(({ kind }) => kind !== "changed");
-    each.incomparable = new Map(lasting.map(({ subsystem, message }) => [subsystem, message]));
-    if (checked.ok) return;
+    each.incomparable = new Map([
+      ...[...each.incomparable].filter(([subsystem]) => !subsystems.includes(subsystem)),
+      ...lasting.map(({ subsystem, message }) => [subsystem, message] as const),
+    ]);
     // What was told is what is there now.
     each.baseline = merged(each.baseline, checked.snapshot);
+  }
+
+  function created(id: ProcessId | undefined, now: number): Watched {
+    const of = id === undefined ? "kernel" : "process";
+    const names = SUBSYSTEMS.filter((one) => one.of === of).map((one) => one.name);
+    return {
+      incomparable: new Map(),
+      nextAt: now + (id === undefined ? 0 : SETTLED_MS),
+      due: createDue(names),
+    };
+  }
+
+  /** Code is read off the event loop: there may be a hundred megabytes of it. */
+  async function sourceOf({ pid }: ProcessId, subsystems: readonly string[]): Promise<ProcfsSource> {
+    const live = procfs.live(pid);
+    if (!subsystems.includes("code")) return live;
+    const text = await context.procfs
+      .code(pid)
+      .then(codeTextOf)
+      .catch(() => undefined);
+    return { ...live, read: (name) => (name === "code" ? text : live.read(name)) };
   }
 
   function tell({ subsystem, kind, changes, message, evidence }: Anomaly, id: ProcessId | undefined): void {
@@ -82,8 +108,8 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
       const processes = context.protectedProcesses();
       const keys = new Set([KERNEL, ...processes.map(processKey)]);
       watched = new Map([...watched].filter(([key]) => keys.has(key)));
-      look(KERNEL, undefined, asked.intervalMs, asked.subsystems);
-      for (const id of processes) look(processKey(id), id, asked.intervalMs, asked.subsystems);
+      await look(KERNEL, undefined, asked);
+      for (const id of processes) await look(processKey(id), id, asked);
       report("live");
     } catch (thrown) {
       report("degraded", reasonOf(thrown));
@@ -111,5 +137,5 @@ function merged(before: Snapshot, now: Snapshot): Snapshot {
     const old = before.subsystems[name];
     return [name, view.facts === undefined && old !== undefined ? old : view] as const;
   });
-  return { ...now, subsystems: Object.fromEntries(subsystems) };
+  return { ...now, subsystems: { ...before.subsystems, ...Object.fromEntries(subsystems) } };
 }

@@ -63,6 +63,12 @@ const TEXTS = {
   attr: "vault (enforce)\n",
   exe: "64768:173521 /usr/bin/vault\n",
   stat: "412 (vault (x)) S 1 412 412 0 -1 4194560 99 0 0 0 1 2 0 0 20 0 4 0 123456 1000 200 18446744073709551615 4194304 4530176 140725 0 0 0\n",
+  code: [
+    `0 52000 64768:173521 ${"1".repeat(64)} ${"1".repeat(64)} ${"1".repeat(64)} 0/0 0/0 /usr/bin/vault`,
+    `0 26000 64768:2131 ${"2".repeat(64)} ${"2".repeat(64)} - 0/0 - /usr/lib/libc.so.6`,
+    "2 mappings",
+    "",
+  ].join("\n"),
   modules: "nf_tables 376832 12 - Live 0x0000000000000000\nloop 40960 0 - Live 0x0000000000000000 (O)\n",
   sysctl:
     "kernel.core_pattern = core\nkernel.modules_disabled = 1\nkernel.unprivileged_bpf_disabled = 2\nkernel.yama.ptrace_scope = 3\n",
@@ -106,6 +112,50 @@ describe("quiet about what changes by itself", () => {
     ["a module is being loaded", { modules: `${TEXTS.modules}fresh 4096 1 - Loading 0x0000000000000000\n` }],
   ]; // prettier-ignore
   for (const [name, given] of quiet) test(name, () => assert.deepEqual(anomaliesOf(given), []));
+});
+
+const VAULT = TEXTS.code.split("\n")[0] ?? "";
+
+/** The line of vault with other digests and differences. */
+function vaultCode(executed: string, cached: string, stored: string, memory: string, disk: string): Given {
+  const digests = [executed, cached, stored].map((each) => each.repeat(each === "-" ? 1 : 64)).join(" ");
+  return replaced("code", VAULT, `0 52000 64768:173521 ${digests} ${memory} ${disk} /usr/bin/vault`);
+}
+
+describe("code: fault or attack", () => {
+  const cases: readonly (readonly [string, Given, RegExp, string | undefined])[] = [
+    ["one bit of what is executed", vaultCode("9", "1", "1", "1/1", "0/0"), /copies of .*vault at 0 is 1 page differs from the page cache by 1 bit, which is new/, "one-bit fault in memory"],
+    ["a detour", vaultCode("9", "1", "1", "1/19", "0/0"), /1 page differs from the page cache by 19 bits/, "patched in memory"],
+    ["in two pages", vaultCode("9", "1", "-", "2/2", "-"), /2 pages differ/, "patched in memory"],
+    ["the page cache alone", vaultCode("9", "9", "1", "0/0", "1/1"), /on disk is 1 page differs from the page cache by 1 bit, sha256 1{64}, which is new/, "corrupt page cache"],
+    ["the disk, and the page cache is not told", vaultCode("1", "1", "9", "0/0", "3/40"), /on disk is 3 pages differ/, "file changed on disk"],
+    ["every reading", vaultCode("9", "9", "9", "0/0", "0/0"), /vault at 0 was sha256 1{64}, is sha256 9{64}: file changed on disk/, "file changed on disk"],
+    ["every reading, and the disk is not read", vaultCode("9", "9", "-", "0/0", "-"), /is sha256 9{64}/, "file changed on disk"],
+    ["it cannot be read any more", vaultCode("-", "-", "-", "-", "-"), /is cannot be read/, undefined],
+  ]; // prettier-ignore
+  for (const [name, given, says, verdict] of cases)
+    test(name, () => {
+      const [found, ...others] = anomaliesOf(given);
+      assert.ok(found !== undefined, "nothing is told");
+      assert.deepEqual(others, []);
+      assert.match(found.message, says);
+      assert.deepEqual([...new Set(found.changes.map((change) => change.verdict))], [verdict]);
+    });
+
+  test("copies that were there before are no news, and one bit more is no fault", () => {
+    const before = snapshot(procfs.mock({ ...TEXTS, ...vaultCode("8", "1", "1", "1/8", "0/0") }), CLOCK);
+    assert.deepEqual(anomaliesOf(vaultCode("8", "1", "1", "1/8", "0/0"), before), []);
+    const [more] = anomaliesOf(vaultCode("9", "1", "1", "1/9", "0/0"), before);
+    assert.deepEqual(more?.changes.map(({ verdict }) => verdict), ["patched in memory", "patched in memory"]); // prettier-ignore
+    const [back] = anomaliesOf({}, before);
+    assert.deepEqual(back?.changes.map(({ verdict }) => verdict), ["patched in memory", undefined]); // prettier-ignore
+  });
+
+  test("a program that was replaced by a new file still runs its own; what is mapped anew is for others to tell", () => {
+    assert.deepEqual(anomaliesOf(replaced("code", "/usr/bin/vault", "/usr/bin/vault (deleted)")), []);
+    const late = `0 1000 64768:77 ${"3".repeat(64)} ${"3".repeat(64)} - 0/0 - /tmp/late.so\n3 mappings`;
+    assert.deepEqual(anomaliesOf(replaced("code", "2 mappings", late)), []);
+  });
 });
 
 describe("what is told, and what cannot be", () => {
@@ -221,6 +271,8 @@ describe("damage", () => {
       ),
       ["cgroup", "/system.slice/vault.service"],
       ["cgroup-limits", "1073741824"],
+      ["code", "1".repeat(64)],
+      ["code", "0/0 0/0"],
       ["ns", "mnt:[4026532281]"],
       ["attr", "vault (enforce)"],
       ["exe", "64768:173521 /usr/bin/vault"],
@@ -256,10 +308,12 @@ describe("damage", () => {
           const source = procfs.mock({ ...TEXTS, [name]: text });
           const checked = check(BASELINE, source, CLOCK);
           const taken = snapshot(source, CLOCK);
-          const same = Object.entries(BASELINE.subsystems).every(
+          // What is mapped anew, or no more, is told by memory-maps and not by code.
+          const read = Object.entries(BASELINE.subsystems).filter(([each]) => each !== "code" || name !== "code");
+          const same = read.every(
             ([each, { facts }]) => JSON.stringify(taken.subsystems[each]?.facts) === JSON.stringify(facts),
           );
-          assert.equal(checked.ok, same);
+          if (name !== "code" || !same) assert.equal(checked.ok, same);
         },
       ),
       { numRuns: 1_000 },

@@ -53,6 +53,34 @@ check(isolationChanged, [
     target,
   },
   {
+    when: "a bit of code is another in memory, and the disk has it right",
+    observed: [
+      VAULT,
+      changed({
+        subsystem: "code",
+        message: "code: x",
+        changes: [{ fact: "/a at 0", expected: "1", actual: "2", verdict: "one-bit fault in memory" }],
+      }),
+    ],
+    says: `critical: vault (${target}, root): code: x`,
+    technique: "one-bit-fault-in-memory",
+    target,
+  },
+  {
+    when: "the file of code was overwritten",
+    observed: [
+      VAULT,
+      changed({
+        subsystem: "code",
+        message: "code: x",
+        changes: [{ fact: "/a at 0", expected: "1", actual: "2", verdict: "file changed on disk" }],
+      }),
+    ],
+    says: `high: vault (${target}, root): code: x`,
+    technique: "file-changed-on-disk",
+    target,
+  },
+  {
     when: "a text makes no sense",
     observed: [
       VAULT,

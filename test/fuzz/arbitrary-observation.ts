@@ -155,7 +155,7 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
   kind("isolation.changed", {
     subsystem: fc.constantFrom("seccomp", "memory-maps"), change: fc.constantFrom("changed", "malformed", "gone"),
     pid, startTime, message: text,
-    changes: fc.array(fc.record({ fact: text, expected: text, actual: text, impossible: text }, { requiredKeys: ["fact"] }), { maxLength: 3 }),
+    changes: fc.array(fc.record({ fact: text, expected: text, actual: text, impossible: text, verdict: fc.constantFrom("one-bit fault in memory", "patched in memory", "corrupt page cache", "file changed on disk") }, { requiredKeys: ["fact"] }), { maxLength: 3 }),
     evidence: fc.array(fc.record({ text, expected: text, actual: text }, { requiredKeys: ["text"] }), { maxLength: 2 }),
   }, ["pid", "startTime"]), // prettier-ignore
   kind("uprobe.seen", {
