@@ -109,6 +109,19 @@ export interface Exempt {
   readonly sha256: string;
 }
 
+/** A sealed baseline that is used. */
+export interface BaselineSettings {
+  readonly file: string;
+  /** Who may have sealed it: files with public keys, as PEM. */
+  readonly publicKeys: readonly string[];
+  /** How many of the keys must have signed. */
+  readonly threshold: number;
+  /** What is used where it is not to be believed. */
+  readonly ifRefused: "last-good" | "none";
+  /** Where the last one that was good is kept. */
+  readonly lastGood: string;
+}
+
 export interface Configuration {
   readonly environment: "production" | "development";
   readonly mode: Mode;
@@ -121,6 +134,8 @@ export interface Configuration {
   readonly snapshots?: {
     readonly intervalMs: number;
     readonly subsystems: readonly string[];
+    /** Undefined: what is there when it is first seen is what is compared with. */
+    readonly baseline?: BaselineSettings;
   };
   readonly rules: Readonly<Record<string, RuleSettings>>;
   readonly respond: Readonly<Partial<Record<Severity, readonly ActionName[]>>>;

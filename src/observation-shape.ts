@@ -1,6 +1,7 @@
 // What an observation looks like when it comes from a file instead of a sensor. The types of observation.ts are gone at
 // run time; the tables here say the same, and do not compile if they say less.
 
+import type { BaselineOf } from "./baseline-refused.ts";
 import type { Verdict } from "./isolation-changed.ts";
 import type {
   AccessCall, Call, CodeChange, ExecutableTraits, FileId, FileVersion, Machine, Mapping, MemoryOperation, Observation,
@@ -293,6 +294,14 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     differing: may(COUNT),
     changes: may(listOf(object(CODE_CHANGE))),
     machine: may(oneOf<Machine>({ x86: true, "x86-64": true, arm64: true })),
+  },
+  "baseline.refused": {
+    ...HEAD,
+    of: must(oneOf<BaselineOf>({ isolation: true })),
+    path: must(TEXT),
+    code: must(TEXT),
+    message: must(TEXT),
+    using: must(oneOf({ "last-good": true, none: true })),
   },
   "isolation.changed": {
     ...HEAD,

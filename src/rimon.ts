@@ -20,6 +20,7 @@ import type { Sensor, SensorContext } from "./sensors/sensor.ts";
 import { exemptionsOf, nodeRefusalsOf, notRefused, refusalsOf } from "./policy/refusals.ts";
 import type { State } from "./state.ts";
 import { openAuditLog } from "./store/audit-log.ts";
+import { openBaseline } from "./store/sealed-baselines.ts";
 import { unfinishedVerdicts } from "./store/unfinished.ts";
 import { VERSION } from "./package.ts";
 
@@ -196,6 +197,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     procfs,
     emit,
     now,
+    openBaseline: (settings, type) => openBaseline(settings, type, now()),
     requestSweep() {
       if (sweepAsked || stopping) return;
       sweepAsked = true;

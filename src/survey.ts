@@ -1,7 +1,7 @@
 // One pass over the node without becoming its monitor: no audit log, no alert, no act, nothing left attached.
 
 import { createAnalysis } from "./analysis.ts";
-import type { Configuration } from "./configuration.ts";
+import type { BaselineSettings, Configuration } from "./configuration.ts";
 import { reasonOf } from "./errors.ts";
 import type { Verdict } from "./finding.ts";
 import { createIdentifiers } from "./identifier.ts";
@@ -12,6 +12,7 @@ import type { SensorStatus } from "./rimon.ts";
 import { createSensors } from "./sensors/all.ts";
 import type { Sensor } from "./sensors/sensor.ts";
 import type { KnownProcess, State } from "./state.ts";
+import { openBaseline } from "./store/sealed-baselines.ts";
 
 /** What of a protected process would let its memory end up in a file. */
 export interface Weakness {
@@ -63,6 +64,7 @@ export async function survey(
     procfs,
     emit,
     now: Date.now,
+    openBaseline: (settings: BaselineSettings, type: string) => openBaseline(settings, type, Date.now()),
     requestSweep() {},
     protectedProcesses: () =>
       [...state.protectedProcesses()].map(({ process: { pid, startTime } }) => ({ pid, startTime })),

@@ -257,6 +257,7 @@ async function ownPass(procfs: Procfs, configuration: Configuration): Promise<()
     procfs,
     emit: (observation) => void analysis.absorb(observation),
     now: Date.now,
+    openBaseline: async () => ({}),
     requestSweep() {},
     protectedProcesses: () =>
       [...analysis.state.protectedProcesses()].map(({ process: { pid, startTime } }) => ({ pid, startTime })),

@@ -1,25 +1,15 @@
 // The files that commands about baselines are given: statements, envelopes, keys.
 
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
-import { MAX_KEY_TEXT_BYTES, readPublicKeys, type PublicKey } from "../baselines/dsse.ts";
+import type { PublicKey } from "../baselines/dsse.ts";
 import { isObject } from "../baselines/seal-problem.ts";
 import { RimonError, reasonOf } from "../errors.ts";
+import { readUpTo as read } from "../store/read-file.ts";
+import { readPinnedKeys } from "../store/sealed-baselines.ts";
 
-/** A regular file, or its first bytes: one more than `max` if it has them, so that whoever parses it sees that. */
+/** A regular file, or its first bytes; see store/read-file.ts. */
 export async function readUpTo(max: number, file: string): Promise<{ bytes: Buffer; mode: number }> {
   try {
-    // O_NONBLOCK: a FIFO must not hold us up.
-    const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
-    try {
-      const found = await handle.stat();
-      if (!found.isFile()) throw new Error("it is not a regular file");
-      const buffer = Buffer.alloc(Math.min(found.size, max + 1));
-      const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0);
-      return { bytes: buffer.subarray(0, bytesRead), mode: found.mode & 0o777 };
-    } finally {
-      await handle.close();
-    }
+    return await read(max, file);
   } catch (thrown) {
     throw new RimonError("RIMON_USAGE", `${file} cannot be read: ${reasonOf(thrown)}`, { cause: thrown });
   }
@@ -37,15 +27,10 @@ export function isEnvelope(bytes: Buffer): boolean {
 }
 
 /** Every key of these files, once. */
-export async function pinnedKeys(files: readonly string[]): Promise<PublicKey[]> {
-  const keys = new Map<string, PublicKey>();
-  for (const file of files) {
-    const { bytes } = await readUpTo(MAX_KEY_TEXT_BYTES, file);
-    try {
-      for (const key of readPublicKeys(bytes.toString())) keys.set(key.id, key);
-    } catch (thrown) {
-      throw new RimonError("RIMON_USAGE", `${file}: ${reasonOf(thrown)}`, { cause: thrown });
-    }
+export async function pinnedKeys(files: readonly string[]): Promise<readonly PublicKey[]> {
+  try {
+    return await readPinnedKeys(files);
+  } catch (thrown) {
+    throw new RimonError("RIMON_USAGE", reasonOf(thrown), { cause: thrown });
   }
-  return [...keys.values()];
 }

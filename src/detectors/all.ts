@@ -1,5 +1,6 @@
 // Every rule, in the order they are asked.
 
+import { baselineRefused } from "./baseline-refused.ts";
 import { bpfLoaded } from "./bpf-loaded.ts";
 import { codeModified } from "./code-modified.ts";
 import { coreDump } from "./core-dump.ts";
@@ -39,6 +40,7 @@ export const DETECTORS: readonly Detector[] = [
   mapsChanged,
   codeModified,
   isolationChanged,
+  baselineRefused,
   procfsMounted,
   processStopped,
   bpfLoaded,

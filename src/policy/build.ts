@@ -20,6 +20,7 @@ export function build(effective: Effective): Configuration {
           snapshots: {
             intervalMs: durationOf(effective.snapshots.interval),
             subsystems: effective.snapshots.subsystems,
+            ...(effective.snapshots.baseline === undefined ? {} : { baseline: effective.snapshots.baseline }),
           },
         }),
     rules: effective.rules as Configuration["rules"],

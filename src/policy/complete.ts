@@ -1,11 +1,15 @@
 // The file with every default filled in, still in its own words.
 
 import { DEFAULT } from "./defaults.ts";
-import type { File, FileExec, FileHttp, FileKeyAction, FileSink } from "./schema.ts";
+import type { File, FileBaseline, FileExec, FileHttp, FileKeyAction, FileSink } from "./schema.ts";
 
 interface Place {
   readonly hostname: string;
   readonly stateDirectory: string;
+}
+
+function completeBaseline(file: FileBaseline, lastGood: string) {
+  return { threshold: 1, ifRefused: DEFAULT.ifRefused, lastGood, ...file };
 }
 
 /** The configuration in the words of the file, every default filled in. */
@@ -25,6 +29,9 @@ export function complete(file: File, { hostname, stateDirectory }: Place) {
           snapshots: {
             interval: file.snapshots.interval ?? DEFAULT.snapshotInterval,
             subsystems: file.snapshots.subsystems ?? DEFAULT.snapshotSubsystems,
+            ...(file.snapshots.baseline === undefined
+              ? {}
+              : { baseline: completeBaseline(file.snapshots.baseline, `${stateDirectory}/baselines/isolation.dsse`) }),
           },
         }),
     rules: file.rules ?? {},

@@ -17,6 +17,7 @@ export const DEFAULT = {
   rotateSize: "64MiB",
   checkpointEvery: 256,
   snapshotInterval: "30s",
+  ifRefused: "last-good",
   /** All there are (baselines/all.ts). */
   snapshotSubsystems: [
     "memory-maps",

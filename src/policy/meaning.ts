@@ -35,7 +35,16 @@ export function checkMeaning(file: unknown, context: MeaningContext): Problem[] 
     ...sinkLists(root),
     ...tenantIds(root),
     ...drivers(root),
+    ...baselines(root),
   ];
+}
+
+/** More signers than there are would refuse every baseline. */
+function baselines(root: Mapping): Problem[] {
+  const { publicKeys, threshold } = mapping(mapping(root["snapshots"])["baseline"]);
+  if (typeof threshold !== "number" || !Array.isArray(publicKeys) || threshold <= publicKeys.length) return [];
+  const path = ["snapshots", "baseline", "threshold"];
+  return [value(path, `must be at most the number of publicKeys, ${publicKeys.length}, got ${threshold}`)];
 }
 
 function productionMode(root: Mapping): Problem[] {

@@ -127,6 +127,16 @@ const keyAction = mapping({
 });
 
 /** The whole file. */
+const sealedBaseline = mapping({
+  file: path,
+  publicKeys: list(path, 1, "a list of at least one file with a public key"),
+  threshold: whole(1, 64).exactOptional().meta({ default: 1, description: "How many of the keys must have signed." }),
+  ifRefused: choice(["last-good", "none"])
+    .exactOptional()
+    .meta({ default: DEFAULT.ifRefused, description: "What is used where the file is missing, changed or too old." }),
+  lastGood: path.exactOptional().meta({ description: "Where the last one that was good is kept." }),
+}).meta({ description: "A sealed baseline: rimon snapshot take makes one, rimon seal sign seals it." });
+
 export const fileSchema = mapping({
   environment: choice(["production", "development"]).exactOptional().meta({ default: DEFAULT.environment }),
   mode: choice(["monitor", "enforce", "off"]).exactOptional().meta({ default: DEFAULT.mode }),
@@ -150,6 +160,7 @@ export const fileSchema = mapping({
   snapshots: mapping({
     interval: duration("1s", "24h").exactOptional().meta({ default: DEFAULT.snapshotInterval }),
     subsystems: list(choice(DEFAULT.snapshotSubsystems), 1, "a list of at least one subsystem").exactOptional(),
+    baseline: sealedBaseline.exactOptional(),
   })
     .exactOptional()
     .meta({
@@ -231,6 +242,7 @@ export const fileSchema = mapping({
 });
 
 export type File = z.infer<typeof fileSchema>;
+export type FileBaseline = z.infer<typeof sealedBaseline>;
 export type FileSink = z.infer<typeof sink>;
 export type FileExec = z.infer<typeof exec>;
 export type FileHttp = z.infer<ReturnType<typeof mapping<typeof http>>>;

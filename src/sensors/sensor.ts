@@ -1,13 +1,16 @@
 // The only makers of observations. A sensor reports what it saw and, in a sensor.state, whether it can see at all; it
 // concludes nothing. Passes are paced by the spine, so a sensor has no timer of its own.
 
-import type { Exempt, NodeOperation } from "../configuration.ts";
+import type { BaselineInUse } from "../baselines/in-use.ts";
+import type { BaselineSettings, Exempt, NodeOperation } from "../configuration.ts";
 import type { Addon, Procfs } from "../native.ts";
 import type { Observation, ProcessId, SensorState } from "../observation.ts";
 
 export interface SensorContext {
   readonly addon: Addon;
   readonly procfs: Procfs;
+  /** The sealed baseline of the configuration, as it is to be used now; never throws. */
+  openBaseline(settings: BaselineSettings, predicateType: string): Promise<BaselineInUse>;
   /** The addon's file: code of ours in our own address space, wherever the package was installed. */
   readonly addonPath: string;
   emit(observation: Observation): void;

@@ -1,9 +1,13 @@
 // The isolation structures of the kernel and of every protected process, against what they were when they were first
 // seen. Off unless the configuration asks for it.
 
-import type { Configuration } from "../configuration.ts";
+import { statSync } from "node:fs";
+import type { BaselineSettings, Configuration } from "../configuration.ts";
 import { SUBSYSTEMS } from "../baselines/all.ts";
-import type { Anomaly, Snapshot } from "../baselines/snapshot.ts";
+import type { RefusedBaseline } from "../baselines/in-use.ts";
+import { ISOLATION_BASELINE, isolationEntries, type IsolationEntry } from "../baselines/isolation-baseline.ts";
+import { SealProblem } from "../baselines/seal.ts";
+import type { Anomaly, Identity, Snapshot } from "../baselines/snapshot.ts";
 import { reasonOf } from "../errors.ts";
 import { check, codeTextOf, createDue, procfs, snapshot, type ProcfsSource } from "../isolation.ts";
 import { processKey, type ProcessId } from "../observation.ts";
@@ -13,6 +17,21 @@ import { createStateReporter, type Sensor, type SensorContext } from "./sensor.t
 const SETTLED_MS = 5_000;
 const MAX_CHANGES = 16;
 const KERNEL = "kernel";
+
+/** A baseline expires while nothing changes. */
+const SEALED_MS = 3_600_000;
+
+interface Sealed {
+  /** Of which file, by which keys. */
+  readonly stamp: string;
+  readonly openedAt: number;
+  readonly counter?: number;
+  /** Empty: there is none to be believed. */
+  readonly entries: readonly IsolationEntry[];
+  /** The refusal that was told, so that it is told once. */
+  readonly told?: string;
+  readonly trouble?: string;
+}
 
 type Settings = NonNullable<Configuration["snapshots"]>;
 
@@ -28,6 +47,7 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
   const name = "snapshots";
   const report = createStateReporter(context, name);
   let watched = new Map<string, Watched>();
+  let sealed: Sealed | undefined;
 
   async function look(
     key: string,
@@ -44,6 +64,8 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
     const source = id === undefined ? procfs.live() : await sourceOf(id, subsystems);
     if (id !== undefined && source.identity?.().process?.startTime !== id.startTime) return;
     const options = { clock: context.now, subsystems };
+    const given = each.baseline ?? sealedFor(key, source.identity?.());
+    if (given !== undefined) each.baseline = given;
     if (each.baseline === undefined) {
       each.baseline = snapshot(source, options);
       return;
@@ -61,6 +83,54 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
     ]);
     // What was told is what is there now.
     each.baseline = merged(each.baseline, checked.snapshot);
+  }
+
+  /** The baseline of the configuration, opened anew when its file is another, or an hour has passed. */
+  async function openSealed(settings: BaselineSettings): Promise<void> {
+    const now = context.now();
+    const stamp = `${JSON.stringify(settings)} ${stampOf(settings.file)}`;
+    if (sealed?.stamp === stamp && now - sealed.openedAt < SEALED_MS) return;
+    const { opened, refused, notKept } = await context.openBaseline(settings, ISOLATION_BASELINE);
+    let [entries, problem]: [readonly IsolationEntry[], RefusedBaseline | undefined] = [[], refused];
+    try {
+      if (opened !== undefined) entries = isolationEntries(opened.statement);
+    } catch (thrown) {
+      if (!(thrown instanceof SealProblem)) throw thrown;
+      problem ??= { code: thrown.code, message: thrown.message };
+    }
+    const using = entries.length > 0 ? "last-good" : "none";
+    if (problem !== undefined && `${problem.code} ${using}` !== sealed?.told)
+      context.emit({
+        kind: "baseline.refused",
+        at: now,
+        sensor: name,
+        of: "isolation",
+        path: settings.file,
+        ...problem,
+        using,
+      });
+    const counter = opened?.header.counter;
+    // Another one holds from now on; what differs from it is told anew.
+    if (counter !== sealed?.counter) watched.clear();
+    sealed = {
+      stamp,
+      openedAt: now,
+      entries,
+      ...(counter === undefined ? {} : { counter }),
+      ...(problem === undefined ? {} : { told: `${problem.code} ${using}` }),
+      ...(problem !== undefined
+        ? { trouble: `the baseline is refused (${problem.code})` }
+        : notKept === undefined
+          ? {}
+          : { trouble: notKept }),
+    };
+  }
+
+  /** Of the kernel, whichever boot; of a process in the life that it was taken of. */
+  function sealedFor(key: string, now: Identity | undefined): Snapshot | undefined {
+    return sealed?.entries.find(({ snapshot: { boot, process } }) =>
+      process === undefined ? key === KERNEL : key !== KERNEL && boot === now?.boot && processKey(process) === key,
+    )?.snapshot;
   }
 
   function created(id: ProcessId | undefined, now: number): Watched {
@@ -102,15 +172,19 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
     const asked = settings();
     if (asked === undefined) {
       watched.clear();
+      sealed = undefined;
       return report("off", "not asked for");
     }
     try {
+      if (asked.baseline === undefined) sealed = undefined;
+      else await openSealed(asked.baseline);
       const processes = context.protectedProcesses();
       const keys = new Set([KERNEL, ...processes.map(processKey)]);
       watched = new Map([...watched].filter(([key]) => keys.has(key)));
       await look(KERNEL, undefined, asked);
       for (const id of processes) await look(processKey(id), id, asked);
-      report("live");
+      if (sealed?.trouble === undefined) report("live");
+      else report("degraded", sealed.trouble);
     } catch (thrown) {
       report("degraded", reasonOf(thrown));
     }
@@ -129,6 +203,16 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
     },
     async stop() {},
   };
+}
+
+/** Other for every file that was put there or written to; of one that is not there, the errno. */
+function stampOf(path: string): string {
+  try {
+    const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
+    return [dev, ino, size, mtimeMs, ctimeMs].join(" ");
+  } catch (thrown) {
+    return reasonOf(thrown);
+  }
 }
 
 /** What cannot be read, or makes no sense, has no facts to compare with next time: those of before stay. */

@@ -152,6 +152,9 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     changes: changes as fc.Arbitrary<NonNullable<ObservationOf<"code-page.seen">["changes"]>>,
     machine: fc.constantFrom("x86", "x86-64", "arm64"),
   }, ["differing", "changes", "machine"]), // prettier-ignore
+  kind("baseline.refused", {
+    of: fc.constantFrom("isolation"), path: text, code: text, message: text, using: fc.constantFrom("last-good", "none"),
+  }), // prettier-ignore
   kind("isolation.changed", {
     subsystem: fc.constantFrom("seccomp", "memory-maps"), change: fc.constantFrom("changed", "malformed", "gone"),
     pid, startTime, message: text,

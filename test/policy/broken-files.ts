@@ -156,6 +156,22 @@ export const BROKEN_FILES: readonly BrokenFile[] = [
     ],
   },
   {
+    name: "a sealed baseline by more keys than there are, by none, and by another word",
+    text: "snapshots:\n  baseline: { file: /a, publicKeys: [/k.pub], threshold: 2, ifRefused: deny }\n",
+    problems: [
+      "2:58: snapshots.baseline.threshold must be at most the number of publicKeys, 1, got 2",
+      '2:72: snapshots.baseline.ifRefused must be last-good or none, got "deny"',
+    ],
+  },
+  {
+    name: "a sealed baseline without a key",
+    text: "snapshots: { baseline: { file: good.dsse, publicKeys: [] } }\n",
+    problems: [
+      '1:32: snapshots.baseline.file must be an absolute path, got "good.dsse"',
+      "1:55: snapshots.baseline.publicKeys must be a list of at least one file with a public key, got an empty list",
+    ],
+  },
+  {
     name: "YAML 1.1",
     text: "%YAML 1.1\n---\nmode: monitor\n",
     problems: ["1:1: the file must be YAML 1.2: leave out the %YAML line"],

@@ -27,7 +27,10 @@ mode: enforce
 interval: 2s
 node: vault-1
 protect: ["exe:/usr/sbin/sshd", "comm:vault"]
-snapshots: { interval: 1m, subsystems: [seccomp, modules] }
+snapshots:
+  interval: 1m
+  subsystems: [seccomp, modules]
+  baseline: { file: /etc/rimon/good.dsse, publicKeys: [/etc/rimon/a.pub, /etc/rimon/b.pub], threshold: 2, ifRefused: none }
 rules:
   memory-read: { enabled: true, severity: critical, respond: [capture, rotate-master-key] }
   library-preloaded:
@@ -121,7 +124,17 @@ test("everything that can be set is set", () => {
       { by: "exe", value: "/usr/sbin/sshd" },
       { by: "comm", value: "vault" },
     ],
-    snapshots: { intervalMs: 60_000, subsystems: ["seccomp", "modules"] },
+    snapshots: {
+      intervalMs: 60_000,
+      subsystems: ["seccomp", "modules"],
+      baseline: {
+        file: "/etc/rimon/good.dsse",
+        publicKeys: ["/etc/rimon/a.pub", "/etc/rimon/b.pub"],
+        threshold: 2,
+        ifRefused: "none",
+        lastGood: "/var/lib/rimon/baselines/isolation.dsse",
+      },
+    },
     rules: {
       "memory-read": { enabled: true, severity: "critical", respond: ["capture", "rotate-master-key"] },
       "library-preloaded": { allow: ["/usr/lib/libjemalloc.so.2"] },

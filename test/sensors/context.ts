@@ -2,6 +2,7 @@
 
 import { requireAddon } from "../../src/native.ts";
 import type { Observation, ObservationOf, ProcessId } from "../../src/observation.ts";
+import { openBaseline } from "../../src/store/sealed-baselines.ts";
 import type { SensorContext } from "../../src/sensors/sensor.ts";
 import { Recording } from "../fixtures/recording.ts";
 
@@ -24,6 +25,7 @@ export function createContext(protectedIds: ProcessId[] = []): TestContext {
     protectedIds,
     emit: (observation) => emitted.add(observation),
     now: Date.now,
+    openBaseline: (settings, type) => openBaseline(settings, type, context.now()),
     requestSweep() {},
     protectedProcesses: () => context.protectedIds,
     isProtected: (pid) => context.protectedIds.some((each) => each.pid === pid),

@@ -2,13 +2,20 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, test } from "node:test";
 import { SUBSYSTEMS } from "../../src/baselines/all.ts";
+import { isolationStatement } from "../../src/baselines/isolation-baseline.ts";
+import { statementBytes, type BaselineHeader } from "../../src/baselines/statement.ts";
 import type { Configuration } from "../../src/configuration.ts";
+import { procfs, snapshot } from "../../src/isolation.ts";
+import { machineOf } from "../../src/machine.ts";
 import { DEFAULT } from "../../src/policy/defaults.ts";
 import { createSnapshots } from "../../src/sensors/snapshots.ts";
 import { Child } from "../fixtures/child.ts";
+import { temporaryDirectory } from "../fixtures/temporary.ts";
+import { newPair, sealed } from "../baselines/sealed.ts";
 import { createContext } from "./context.ts";
 
 const child = new Child("sleep", ["1000"]);
@@ -130,4 +137,62 @@ test("what can no longer be looked at is told once", async (t) => {
     context.of("isolation.changed").map(({ subsystem, change, message }) => [subsystem, change, message]),
     [["executable", "gone", "executable cannot be looked at any more: no exe"]],
   );
+});
+
+test("a sealed baseline is what is compared with; one that is not to be believed is told once", async (t) => {
+  const folder = temporaryDirectory("sealed");
+  const [file, key] = [join(folder, "good.dsse"), join(folder, "release.pub")];
+  const pair = newPair();
+  writeFileSync(key, pair.key.export({ type: "spki", format: "pem" }));
+  const id = { pid: child.pid, startTime: startTimeOf(child.pid) };
+  let now = Date.now();
+  const context = Object.assign(createContext([id]), { now: () => now });
+  t.after(() => context.close());
+  const header = (counter: number): BaselineHeader => ({
+    counter,
+    createdAt: new Date(now).toISOString(),
+    madeBy: { rimon: "0.1.0" },
+    machine: machineOf(),
+  });
+  const kernel = snapshot(procfs.live(), { subsystems: ["security"] });
+  const { process: _, ...ofKernel } = kernel;
+  const facts = { ...kernel.subsystems["security"]?.facts, "command line": "as it was when all was well" };
+  const other = { ...ofKernel, subsystems: { security: { ...kernel.subsystems["security"]!, facts } } };
+  prlimit("100:1000");
+  const limited = snapshot(procfs.live(child.pid), { subsystems: ["limits"] });
+  prlimit("105:1000");
+  const install = (counter: number): void => {
+    const entries = [
+      { name: "kernel", snapshot: other },
+      { name: "sleep", snapshot: limited },
+    ];
+    writeFileSync(file, sealed(statementBytes(isolationStatement(header(counter), entries)), [pair]));
+  };
+  const baseline = { file, publicKeys: [key], threshold: 1, ifRefused: "last-good", lastGood: join(folder, "kept", "good.dsse") } as const; // prettier-ignore
+  const sensor = createSnapshots(context, () => ({ intervalMs: 1_000, subsystems: ["security", "limits"], baseline }));
+  const pass = async (): Promise<void> => {
+    now += 6_000;
+    await sensor.pass?.(false);
+  };
+  const told = (): string[] => context.of("isolation.changed").map(({ changes }) => `${changes[0]?.fact} was ${changes[0]?.expected}`); // prettier-ignore
+  const refusals = (): string[] => context.of("baseline.refused").map(({ code, using }) => `${code}, ${using}`);
+  const state = (): string | undefined => context.of("sensor.state").at(-1)?.state;
+
+  install(7);
+  await sensor.start();
+  for (let round = 0; round < 3; round++) await pass();
+  assert.deepEqual(told(), ["command line was as it was when all was well", "Max processes was 100 1000"]);
+  assert.deepEqual([refusals(), state()], [[], "live"]);
+
+  rmSync(file);
+  for (let round = 0; round < 3; round++) await pass();
+  assert.deepEqual([refusals(), state()], [["missing, last-good"], "degraded"]);
+  install(6);
+  for (let round = 0; round < 2; round++) await pass();
+  assert.deepEqual(refusals().slice(1), ["rolled-back, last-good"]);
+  assert.equal(told().length, 2);
+  // A newer one: what differs from it is told anew.
+  install(8);
+  for (let round = 0; round < 3; round++) await pass();
+  assert.deepEqual([refusals().length, told().length, state()], [2, 4, "live"]);
 });
