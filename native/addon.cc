@@ -27,6 +27,27 @@ Napi::Value SignalProcess(const Napi::CallbackInfo &info)
 	return Napi::String::New(env, names[result]);
 }
 
+Napi::Value BpfPrograms(const Napi::CallbackInfo &info)
+{
+	struct batch batch = {};
+	int err = bpf_programs_read(&batch);
+	Napi::Buffer<char> buffer = BufferOf(info.Env(), &batch);
+
+	Check(info.Env(), err, "read the loaded eBPF programs");
+	return buffer;
+}
+
+Napi::Value SeccompFilters(const Napi::CallbackInfo &info)
+{
+	uint32_t pid = Uint32Of(info[0], "pid");
+	struct batch batch = {};
+	int err = seccomp_filters_read(pid, &batch);
+	Napi::Buffer<char> buffer = BufferOf(info.Env(), &batch);
+
+	Check(info.Env(), err, "read the seccomp filters of process " + std::to_string(pid));
+	return buffer;
+}
+
 void Harden(const Napi::CallbackInfo &info)
 {
 	Check(info.Env(), harden(), "make this process undumpable");
@@ -92,6 +113,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	exports.Set("openProcfs", Napi::Function::New<OpenProcfs>(env, "openProcfs"));
 	exports.Set("openWatch", Napi::Function::New<OpenWatch>(env, "openWatch"));
 	exports.Set("signalProcess", Napi::Function::New<SignalProcess>(env, "signalProcess"));
+	exports.Set("bpfPrograms", Napi::Function::New<BpfPrograms>(env, "bpfPrograms"));
+	exports.Set("seccompFilters", Napi::Function::New<SeccompFilters>(env, "seccompFilters"));
 	exports.Set("harden", Napi::Function::New<Harden>(env, "harden"));
 	exports.Set("giveBack", Napi::Function::New<GiveBack>(env, "giveBack"));
 	exports.Set("capabilities", Napi::Function::New<Capabilities>(env, "capabilities"));

@@ -31,11 +31,13 @@ enum record_kind {
 	RECORD_UNLINKED_EXEC = 12,
 	RECORD_CALL = 13,
 	RECORD_SIGNAL = 14,
+	RECORD_BPF_PROGRAM = 15,
 	RECORD_CODE_PAGES = 16,
 	RECORD_CODE_PAGE = 17,
 	RECORD_CODE_RUN = 18,
 	RECORD_CODE_TEXT = 19,
 	RECORD_ACCESS = 20,
+	RECORD_SECCOMP_FILTER = 21,
 	RECORD_MACHINE_MEMORY = 22,
 	RECORD_SYSCTL = 23,
 	RECORD_UPROBE = 24,
@@ -415,6 +417,25 @@ struct code_text_record {
 	__u8 stored[32];
 	__u16 path_len;
 	__u16 reserved[3];
+};
+
+/* An eBPF program that is loaded. String: name, of at most 15 bytes. */
+struct bpf_program_record {
+	struct record_head head;
+	__u32 id;
+	__u32 type;		/* enum bpf_prog_type */
+	__u8 tag[8];		/* of its instructions: the same program has the same */
+	__u32 uid;		/* who loaded it */
+	__u16 name_len;
+	__u16 reserved;
+};
+
+/* A seccomp filter of a process; the oldest comes first. */
+struct seccomp_filter_record {
+	struct record_head head;
+	__u32 instructions;
+	__u32 reserved;
+	__u8 sha256[32];	/* of its instructions, struct sock_filter each */
 };
 
 enum uprobe_source {

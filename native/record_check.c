@@ -23,6 +23,8 @@ _Static_assert(sizeof(struct open_file_record) == 32, "open_file_record");
 _Static_assert(sizeof(struct code_pages_record) == 40, "code_pages_record");
 _Static_assert(sizeof(struct code_page_record) == 72, "code_page_record");
 _Static_assert(sizeof(struct code_run_record) == 24, "code_run_record");
+_Static_assert(sizeof(struct bpf_program_record) == 32, "bpf_program_record");
+_Static_assert(sizeof(struct seccomp_filter_record) == 48, "seccomp_filter_record");
 _Static_assert(sizeof(struct code_text_record) == 192, "code_text_record");
 _Static_assert(sizeof(struct uprobe_record) == 40, "uprobe_record");
 _Static_assert(sizeof(struct uprobes_record) == 24, "uprobes_record");

@@ -164,6 +164,12 @@ int tasks_read(struct tasks *t, uint32_t want, struct batch *out);
 /* Open files whose path ends at least in the last four bytes of a suffix; -EINVAL of suffixes too many or shorter. */
 int tasks_files(struct tasks *t, const char *suffixes, size_t suffixes_len, struct batch *out);
 
+/* bpf_programs.c */
+int bpf_programs_read(struct batch *out);
+
+/* seccomp_filters.c: stops the process for a moment, and lets go of it whatever happens. */
+int seccomp_filters_read(uint32_t pid, struct batch *out);
+
 /* digest.c: SHA-256, by one thread at a time. -ENOSYS where Node exports no OpenSSL. */
 #define DIGEST_LEN	32
 struct digest;

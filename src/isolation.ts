@@ -3,7 +3,10 @@
 import { readFileSync, readlinkSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { SUBSYSTEMS } from "./baselines/all.ts";
+import { bpfText } from "./baselines/subsystems/bpf-programs.ts";
 import { codeText } from "./baselines/subsystems/code.ts";
+import { seccompFiltersText } from "./baselines/subsystems/seccomp-filters.ts";
+import { THREAD_FIELDS } from "./baselines/subsystems/threads.ts";
 import {
   compare,
   subsystemNamed,
@@ -15,7 +18,7 @@ import {
   type Snapshot,
   type TextBytes,
 } from "./baselines/snapshot.ts";
-import type { Subsystem, TextName } from "./baselines/subsystem.ts";
+import { counted, type Subsystem, type TextName } from "./baselines/subsystem.ts";
 import { RimonError } from "./errors.ts";
 import { requireAddon, type Procfs } from "./native.ts";
 import { decodeRecords } from "./records.ts";
@@ -58,8 +61,10 @@ export const DEFAULT_INTERVAL_MS = 30_000;
 /** Readings that have to agree before something is an anomaly: a bit that was read wrongly is not read wrongly thrice. */
 const READINGS = 3;
 
-/** Names of every subsystem. */
-export const subsystems: readonly string[] = SUBSYSTEMS.map(({ name }) => name);
+/** Names of the subsystems that are looked at where none are named. */
+export const subsystems: readonly string[] = SUBSYSTEMS.flatMap(({ name, onRequest }) =>
+  onRequest === true ? [] : [name],
+);
 
 export const procfs = {
   /** The texts of a process, this one if not named, and of the kernel, out of /proc and /sys. */
@@ -179,7 +184,10 @@ function choose(names: readonly string[] | undefined): readonly Subsystem[] {
   return (names ?? subsystems).map((name) => {
     const found = subsystemNamed(name);
     if (found === undefined)
-      throw new RimonError("RIMON_USAGE", `there is no subsystem "${name}"; expected one of ${subsystems.join(", ")}`);
+      throw new RimonError(
+        "RIMON_USAGE",
+        `there is no subsystem "${name}"; expected one of ${SUBSYSTEMS.map((each) => each.name).join(", ")}`,
+      );
     return found;
   });
 }
@@ -255,6 +263,12 @@ const READERS: Readonly<Record<TextName, Reader>> = {
     opened ??= requireAddon().addon.openProcfs();
     return codeTextOf(opened.codeNow(pid === "self" ? process.pid : pid));
   },
+  threads: readThreads,
+  "seccomp-filters"(pid) {
+    if (pid === "self" || pid === process.pid) throw new Error("nobody stops itself to look at its filters");
+    const filters = decodeRecords(requireAddon().addon.seccompFilters(pid));
+    return Buffer.from(seccompFiltersText(filters.filter((record) => record.kind === "seccomp-filter")));
+  },
   modules: () => file("/proc/modules"),
   sysctl: () =>
     lines(
@@ -267,6 +281,10 @@ const READERS: Readonly<Record<TextName, Reader>> = {
   lockdown: () => file("/sys/kernel/security/lockdown"),
   tainted: () => file("/proc/sys/kernel/tainted"),
   cmdline: () => file("/proc/cmdline"),
+  bpf() {
+    const programs = decodeRecords(requireAddon().addon.bpfPrograms());
+    return Buffer.from(bpfText(programs.filter((record) => record.kind === "bpf-program")));
+  },
 };
 
 function identityOf(pid: number | "self"): Identity {
@@ -284,6 +302,17 @@ function readNamespaces(pid: number | "self"): Uint8Array {
   const folder = `/proc/${pid}/ns`;
   const names = readdirSync(folder).toSorted();
   return lines(names.map((name) => `${name} ${readlinkSync(join(folder, name))}`));
+}
+
+function readThreads(pid: number | "self"): Uint8Array {
+  const folder = `/proc/${pid}/task`;
+  const all = readdirSync(folder).flatMap((tid) => {
+    // It may have ended since.
+    const status = orUndefined(() => readFileSync(`${folder}/${tid}/status`, "utf8"));
+    if (status === undefined) return [];
+    return [THREAD_FIELDS.map((name) => new RegExp(`^${name}:\\s+(\\S+)$`, "m").exec(status)?.[1] ?? "-").join(" ")];
+  });
+  return Buffer.from(counted(all, "threads"));
 }
 
 /** Of the unified hierarchy, or of those of version 1 that are mounted in their usual places. */

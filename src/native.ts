@@ -137,6 +137,13 @@ export interface Addon {
   openWatch(sources: WatchSources, procfs: Procfs, onBatch: (batch: Buffer) => void): Watch;
   /** Sends a signal to exactly this process: by pidfd, the start time checked after opening it. */
   signalProcess(pid: number, startTime: number, signal: number): "sent" | "gone" | "reused";
+  /** Records of the eBPF programs that are loaded; needs CAP_SYS_ADMIN or CAP_BPF. */
+  bpfPrograms(): Buffer;
+  /**
+   * Records of the seccomp filters of a process. It is stopped for a moment, as by a debugger; needs CAP_SYS_ADMIN, and
+   * does not work from under a seccomp filter.
+   */
+  seccompFilters(pid: number): Buffer;
   /** Not dumpable, no core file. */
   harden(): void;
   /** Resident memory that only the start needed, as far as the kernel lets this process see its own mappings. */

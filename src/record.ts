@@ -253,6 +253,24 @@ export interface CodeTextRecord {
   readonly disk?: CodeDifference;
 }
 
+export interface BpfProgramRecord {
+  readonly kind: "bpf-program";
+  readonly id: number;
+  /** A number of enum bpf_prog_type. */
+  readonly type: number;
+  /** Hexadecimal; the same instructions have the same. */
+  readonly tag: string;
+  readonly uid: number;
+  readonly name: string;
+}
+
+export interface SeccompFilterRecord {
+  readonly kind: "seccomp-filter";
+  readonly instructions: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+}
+
 export interface UprobeRecord {
   readonly kind: "uprobe";
   /** As whoever set it named the file. */
@@ -291,6 +309,8 @@ export type NativeRecord =
   | OpenFileRecord
   | CodePagesRecord
   | CodeTextRecord
+  | BpfProgramRecord
+  | SeccompFilterRecord
   | UprobeRecord
   | UprobesRecord;
 

@@ -34,9 +34,11 @@ const KIND = {
   unlinkedExec: 12,
   call: 13,
   signal: 14,
+  bpfProgram: 15,
   codePages: 16,
   codeText: 19,
   access: 20,
+  seccompFilter: 21,
   machineMemory: 22,
   sysctl: 23,
   uprobe: 24,
@@ -45,7 +47,7 @@ const KIND = {
 
 /** The size of each kind's fixed part, by its number. */
 const FIXED_SIZE = [
-  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 192, 64, 0, 48, 48, 40, 24,
+  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 32, 40, 72, 24, 192, 64, 48, 48, 48, 40, 24,
 ];
 
 const EVENTS: readonly (ProcessEventName | undefined)[] = [
@@ -309,6 +311,19 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
         break;
       case KIND.codePages:
         records.push(readCodePages(reader));
+        break;
+      case KIND.bpfProgram:
+        records.push({
+          kind: "bpf-program",
+          id: reader.u32(8),
+          type: reader.u32(12),
+          tag: reader.fixedHex(16, 8),
+          uid: reader.u32(24),
+          name: reader.text(reader.u16(28)),
+        });
+        break;
+      case KIND.seccompFilter:
+        records.push({ kind: "seccomp-filter", instructions: reader.u32(8), sha256: reader.fixedHex(16, 32) });
         break;
       case KIND.codeText:
         records.push(readCodeText(reader));

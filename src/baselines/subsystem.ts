@@ -16,8 +16,10 @@ export const PROCESS_TEXTS = [
   "exe",
   "stat",
   "code",
+  "seccomp-filters",
+  "threads",
 ] as const;
-export const KERNEL_TEXTS = ["modules", "sysctl", "lsm", "lockdown", "tainted", "cmdline"] as const;
+export const KERNEL_TEXTS = ["modules", "sysctl", "lsm", "lockdown", "tainted", "cmdline", "bpf"] as const;
 
 export type TextName = (typeof PROCESS_TEXTS)[number] | (typeof KERNEL_TEXTS)[number];
 export type Texts = Readonly<Partial<Record<TextName, string>>>;
@@ -29,6 +31,8 @@ export interface Subsystem {
   readonly name: string;
   readonly of: "process" | "kernel";
   readonly sees: string;
+  /** Not looked at unless it is named. */
+  readonly onRequest?: true;
   /** It costs so much that nobody looks at it more often, unasked. Milliseconds. */
   readonly everyMs?: number;
   /** It cannot be looked at without these; `optional` ones may be missing on a kernel that has no such thing. */
@@ -64,6 +68,18 @@ export function linesOf(name: TextName, text: string): readonly string[] {
   if (text === "") return [];
   if (!text.endsWith("\n")) throw new Malformed(name, "its last line has no end");
   return text.slice(0, -1).split("\n");
+}
+
+/** Of a text that rimon writes itself: its last line counts the others, since one that is missing would not show. */
+export function countedLinesOf(name: TextName, text: string, what: string): readonly string[] {
+  const lines = linesOf(name, text);
+  if (lines.at(-1) !== `${lines.length - 1} ${what}`)
+    throw new Malformed(name, `it must end with "${Math.max(0, lines.length - 1)} ${what}"`);
+  return lines.slice(0, -1);
+}
+
+export function counted(lines: readonly string[], what: string): string {
+  return `${lines.map((line) => `${line}\n`).join("")}${lines.length} ${what}\n`;
 }
 
 /** Lines of "Name:<tab>value". */

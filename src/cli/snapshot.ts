@@ -51,7 +51,7 @@ export async function snapshotTakeCommand(options: TakeOptions, terminal: Termin
       "RIMON_USAGE",
       `there is no subsystem "${unknown}"; expected one of ${SUBSYSTEMS.map(({ name }) => name).join(", ")}`,
     );
-  const wanted = SUBSYSTEMS.filter(({ name }) => names?.includes(name) ?? true);
+  const wanted = SUBSYSTEMS.filter(({ name, onRequest }) => names?.includes(name) ?? onRequest !== true);
   const named = (of: "process" | "kernel"): string[] => wanted.filter((each) => each.of === of).map(({ name }) => name);
   const pids = [
     ...(options.pid ?? []),

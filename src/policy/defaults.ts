@@ -25,6 +25,7 @@ export const DEFAULT = {
     "seccomp",
     "cgroups",
     "capabilities",
+    "threads",
     "namespaces",
     "limits",
     "lsm-label",
@@ -32,5 +33,6 @@ export const DEFAULT = {
     "modules",
     "sysctls",
     "security",
+    "bpf-programs",
   ],
 } as const;

@@ -7,8 +7,10 @@ import { readFileSync } from "node:fs";
 import { describe, test, type TestContext } from "node:test";
 import fc from "fast-check";
 import { SUBSYSTEMS } from "../../src/baselines/all.ts";
-import type { Anomaly, Snapshot } from "../../src/baselines/snapshot.ts";
+import type { Anomaly, Checked, Snapshot } from "../../src/baselines/snapshot.ts";
 import type { TextName } from "../../src/baselines/subsystem.ts";
+import { Child } from "../fixtures/child.ts";
+import { compile } from "../fixtures/compile.ts";
 import { check, defaultHandler, procfs, snapshot, startDaemon, subsystems } from "../../src/isolation.ts";
 
 type Given = Partial<Record<TextName, string>>;
@@ -69,6 +71,10 @@ const TEXTS = {
     "2 mappings",
     "",
   ].join("\n"),
+  threads:
+    "0000000000004000 0000000000004000 000000000000400f 1 2 3\n0000000000000000 0000000000000000 000000000000000f 1 2 4\n2 threads\n",
+  "seccomp-filters": `12 ${"a".repeat(64)}\n4 ${"b".repeat(64)}\n2 filters\n`,
+  bpf: "2 00112233445566aa 0 probe\n26 00112233445566bb 0 on_lock\n8 00112233445566cc 0 sd_fw_ingress\n3 programs\n",
   modules: "nf_tables 376832 12 - Live 0x0000000000000000\nloop 40960 0 - Live 0x0000000000000000 (O)\n",
   sysctl:
     "kernel.core_pattern = core\nkernel.modules_disabled = 1\nkernel.unprivileged_bpf_disabled = 2\nkernel.yama.ptrace_scope = 3\n",
@@ -79,7 +85,10 @@ const TEXTS = {
 } satisfies Given;
 
 const CLOCK = { clock: () => 1_795_000_000_000 };
-const BASELINE = snapshot(procfs.mock(TEXTS), CLOCK);
+const ALL = SUBSYSTEMS.map(({ name }) => name);
+const BASELINE = snapshot(procfs.mock(TEXTS), { ...CLOCK, subsystems: ALL });
+
+const anomalies = (checked: Checked): readonly Anomaly[] => (checked.ok ? [] : checked.anomalies);
 
 function anomaliesOf(given: Given, baseline: Snapshot = BASELINE): readonly Anomaly[] {
   const checked = check(baseline, procfs.mock({ ...TEXTS, ...given }), CLOCK);
@@ -92,7 +101,10 @@ const replaced = (text: keyof typeof TEXTS, from: string, to: string): Given => 
 };
 
 test("every subsystem can be looked at, and is as it was", () => {
-  assert.deepEqual(Object.keys(BASELINE.subsystems), subsystems);
+  assert.deepEqual(Object.keys(BASELINE.subsystems), ALL);
+  // A process is not stopped unasked.
+  assert.deepEqual(Object.keys(snapshot(procfs.mock(TEXTS), CLOCK).subsystems), subsystems);
+  assert.deepEqual(ALL.filter((name) => !subsystems.includes(name)), ["seccomp-filters"]); // prettier-ignore
   for (const [name, { facts }] of Object.entries(BASELINE.subsystems)) assert.ok(facts !== undefined, name);
   assert.equal(BASELINE.takenAt, CLOCK.clock());
   const checked = check(BASELINE, procfs.mock(TEXTS), { clock: () => 7 });
@@ -109,6 +121,8 @@ describe("quiet about what changes by itself", () => {
     ["it sleeps, grows and switches", { status: TEXTS.status.replace("S (sleeping)", "R (running)").replace("5120", "9999").replace("\t150", "\t151") }],
     ["it acts for somebody else for a moment", replaced("status", "Uid:\t991\t991\t991\t991", "Uid:\t991\t1000\t991\t1000")],
     ["a module is used by more", replaced("modules", "376832 12", "376832 13")],
+    ["a program of a cgroup comes, and one is loaded once more", { bpf: TEXTS.bpf.replace("3 programs", "15 00112233445566dd 0 sd_devices\n2 00112233445566aa 0 probe\n5 programs") }],
+    ["a thread ends that may do less than others", { threads: `${TEXTS.threads.split("\n")[0]}\n1 threads\n` }],
     ["a module is being loaded", { modules: `${TEXTS.modules}fresh 4096 1 - Loading 0x0000000000000000\n` }],
   ]; // prettier-ignore
   for (const [name, given] of quiet) test(name, () => assert.deepEqual(anomaliesOf(given), []));
@@ -192,6 +206,13 @@ describe("what is told, and what cannot be", () => {
     ["lockdown is raised", { lockdown: "none integrity [confidentiality]\n" }, /lockdown was integrity/],
     ["the kernel is tainted", replaced("tainted", "4096", "4097"), /taint was 4096, is 4097/],
     ["a taint is washed off", replaced("tainted", "4096", "0"), /taint/, /stays until the next boot/],
+    ["a thread has no filter", replaced("threads", "1 2 4\n", "1 0 0\n"), /a thread without seccomp was none, is there is one; fewest filters of a thread was 3, is 0/],
+    ["a thread may do more than the first", replaced("threads", "\n0000000000000000 ", "\n0000000000200000 "), /capabilities of any thread was 0000000000004000, is 0000000000204000/],
+    ["a thread may take new privileges", replaced("threads", "1 2 4\n", "0 2 4\n"), /NoNewPrivs of every thread was 1, is 0/],
+    ["an eBPF program is loaded", { bpf: TEXTS.bpf.replace("3 programs", "17 00112233445566dd 1000 spy\n4 programs") }, /raw_tracepoint spy 00112233445566dd is loaded by uid 1000, which is new/],
+    ["an eBPF program is another under its name", replaced("bpf", "66bb", "66be"), /tracing on_lock/],
+    ["a filter is added", { "seccomp-filters": TEXTS["seccomp-filters"].replace("2 filters", `1 ${"c".repeat(64)}\n3 filters`) }, /filter 3 is 1 instructions, sha256 c+, which is new/],
+    ["a filter is another", replaced("seccomp-filters", "bbbb", "bbbc"), /filter 2 was 4 instructions/, /never changed/],
     ["another command line", replaced("cmdline", "lockdown=integrity", "lockdown=none"), /command line/, /of the boot/],
   ]; // prettier-ignore
   for (const [name, given, says, cannotBe] of told)
@@ -281,6 +302,8 @@ describe("damage", () => {
       ["lsm", "lockdown,capability,apparmor,bpf"],
       ["tainted", "4096"],
       ["cmdline", "root=/dev/sda1"],
+      ["bpf", "00112233445566aa"],
+      ["seccomp-filters", "a".repeat(64)],
       ["coredump_filter", "00000033"],
     ];
     for (const [name, value] of values) {
@@ -307,7 +330,7 @@ describe("damage", () => {
           const text = cut === undefined ? bytes : bytes.subarray(0, cut % (bytes.length + 1));
           const source = procfs.mock({ ...TEXTS, [name]: text });
           const checked = check(BASELINE, source, CLOCK);
-          const taken = snapshot(source, CLOCK);
+          const taken = snapshot(source, { ...CLOCK, subsystems: ALL });
           // What is mapped anew, or no more, is told by memory-maps and not by code.
           const read = Object.entries(BASELINE.subsystems).filter(([each]) => each !== "code" || name !== "code");
           const same = read.every(
@@ -345,7 +368,7 @@ test("a subsystem alone, and all together", () => {
   }
   assert.deepEqual(
     anomaliesOf(tampered).map(({ subsystem }) => subsystem),
-    subsystems,
+    ALL,
   );
 });
 
@@ -448,4 +471,40 @@ test("the kernel of this node is as it was a moment ago", () => {
   const names = { subsystems: SUBSYSTEMS.filter((each) => each.of === "kernel").map(({ name }) => name) };
   const baseline = snapshot(procfs.live(), names);
   assert.equal(check(baseline, procfs.live()).ok, true);
+});
+
+test("the filters of a process, which is stopped for a moment and goes on", async (t) => {
+  const child = new Child(compile("filtered"), []);
+  t.after(() => child.kill("SIGKILL"));
+  await child.takeLine(20_000);
+  const named = { subsystems: ["seccomp-filters"] };
+  const baseline = snapshot(procfs.live(child.pid), named);
+  assert.match(
+    JSON.stringify(baseline.subsystems["seccomp-filters"]?.facts),
+    /^\{"filter 1":"4 instructions, sha256 [0-9a-f]{64}"\}$/,
+  );
+  assert.ok(check(baseline, procfs.live(child.pid)).ok);
+  child.send("another");
+  await child.takeLine(20_000);
+  const [anomaly] = anomalies(check(baseline, procfs.live(child.pid)));
+  assert.match(anomaly?.message ?? "", /^seccomp-filters: filter 2 is 4 instructions, .*, which is new$/);
+  assert.match(readFileSync(`/proc/${child.pid}/status`, "utf8"), /^TracerPid:\t0$/m);
+  // Nobody is there, and who has none.
+  assert.equal(snapshot(procfs.live(4_194_303), named).subsystems["seccomp-filters"]?.facts, undefined);
+  const none = new Child("sleep", ["1000"]);
+  t.after(() => none.kill("SIGKILL"));
+  assert.deepEqual(snapshot(procfs.live(none.pid), named).subsystems["seccomp-filters"]?.facts, {});
+});
+
+test("an eBPF program that somebody loads", async (t) => {
+  const named = { subsystems: ["bpf-programs"] };
+  const baseline = snapshot(procfs.live(), named);
+  const trace = new Child("bpftrace", [
+    "-e",
+    'tracepoint:sched:sched_process_exit { @[comm] = count(); } BEGIN { printf("up\\n"); }',
+  ]);
+  t.after(() => trace.kill("SIGKILL"));
+  await trace.lines.waitFor((line) => line === "up", 60_000);
+  const [anomaly] = anomalies(check(baseline, procfs.live()));
+  assert.match(anomaly?.message ?? "", /tracepoint \S+ [0-9a-f]{16} is loaded by uid 0, which is new/);
 });

@@ -1,7 +1,7 @@
 // The code that a process executes out of files: one reading of what it executes, one of the page cache, one of the
 // disk. Which of them differ tells a fault from an attack.
 
-import { linesOf, Malformed, type Subsystem } from "../subsystem.ts";
+import { counted, countedLinesOf, Malformed, type Subsystem } from "../subsystem.ts";
 
 /** One mapping of code as it was read; undefined is what could not be. Digests are SHA-256, hexadecimal. */
 export interface CodeReading {
@@ -34,14 +34,14 @@ const LINE = new RegExp(
 export function codeText(readings: readonly CodeReading[]): string {
   const difference = (each: Difference | undefined): string =>
     each === undefined ? "-" : `${each.pages}/${each.bits}`;
-  const lines = readings
-    .map(({ path, file, offset, length, executed, cached, stored, memory, disk }) => {
+  return counted(
+    readings.map(({ path, file, offset, length, executed, cached, stored, memory, disk }) => {
       const place = `${offset.toString(16)} ${length.toString(16)} ${file.dev}:${file.inode}`;
       const digests = [executed, cached, stored].map((digest) => digest ?? "-").join(" ");
-      return `${place} ${digests} ${difference(memory)} ${difference(disk)} ${path}\n`;
-    })
-    .join("");
-  return `${lines}${readings.length} mappings\n`;
+      return `${place} ${digests} ${difference(memory)} ${difference(disk)} ${path}`;
+    }),
+    "mappings",
+  );
 }
 
 const COPIES = "copies of";
@@ -55,10 +55,7 @@ export const code: Subsystem = {
   everyMs: HOUR_MS,
   facts({ code: text = "" }) {
     const facts: Record<string, string> = {};
-    const lines = linesOf("code", text);
-    if (lines.at(-1) !== `${lines.length - 1} mappings`)
-      throw new Malformed("code", `it must end with "${Math.max(0, lines.length - 1)} mappings"`);
-    for (const [index, line] of lines.slice(0, -1).entries()) {
+    for (const [index, line] of countedLinesOf("code", text, "mappings").entries()) {
       const [, offset = "", , , executed = "", , stored = "", memory = "", disk = "", path] = LINE.exec(line) ?? [];
       if (path === undefined || [memory, disk].some((each) => /^0\/.*[1-9]|^\d*[1-9]\d*\/0+$/.test(each)))
         throw new Malformed("code", `line ${index + 1} is none that rimon writes`);
