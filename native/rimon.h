@@ -319,8 +319,8 @@ void access_close(struct access *a);
 int access_fd(const struct access *a);
 int access_protect(struct access *a, const struct process_target *targets, size_t n);
 int access_unprotect(struct access *a, uint32_t pid);
-/* `machine`: whether the memory of the whole machine is refused as well. */
-void access_enforce(struct access *a, uint32_t enforce, bool machine);
+/* `machine`: whether the memory of the whole machine is refused as well, to what descends from `family`; 0: to everybody. */
+void access_enforce(struct access *a, uint32_t enforce, pid_t family, bool machine);
 /* Once in ten seconds at least, or enforcing falls back to watching. */
 void access_beat(struct access *a);
 int access_exempt(struct access *a, const struct watch_file *files, size_t n);
@@ -439,8 +439,12 @@ int watch_unprotect(struct watch *w, uint32_t pid);
 int watch_listen(struct watch *w, bool on);
 
 /* watch_memory.c; -EBADF where the memory programs are not live. */
-/* Whether what is to be refused is; on what descends from rimon only if `family`; of the machine's memory only if `machine`. */
-int watch_enforce(struct watch *w, bool enforce, bool family, bool machine);
+/*
+ * Whether what is to be refused is; of the machine's memory only if `machine`.
+ * `family`: a pid, where not even what descends from rimon is spared and the
+ * machine's memory is refused only to what descends from that process; or 0.
+ */
+int watch_enforce(struct watch *w, bool enforce, pid_t family, bool machine);
 /* User space lives: without it for ten seconds the kernel only watches. Where nothing is refused it does nothing. */
 void watch_beat(struct watch *w);
 /* Exactly these executables are never stopped. */

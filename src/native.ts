@@ -82,10 +82,11 @@ export interface Watch {
   /** Whether system calls are looked at: off until asked for, since then each of the node costs a little more. */
   listen(on: boolean): void;
   /**
-   * Whether what is to be refused is refused, or only told; to what descends from rimon only if `family`; the memory of
-   * the whole machine only if `machine`.
+   * Whether what is to be refused is refused, or only told; the memory of the whole machine only if `machine`. With
+   * `family`, a pid, not even what descends from rimon is spared, and the machine's memory is refused only to what
+   * descends from that process.
    */
-  enforce(on: boolean, family?: boolean, machine?: boolean): void;
+  enforce(on: boolean, family?: number, machine?: boolean): void;
   /** A sign of life: ten seconds without one, and the kernel only watches. */
   beat(): void;
   /** The executables that are never refused anything, in place of those named before: st_dev and inode of each. */

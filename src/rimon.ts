@@ -81,8 +81,11 @@ export interface MonitorOptions {
   readonly onRecord?: (record: MonitorRecord) => void;
   /** Receives every observation: the recording that replay() reads. */
   readonly onObservation?: (observation: Observation) => void;
-  /** Whether mode enforce refuses to what descends from this process too; a drill's attackers do. */
-  readonly refusesFamily?: boolean;
+  /**
+   * The process whose descendants a drill's attackers are: mode enforce spares none of them, and refuses the memory of
+   * the machine to nobody else.
+   */
+  readonly refusedFamily?: number;
   /** The cgroup whose tasks mode enforce refuses writes of settings, instead of everybody; that of a drill's attackers. */
   readonly guardedCgroup?: string;
   /** Where the stdout sink writes. */
@@ -208,7 +211,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     isLive: (sensor) => sensorStates.get(sensor)?.state === "live",
     refusals: (pid) => refusalsOf(configuration, state.find(pid)?.process),
     nodeRefusals: () => nodeRefusalsOf(configuration),
-    refusesFamily: options.refusesFamily === true,
+    ...(options.refusedFamily === undefined ? {} : { refusedFamily: options.refusedFamily }),
     ...(options.guardedCgroup === undefined ? {} : { guardedCgroup: options.guardedCgroup }),
     exemptions: (rule) => exemptionsOf(configuration, rule, now()),
   };

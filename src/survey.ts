@@ -71,7 +71,6 @@ export async function survey(
     isLive: () => false,
     refusals: () => [],
     nodeRefusals: () => [],
-    refusesFamily: false,
     exemptions: () => [],
   };
   sensors = createSensors(

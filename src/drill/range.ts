@@ -123,8 +123,7 @@ export interface RangeOptions {
 /**
  * A shell that lays $0 over /etc, if it is given one, says that it is there, waits for a line, and then becomes the
  * program behind "--", with the variables before that in its environment. So nothing is counted as time that passed
- * since the act but the execve(2) and what follows, and least of all the time in which the drill, whose event loop is
- * the monitor's, starts a process.
+ * since the act but the execve(2) and what follows, and not the time in which the drill starts a process.
  */
 const WAITING = `[ -z "$0" ] || mount --bind "$0" /etc || exit
 echo '{}' >&3
