@@ -22,6 +22,7 @@ import type { State } from "./state.ts";
 import { openAuditLog } from "./store/audit-log.ts";
 import { unfinishedVerdicts } from "./store/unfinished.ts";
 import { VERSION } from "./package.ts";
+import { rehearse } from "./rehearsal.ts";
 
 export interface ProtectedProcess {
   readonly pid: number;
@@ -117,7 +118,8 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
   addon.harden();
 
   const self = { pid: process.pid, ancestors: ancestorsOf(process.pid) };
-  const analysis = createAnalysis(configuration, self, createIdentifiers());
+  const newId = createIdentifiers();
+  const analysis = createAnalysis(configuration, self, newId);
   const { state } = analysis;
   const counts = { observations: 0, findings: 0 };
   const sensorStates = new Map<string, { readonly state: SensorState; readonly reason?: string }>();
@@ -172,12 +174,10 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
       sensorStates.set(sensor, { state, ...(reason === undefined ? {} : { reason }) });
     }
     const verdicts = analysis.absorb(observation);
+    counts.findings += verdicts.length;
+    for (const { finding } of verdicts) record(finding);
     for (const sensor of sensors) sensor.notice?.(observation);
-    for (const verdict of verdicts) {
-      counts.findings++;
-      record(verdict.finding);
-      answering.answer(verdict);
-    }
+    for (const verdict of verdicts) answering.answer(verdict);
   }
 
   function trouble(part: SelfTroubled["part"], message: string, recovered = false): void {
@@ -302,6 +302,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
   }
 
   async function startSensors(): Promise<void> {
+    rehearse(configuration, newId);
     sensors = createSensors(
       context,
       () => configuration,
