@@ -36,6 +36,7 @@
             "native/inflate.c",
             "native/kallsyms.c",
             "native/made_from.c",
+            "native/marks.c",
             "native/memory.c",
             "native/pidfd.c",
             "native/priority.c",

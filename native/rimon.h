@@ -458,6 +458,16 @@ int watch_exempt(struct watch *w, const struct watch_file *files, size_t n);
 int watch_guard_settings(struct watch *w, const char *cgroup, bool family, const struct watch_file *exempt, size_t n);
 void watch_leave_settings(struct watch *w);
 
+#define MARKS_MAX	64
+
+struct mark {
+	const unsigned char *bytes;
+	size_t len;	/* at least 2 */
+};
+
+/* marks.c: a bit for each of 1 to MARKS_MAX marks that stand in these bytes, or -EINVAL. */
+int marks_find(const unsigned char *bytes, size_t len, const struct mark *marks, size_t n, uint64_t *ret_found);
+
 /* inflate.c: exactly `size` bytes, or -EBADMSG. */
 int inflate_raw(const void *packed, size_t packed_len, unsigned char *ret_data, size_t size);
 

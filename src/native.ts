@@ -131,6 +131,8 @@ export interface Addon {
   openWatch(sources: WatchSources, procfs: Procfs, onBatch: (batch: Buffer) => void): Watch;
   /** Sends a signal to exactly this process: by pidfd, the start time checked after opening it. */
   signalProcess(pid: number, startTime: number, signal: number): "sent" | "gone" | "reused";
+  /** The places in `marks` of those that stand in these bytes, rising; of 1 to 64 marks, each at least two bytes long. */
+  findMarks(bytes: Buffer, marks: readonly Buffer[]): number[];
   /** Not dumpable, no core file. */
   harden(): void;
   /** Resident memory that only the start needed, as far as the kernel lets this process see its own mappings. */

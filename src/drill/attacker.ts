@@ -138,14 +138,18 @@ const ACTS = {
     begin();
     return bytes.subarray(0, readSync(holding(held), bytes, 0, length, null));
   },
-  "hold-memfd": ({ path }) => void (held = attack.memfd(readFileSync(path))),
-  "hold-deleted": ({ path, folder }) => {
+  "hold-memfd": async ({ path }) => {
+    held = attack.memfd(readFileSync(path));
+    await practiseStarting(path);
+  },
+  "hold-deleted": async ({ path, folder }) => {
     const copy = join(folder, basename(path));
     copyFileSync(path, copy);
     held = openSync(copy, "r");
     unlinkSync(copy);
+    await practiseStarting(path);
   },
-  "exec-held": ({ path }) => run(`/proc/${process.pid}/fd/${holding(held)}`, basename(path)),
+  "exec-held": ({ path }, begin) => run(`/proc/${process.pid}/fd/${holding(held)}`, basename(path), begin),
   inspect: async ({ pid }) => Buffer.from(await evaluateIn(pid, "JSON.stringify(process.env)")),
   "change-mode": ({ path }) => chmodSync(path, 0o644),
   signal: ({ pid, signal }) => void process.kill(pid, signal),
@@ -225,8 +229,17 @@ function holding(fd: number | undefined): number {
   return fd;
 }
 
+/** As practise() does, of a program that is only started. */
+async function practiseStarting(path: string): Promise<void> {
+  const child = spawn(path, [], { stdio: ["pipe", "ignore", "inherit"] });
+  const closed = once(child, "close");
+  child.stdin.end();
+  await closed;
+}
+
 /** Starts a program that ends with its input, and so with us; our parent hears when it has. */
-async function run(path: string, argv0: string): Promise<void> {
+async function run(path: string, argv0: string, begin: () => void): Promise<void> {
+  begin();
   await once(spawn(path, [], { argv0, stdio: ["pipe", "ignore", "inherit"] }), "spawn");
 }
 
