@@ -16,8 +16,6 @@ const MAX_WAITING = 1_024;
 const MAX_KNOWN = 8_192;
 const CHUNK = 1024 * 1024;
 const MAX_SEARCHED = 128 * CHUNK;
-/** Of what is searched at a time: the less, the sooner what is found is told. */
-const SEARCHED = 256 * 1024;
 const HEAD = 256 * 1024;
 
 const MARKS = KNOWN_DEBUGGERS.flatMap(({ name, marks = [] }) =>
@@ -215,13 +213,13 @@ async function findMarks(read: ReadAt, { constants }: DynamicView, search: MarkS
   // Where linkers put strings first, behind the code as a rule; then everywhere, since nobody has to put them there.
   for (const { offset, size } of [...constants.toReversed(), { offset: 0, size: MAX_SEARCHED }]) {
     const end = offset + Math.min(size, MAX_SEARCHED);
-    for (let position = offset; position < end; position += SEARCHED - search.overlap) {
-      const chunk = await read(position, Math.min(SEARCHED, end - position));
+    for (let position = offset; position < end; position += CHUNK - search.overlap) {
+      const chunk = await read(position, Math.min(CHUNK, end - position));
       const found = search.in(chunk);
       if (found.length > 0) return [...new Set(found.flatMap((index) => MARKS[index]?.name ?? []))];
       // The event loop has other things to do.
       await nextTurn();
-      if (chunk.length < SEARCHED) break;
+      if (chunk.length < CHUNK) break;
     }
   }
   return [];
