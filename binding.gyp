@@ -38,6 +38,7 @@
             "native/inflate.c",
             "native/kallsyms.c",
             "native/made_from.c",
+            "native/marks.c",
             "native/memory.c",
             "native/pidfd.c",
             "native/priority.c",

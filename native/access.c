@@ -150,9 +150,10 @@ int access_unprotect(struct access *a, uint32_t pid)
 	return bpf_map_remove(a->skel->maps.processes.map_fd, &pid);
 }
 
-void access_enforce(struct access *a, uint32_t enforce, bool machine)
+void access_enforce(struct access *a, uint32_t enforce, pid_t family, bool machine)
 {
 	access_beat(a);
+	__atomic_store_n(&a->skel->bss->control.family, (__u32)family, __ATOMIC_RELEASE);
 	__atomic_store_n(&a->skel->bss->control.refuse_machine, machine, __ATOMIC_RELEASE);
 	__atomic_store_n(&a->skel->bss->control.enforce, enforce, __ATOMIC_RELEASE);
 }

@@ -102,6 +102,33 @@ void ExecWithCapabilities(const Napi::CallbackInfo &info)
 	      "execute " + path);
 }
 
+/* (bytes, marks): the places of the marks that are in the bytes, rising. */
+Napi::Value FindMarks(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	size_t len;
+	const char *bytes = BytesOf(info[0], "bytes", &len);
+	std::vector<struct mark> marks;
+	Napi::Array places = Napi::Array::New(env);
+	uint64_t found = 0;
+
+	if (!info[1].IsArray())
+		Refuse(env, "marks must be an array of Buffers");
+	for (uint32_t i = 0; i < info[1].As<Napi::Array>().Length(); i++) {
+		struct mark mark = {};
+
+		mark.bytes = reinterpret_cast<const unsigned char *>(
+			BytesOf(info[1].As<Napi::Array>().Get(i), "mark", &mark.len));
+		marks.push_back(mark);
+	}
+	Check(env, marks_find(reinterpret_cast<const unsigned char *>(bytes), len, marks.data(), marks.size(), &found),
+	      "look for 1 to 64 marks of at least two bytes");
+	for (uint32_t i = 0; i < marks.size(); i++)
+		if (found >> i & 1)
+			places.Set(places.Length(), i);
+	return places;
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports)
 {
 	Instance *instance = new Instance;
@@ -115,6 +142,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	exports.Set("signalProcess", Napi::Function::New<SignalProcess>(env, "signalProcess"));
 	exports.Set("bpfPrograms", Napi::Function::New<BpfPrograms>(env, "bpfPrograms"));
 	exports.Set("seccompFilters", Napi::Function::New<SeccompFilters>(env, "seccompFilters"));
+	exports.Set("findMarks", Napi::Function::New<FindMarks>(env, "findMarks"));
 	exports.Set("harden", Napi::Function::New<Harden>(env, "harden"));
 	exports.Set("giveBack", Napi::Function::New<GiveBack>(env, "giveBack"));
 	exports.Set("capabilities", Napi::Function::New<Capabilities>(env, "capabilities"));

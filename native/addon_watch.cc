@@ -229,7 +229,8 @@ private:
 	void Enforce(const Napi::CallbackInfo &info)
 	{
 		Napi::Env env = info.Env();
-		bool enforce = info[0].ToBoolean(), family = info[1].ToBoolean(), machine = info[2].ToBoolean();
+		bool enforce = info[0].ToBoolean(), machine = info[2].ToBoolean();
+		pid_t family = info[1].IsUndefined() ? 0 : static_cast<pid_t>(Uint32Of(info[1], "family"));
 
 		Check(env, watch_enforce(Open(env), enforce, family, machine), "switch enforcing");
 	}

@@ -334,8 +334,8 @@ void access_close(struct access *a);
 int access_fd(const struct access *a);
 int access_protect(struct access *a, const struct process_target *targets, size_t n);
 int access_unprotect(struct access *a, uint32_t pid);
-/* `machine`: whether the memory of the whole machine is refused as well. */
-void access_enforce(struct access *a, uint32_t enforce, bool machine);
+/* `machine`: whether the memory of the whole machine is refused as well, to what descends from `family`; 0: to everybody. */
+void access_enforce(struct access *a, uint32_t enforce, pid_t family, bool machine);
 /* Once in ten seconds at least, or enforcing falls back to watching. */
 void access_beat(struct access *a);
 int access_exempt(struct access *a, const struct watch_file *files, size_t n);
@@ -454,8 +454,12 @@ int watch_unprotect(struct watch *w, uint32_t pid);
 int watch_listen(struct watch *w, bool on);
 
 /* watch_memory.c; -EBADF where the memory programs are not live. */
-/* Whether what is to be refused is; on what descends from rimon only if `family`; of the machine's memory only if `machine`. */
-int watch_enforce(struct watch *w, bool enforce, bool family, bool machine);
+/*
+ * Whether what is to be refused is; of the machine's memory only if `machine`.
+ * `family`: a pid, where not even what descends from rimon is spared and the
+ * machine's memory is refused only to what descends from that process; or 0.
+ */
+int watch_enforce(struct watch *w, bool enforce, pid_t family, bool machine);
 /* User space lives: without it for ten seconds the kernel only watches. Where nothing is refused it does nothing. */
 void watch_beat(struct watch *w);
 /* Exactly these executables are never stopped. */
@@ -468,6 +472,16 @@ int watch_exempt(struct watch *w, const struct watch_file *files, size_t n);
  */
 int watch_guard_settings(struct watch *w, const char *cgroup, bool family, const struct watch_file *exempt, size_t n);
 void watch_leave_settings(struct watch *w);
+
+#define MARKS_MAX	64
+
+struct mark {
+	const unsigned char *bytes;
+	size_t len;	/* at least 2 */
+};
+
+/* marks.c: a bit for each of 1 to MARKS_MAX marks that stand in these bytes, or -EINVAL. */
+int marks_find(const unsigned char *bytes, size_t len, const struct mark *marks, size_t n, uint64_t *ret_found);
 
 /* inflate.c: exactly `size` bytes, or -EBADMSG. */
 int inflate_raw(const void *packed, size_t packed_len, unsigned char *ret_data, size_t size);

@@ -50,14 +50,14 @@ int watch_listen(struct watch *w, bool on)
 	return w->calls.live ? calls_listen(w->calls_programs, on) : -EBADF;
 }
 
-int watch_enforce(struct watch *w, bool enforce, bool family, bool machine)
+int watch_enforce(struct watch *w, bool enforce, pid_t family, bool machine)
 {
 	uint32_t how = !enforce ? ENFORCE_OFF : family ? ENFORCE_FAMILY : ENFORCE_ON;
 
 	if (w->memory.live)
 		memory_enforce(w->memory_programs, how);
 	if (w->access.live)
-		access_enforce(w->access_programs, how, machine);
+		access_enforce(w->access_programs, how, family, machine);
 	return w->memory.live || w->access.live ? 0 : -EBADF;
 }
 

@@ -50,6 +50,7 @@ const PROGRAMS = [
   "cli/main",
   "drill/decoy",
   "drill/attacker",
+  "drill/lookout",
   "bench/host",
   "bench/subject",
   "bench/https-node",

@@ -89,10 +89,11 @@ export interface Watch {
   /** Whether system calls are looked at: off until asked for, since then each of the node costs a little more. */
   listen(on: boolean): void;
   /**
-   * Whether what is to be refused is refused, or only told; to what descends from rimon only if `family`; the memory of
-   * the whole machine only if `machine`.
+   * Whether what is to be refused is refused, or only told; the memory of the whole machine only if `machine`. With
+   * `family`, a pid, not even what descends from rimon is spared, and the machine's memory is refused only to what
+   * descends from that process.
    */
-  enforce(on: boolean, family?: boolean, machine?: boolean): void;
+  enforce(on: boolean, family?: number, machine?: boolean): void;
   /** A sign of life: ten seconds without one, and the kernel only watches. */
   beat(): void;
   /** The executables that are never refused anything, in place of those named before: st_dev and inode of each. */
@@ -144,6 +145,8 @@ export interface Addon {
    * does not work from under a seccomp filter.
    */
   seccompFilters(pid: number): Buffer;
+  /** The places in `marks` of those that stand in these bytes, rising; of 1 to 64 marks, each at least two bytes long. */
+  findMarks(bytes: Buffer, marks: readonly Buffer[]): number[];
   /** Not dumpable, no core file. */
   harden(): void;
   /** Resident memory that only the start needed, as far as the kernel lets this process see its own mappings. */

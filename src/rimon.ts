@@ -23,6 +23,7 @@ import { openAuditLog } from "./store/audit-log.ts";
 import { openBaseline } from "./store/sealed-baselines.ts";
 import { unfinishedVerdicts } from "./store/unfinished.ts";
 import { VERSION } from "./package.ts";
+import { rehearse } from "./rehearsal.ts";
 
 export interface ProtectedProcess {
   readonly pid: number;
@@ -82,8 +83,11 @@ export interface MonitorOptions {
   readonly onRecord?: (record: MonitorRecord) => void;
   /** Receives every observation: the recording that replay() reads. */
   readonly onObservation?: (observation: Observation) => void;
-  /** Whether mode enforce refuses to what descends from this process too; a drill's attackers do. */
-  readonly refusesFamily?: boolean;
+  /**
+   * The process whose descendants a drill's attackers are: mode enforce spares none of them, and refuses the memory of
+   * the machine to nobody else.
+   */
+  readonly refusedFamily?: number;
   /** The cgroup whose tasks mode enforce refuses writes of settings, instead of everybody; that of a drill's attackers. */
   readonly guardedCgroup?: string;
   /** Where the stdout sink writes. */
@@ -115,7 +119,8 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
   addon.harden();
 
   const self = { pid: process.pid, ancestors: ancestorsOf(process.pid) };
-  const analysis = createAnalysis(configuration, self, createIdentifiers());
+  const newId = createIdentifiers();
+  const analysis = createAnalysis(configuration, self, newId);
   const { state } = analysis;
   const counts = { observations: 0, findings: 0 };
   const sensorStates = new Map<string, { readonly state: SensorState; readonly reason?: string }>();
@@ -170,12 +175,10 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
       sensorStates.set(sensor, { state, ...(reason === undefined ? {} : { reason }) });
     }
     const verdicts = analysis.absorb(observation);
+    counts.findings += verdicts.length;
+    for (const { finding } of verdicts) record(finding);
     for (const sensor of sensors) sensor.notice?.(observation);
-    for (const verdict of verdicts) {
-      counts.findings++;
-      record(verdict.finding);
-      answering.answer(verdict);
-    }
+    for (const verdict of verdicts) answering.answer(verdict);
   }
 
   function trouble(part: SelfTroubled["part"], message: string, recovered = false): void {
@@ -210,7 +213,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     isLive: (sensor) => sensorStates.get(sensor)?.state === "live",
     refusals: (pid) => refusalsOf(configuration, state.find(pid)?.process),
     nodeRefusals: () => nodeRefusalsOf(configuration),
-    refusesFamily: options.refusesFamily === true,
+    ...(options.refusedFamily === undefined ? {} : { refusedFamily: options.refusedFamily }),
     ...(options.guardedCgroup === undefined ? {} : { guardedCgroup: options.guardedCgroup }),
     exemptions: (rule) => exemptionsOf(configuration, rule, now()),
   };
@@ -301,6 +304,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
   }
 
   async function startSensors(): Promise<void> {
+    rehearse(configuration, newId);
     sensors = createSensors(
       context,
       () => configuration,

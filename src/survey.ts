@@ -73,7 +73,6 @@ export async function survey(
     isLive: () => false,
     refusals: () => [],
     nodeRefusals: () => [],
-    refusesFamily: false,
     exemptions: () => [],
   };
   sensors = createSensors(

@@ -47,7 +47,7 @@ const WORDS = new Set(
 );
 /** Where the stages meet. */
 const SPINE = new Set(
-  ["index", "monitor", "analysis", "rimon", "answering", "survey", "replay"].map((name) => `${name}.ts`),
+  ["index", "monitor", "analysis", "rehearsal", "rimon", "answering", "survey", "replay"].map((name) => `${name}.ts`),
 );
 
 /** What is made of the whole. */

@@ -145,8 +145,7 @@ static __always_inline bool machine_refused(__u32 call)
 
 	if ((__u32)task->tgid == own_pid || (task->flags & PF_KTHREAD))
 		return false;
-	/* Where not even rimon's family is spared its own decoys are meant, not the node. */
-	return settle(&event, control.refuse_machine && (control.enforce != ENFORCE_FAMILY || is_of_rimon(task)));
+	return settle(&event, control.refuse_machine && (!control.family || descends_from(task, control.family)));
 }
 
 /*

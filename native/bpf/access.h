@@ -46,6 +46,8 @@ struct access_control {
 	__u64 proofs;		/* accesses to the decoy that were refused */
 	__u32 decoy;		/* a pid that is refused to everybody, rimon too; 0: none */
 	__u32 refuse_machine;	/* whether the memory of the machine is refused as well */
+	__u32 family;		/* the pid to whose descendants alone it is; 0: to everybody */
+	__u32 reserved;
 };
 
 struct access_event {

@@ -10,7 +10,7 @@
 enum enforce {
 	ENFORCE_OFF = 0,	/* only watch */
 	ENFORCE_ON = 1,		/* but on rimon and what descends from it */
-	ENFORCE_FAMILY = 2,	/* on what descends from rimon too, as a drill's attackers do */
+	ENFORCE_FAMILY = 2,	/* on what descends from rimon too */
 };
 
 /* What was done about an act that can be refused. Values are part of record.h's format. */

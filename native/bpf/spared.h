@@ -18,13 +18,13 @@ struct {
 	__type(value, __u32);
 } exempt SEC(".maps");
 
-static __always_inline bool is_of_rimon(struct task_struct *task)
+static __always_inline bool descends_from(struct task_struct *task, __u32 ancestor)
 {
 	int i, pid;
 
 	for (i = 0; i < ANCESTORS && task; i++) {
 		pid = BPF_CORE_READ(task, tgid);
-		if ((__u32)pid == own_pid)
+		if ((__u32)pid == ancestor)
 			return true;
 		if (pid <= 1)
 			return false;
@@ -41,7 +41,7 @@ static __always_inline __u32 action_on(struct task_struct *task, __u64 enforce, 
 
 	if (!enforce || task->tgid == 1)
 		return ENFORCE_SEEN;
-	if (enforce == ENFORCE_FAMILY ? (__u32)task->tgid == own_pid : is_of_rimon(task))
+	if (enforce == ENFORCE_FAMILY ? (__u32)task->tgid == own_pid : descends_from(task, own_pid))
 		return ENFORCE_SEEN;
 	inode = exe_inode_of(task);
 	if (inode) {

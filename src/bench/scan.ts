@@ -267,7 +267,6 @@ async function ownPass(procfs: Procfs, configuration: Configuration): Promise<()
     refusals: () => [],
     nodeRefusals: () => [],
     exemptions: () => [],
-    refusesFamily: false,
   });
   await sensor.start();
   return () => sensor.pass?.(false);

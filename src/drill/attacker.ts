@@ -52,50 +52,59 @@ export interface AttackerOrder {
   readonly signal: NodeJS.Signals;
 }
 
-type Act = (order: AttackerOrder) => Buffer | undefined | void | Promise<Buffer | undefined | void>;
+/**
+ * `begin` is called once everything is at hand, right before the first system call that is part of the act; what calls it
+ * not at all began when it was ordered.
+ */
+type Act = (order: AttackerOrder, begin: () => void) => Buffer | undefined | void | Promise<Buffer | undefined | void>;
 
 const ACTS = {
-  "ptrace-attach": ({ pid, address, length }) => attack.ptraceAttach(pid, BigInt(address), room(length)),
-  "ptrace-seize": ({ pid, address, length }) => attack.ptraceSeize(pid, BigInt(address), room(length)),
+  "ptrace-attach": into((pid, address, bytes) => attack.ptraceAttach(pid, address, bytes)),
+  "ptrace-seize": into((pid, address, bytes) => attack.ptraceSeize(pid, address, bytes)),
   "ptrace-hold": ({ pid }) => attack.ptraceHold(pid, false),
-  "ptrace-peek": ({ pid, address, length }) => attack.ptracePeek(pid, BigInt(address), room(length)),
+  "ptrace-peek": into((pid, address, bytes) => attack.ptracePeek(pid, address, bytes)),
   "ptrace-getregs": ({ pid }) => {
     attack.ptraceHold(pid, false);
     const registers = attack.ptraceRegisters(pid, REGISTERS);
     attack.ptraceRelease(pid);
     return registers;
   },
-  "text-patch-ptrace": ({ pid, address }) => attack.ptracePatchText(pid, BigInt(address)),
-  "criu-like-seize": ({ pid }) => {
+  "text-patch-ptrace": at((pid, address) => attack.ptracePatchText(pid, address)),
+  "criu-like-seize": ({ pid }, begin) => {
     const tids = readdirSync(`/proc/${pid}/task`).map(Number);
+    begin();
     for (const tid of tids) attack.ptraceHold(tid, true);
     for (const tid of tids) attack.ptraceRegisters(tid, REGISTERS);
     attack.kcmp(pid);
     readMapFiles(pid);
     for (const tid of tids) attack.ptraceRelease(tid);
   },
-  "process-vm-readv": ({ pid, address, length }) => attack.processVmReadv(pid, BigInt(address), room(length)),
-  "process-vm-readv-int80": ({ pid, address, length }) => attack.processVmReadv32(pid, BigInt(address), room(length)),
-  "process-vm-writev": ({ pid, address }) => void attack.processVmWritev(pid, BigInt(address), WRITTEN),
+  "process-vm-readv": into((pid, address, bytes) => attack.processVmReadv(pid, address, bytes)),
+  "process-vm-readv-int80": into((pid, address, bytes) => attack.processVmReadv32(pid, address, bytes)),
+  "process-vm-writev": at((pid, address) => void attack.processVmWritev(pid, address, WRITTEN)),
   "process-madvise": ({ pid, address, length }) => attack.processMadvise(pid, BigInt(address), length),
-  "proc-mem-detached-mount": ({ pid, address, length }) =>
-    attack.procMemDetachedMount(pid, BigInt(address), room(length)),
+  "proc-mem-detached-mount": into((pid, address, bytes) => attack.procMemDetachedMount(pid, address, bytes)),
   "mount-procfs": ({ path }) => void execFileSync("mount", ["-t", "proc", "proc", path]),
-  "pidfd-getfd": ({ pid, fd, length }) => attack.pidfdGetfd(pid, fd, room(length)),
+  "pidfd-getfd": ({ pid, fd, length }, begin) => {
+    const bytes = room(length);
+    begin();
+    return attack.pidfdGetfd(pid, fd, bytes);
+  },
   kcmp: ({ pid }) => attack.kcmp(pid),
-  "code-breakpoint": ({ pid, address }) => attack.ptraceLeaveBreakpoint(pid, BigInt(address)),
-  "text-patch": ({ pid, address }) => attack.patchText(pid, BigInt(address)),
-  "read-at": ({ path, address, length }) => readAt(path, address, length),
-  "read-relative": ({ path, address, length }) => {
+  "code-breakpoint": at((pid, address) => attack.ptraceLeaveBreakpoint(pid, address)),
+  "text-patch": at((pid, address) => attack.patchText(pid, address)),
+  "read-at": readAt,
+  "read-relative": ({ path, address, length }, begin) => {
     const before = process.cwd();
     process.chdir(path);
     try {
-      return readAt("mem", address, length);
+      return readAt({ path: "mem", address, length }, begin);
     } finally {
       process.chdir(before);
     }
   },
-  "write-at": ({ path, address }) => {
+  "write-at": ({ path, address }: Pick<AttackerOrder, "path" | "address">, begin) => {
+    begin();
     const fd = openSync(path, "r+");
     try {
       // User space ends below 2^53, where numbers are still whole.
@@ -104,12 +113,17 @@ const ACTS = {
       closeSync(fd);
     }
   },
-  "uring-read": ({ path, address, length }) => attack.uringRead(path, BigInt(address), room(length)),
+  "uring-read": ({ path, address, length }, begin) => {
+    const [from, bytes] = [BigInt(address), room(length)];
+    begin();
+    return attack.uringRead(path, from, bytes);
+  },
   hold: ({ path }) => void (held = openSync(path, "r")),
-  "read-held": ({ address, length }) => readMemory(holding(held), address, length),
+  "read-held": ({ address, length }, begin) => readMemory(() => holding(held), address, length, begin),
   "bind-socket": ({ path }) => void (socket = attack.bindSocket(path)),
   "pass-held": ({ path }) => attack.sendDescriptor(path, holding(held)),
-  "read-passed": ({ address, length }) => readMemory(attack.receiveDescriptor(holding(socket)), address, length),
+  "read-passed": ({ address, length }, begin) =>
+    readMemory(() => attack.receiveDescriptor(holding(socket)), address, length, begin),
   "read-file": ({ path }) => readFileSync(path),
   "make-mem-device": ({ path }) => void execFileSync("mknod", [path, "c", "1", "1"]),
   "open-file": ({ path }) => closeSync(openSync(path, "r")),
@@ -119,25 +133,31 @@ const ACTS = {
   "uprobe-crypto": ({ pid }) => probe((name) => attack.uprobe(pid, name)),
   "uprobe-hold": ({ pid }) => probe((name) => attack.uprobeHold(pid, name)),
   "hold-copier": ({ pid, address }) => void (held = attack.bpfCopier(pid, BigInt(address))),
-  "read-copier": ({ length }) => {
+  "read-copier": ({ length }, begin) => {
     const bytes = room(length);
+    begin();
     return bytes.subarray(0, readSync(holding(held), bytes, 0, length, null));
   },
-  "hold-memfd": ({ path }) => void (held = attack.memfd(readFileSync(path))),
-  "hold-deleted": ({ path, folder }) => {
+  "hold-memfd": async ({ path }) => {
+    held = attack.memfd(readFileSync(path));
+    await practiseStarting(path);
+  },
+  "hold-deleted": async ({ path, folder }) => {
     const copy = join(folder, basename(path));
     copyFileSync(path, copy);
     held = openSync(copy, "r");
     unlinkSync(copy);
+    await practiseStarting(path);
   },
-  "exec-held": ({ path }) => run(`/proc/${process.pid}/fd/${holding(held)}`, basename(path)),
+  "exec-held": ({ path }, begin) => run(`/proc/${process.pid}/fd/${holding(held)}`, basename(path), begin),
   inspect: async ({ pid }) => Buffer.from(await evaluateIn(pid, "JSON.stringify(process.env)")),
   "change-mode": ({ path }) => chmodSync(path, 0o644),
   signal: ({ pid, signal }) => void process.kill(pid, signal),
   "prlimit-core": ({ pid }) => attack.raiseCoreLimit(pid),
-  "core-pattern-write": () => {
+  "core-pattern-write": (_, begin) => {
     // The value that stands there: whenever this ends, the setting is as it was. One write(2) sets it whole.
     const value = readFileSync(CORE_PATTERN);
+    begin();
     const fd = openSync(CORE_PATTERN, "r+");
     try {
       writeSync(fd, value);
@@ -155,18 +175,39 @@ function room(length: number): Buffer {
   return shared !== undefined && length <= shared.length ? shared.subarray(0, length) : Buffer.alloc(length);
 }
 
-function readAt(path: string, address: string, length: number): Buffer {
-  const fd = openSync(path, "r");
+function at(act: (pid: number, address: bigint) => void): Act {
+  return ({ pid, address }, begin) => {
+    const where = BigInt(address);
+    begin();
+    act(pid, where);
+  };
+}
+
+function into(act: (pid: number, address: bigint, bytes: Buffer) => Buffer): Act {
+  return ({ pid, address, length }, begin) => {
+    const [from, bytes] = [BigInt(address), room(length)];
+    begin();
+    return act(pid, from, bytes);
+  };
+}
+
+function readAt(
+  { path, address, length }: Pick<AttackerOrder, "path" | "address" | "length">,
+  begin: () => void,
+): Buffer {
+  let fd: number | undefined;
   try {
-    return readMemory(fd, address, length);
+    return readMemory(() => (fd = openSync(path, "r")), address, length, begin);
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
 }
 
-function readMemory(fd: number, address: string, length: number): Buffer {
-  const bytes = room(length);
-  return bytes.subarray(0, readSync(fd, bytes, 0, length, BigInt(address)));
+/** With the descriptor that `open` gives, which is part of the act. */
+function readMemory(open: () => number, address: string, length: number, begin: () => void): Buffer {
+  const [from, bytes] = [BigInt(address), room(length)];
+  begin();
+  return bytes.subarray(0, readSync(open(), bytes, 0, length, from));
 }
 
 function probe(set: (name: string) => void): void {
@@ -188,22 +229,39 @@ function holding(fd: number | undefined): number {
   return fd;
 }
 
+/** As practise() does, of a program that is only started. */
+async function practiseStarting(path: string): Promise<void> {
+  const child = spawn(path, [], { stdio: ["pipe", "ignore", "inherit"] });
+  const closed = once(child, "close");
+  child.stdin.end();
+  await closed;
+}
+
 /** Starts a program that ends with its input, and so with us; our parent hears when it has. */
-async function run(path: string, argv0: string): Promise<void> {
+async function run(path: string, argv0: string, begin: () => void): Promise<void> {
+  begin();
   await once(spawn(path, [], { argv0, stdio: ["pipe", "ignore", "inherit"] }), "spawn");
 }
 
 async function carryOut(order: AttackerOrder): Promise<void> {
-  const at = String(process.hrtime.bigint());
+  let began = process.hrtime.bigint();
+  const begin = (): void => void (began = process.hrtime.bigint());
   try {
     const act: Act = ACTS[order.act];
-    const got = await act(order);
-    say({ at, ...(got instanceof Buffer ? { bytes: got.toString("hex") } : {}) });
+    const got = await act(order, begin);
+    say({ at: String(began), ...(got instanceof Buffer ? { bytes: got.toString("hex") } : {}) });
   } catch (thrown) {
-    say({ at, error: reasonOf(thrown), unknown: (thrown as NodeJS.ErrnoException).code === "ENOSYS" });
+    say({ error: reasonOf(thrown), unknown: (thrown as NodeJS.ErrnoException).code === "ENOSYS" });
   }
 }
 
+/** Node compiles a function when it is first called, which is not to be time that passed since an act. */
+function practise(): void {
+  readAt({ path: "/dev/zero", address: "0", length: 1 }, () => {});
+  ACTS["write-at"]({ path: "/dev/null", address: "0" }, () => {});
+}
+
+practise();
 createInterface({ input: process.stdin })
   .on("line", (line) => void carryOut(JSON.parse(line) as AttackerOrder))
   .on("close", () => process.exit(0));

@@ -46,7 +46,9 @@ writeSync(fd, bytes, 0, bytes.length, 0);
 createInterface({ input: process.stdin })
   .on("line", (line) => {
     try {
-      say(obey(JSON.parse(line) as Order) ?? {});
+      const order = JSON.parse(line) as Order;
+      const at = String(process.hrtime.bigint());
+      say({ at, ...obey(order) });
     } catch (thrown) {
       say({ error: reasonOf(thrown), unknown: (thrown as NodeJS.ErrnoException).code === "ENOSYS" });
     }

@@ -1,20 +1,21 @@
-// Runs techniques against decoys of its own, under a monitor of its own, and says what that monitor saw. Nothing but
-// these children is touched, and neither process nor file is left.
+// Runs techniques against decoys of its own, under a monitor of its own, and says what that monitor saw. All of these are
+// children; nothing else is touched, and neither process nor file is left.
 
 import { realpathSync, rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import type { Configuration } from "../configuration.ts";
 import { RimonError, reasonOf } from "../errors.ts";
-import type { Finding, Severity } from "../finding.ts";
+import type { Severity } from "../finding.ts";
 import { requireDrillAddon } from "../native.ts";
-import { startMonitor, type RunningMonitor, type SensorStatus } from "../rimon.ts";
+import type { SensorStatus } from "../rimon.ts";
 import { makeCgroup } from "./cgroup.ts";
 import { DECOY_NAME } from "./comm.ts";
+import { auditLogIn } from "./configuration.ts";
+import { startLookout, type Lookout } from "./lookouts.ts";
 import { NotRun, Refused } from "./not-done.ts";
 import { createRange, type Range } from "./range.ts";
-import { by, on, type Deed, type Staged, type Technique } from "./technique.ts";
+import { by, on, type Deed, type Sighting, type Staged, type Technique } from "./technique.ts";
 import { TECHNIQUES } from "./techniques/all.ts";
 
 /**
@@ -76,13 +77,8 @@ export interface DrillOptions {
 
 /** How long after an act a finding may come. */
 const WAIT_MS = 3_000;
-const PROTECTED_WITHIN_MS = 5_000;
-/** A fresh address space may grow for three seconds; a pass must have seen it after that. */
-const SETTLED_AFTER_MS = 3_100;
-const SETTLED_WITHIN_MS = 15_000;
 /** Techniques staged at a time, each with up to two processes. */
 const STAGED_AT_ONCE = 4;
-const MAX_ARRIVALS = 10_000;
 const STOPPED = /(?<!-not)-(?:stopped|refused)$/;
 /** The rules that what was stopped is told by. */
 const STOPPING: readonly string[] = ["memory-read", "ptrace-attach", "core-dump"];
@@ -96,21 +92,24 @@ interface Prepared {
 }
 
 interface Arrival {
-  readonly finding: Finding;
+  readonly finding: Sighting;
+  /** CLOCK_MONOTONIC in ns, when it was made. */
   readonly at: bigint;
 }
 
-/** Runs the drill; rejects with the signal's reason once everything is cleaned up if it is aborted. */
+/** Runs the drill; rejects once everything is cleaned up: with the signal's reason if it is aborted, with the monitor's if that fails. */
 export async function runDrill(options: DrillOptions = {}): Promise<DrillReport> {
   const techniques = choose(options.only);
-  const { signal = new AbortController().signal, onProgress = () => {} } = options;
+  const { onProgress = () => {} } = options;
+  const lost = new AbortController();
+  const signal = AbortSignal.any([lost.signal, ...(options.signal === undefined ? [] : [options.signal])]);
   requireDrillAddon();
   signal.throwIfAborted();
 
   const root = await mkdtemp(join(realpathSync(tmpdir()), "rimon-drill-"));
   const enforce = options.enforce === true;
   const cgroup = enforce ? makeCgroup(basename(root)) : undefined;
-  const configuration = privateConfiguration(join(root, "state"), enforce, cgroup !== undefined);
+  const folder = join(root, "state");
   const ranges = new Set<Range>();
   const arrivals: Arrival[] = [];
   const watchers = new Set<() => void>();
@@ -119,13 +118,13 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
   const underWay: Promise<void>[] = [];
   let told = 0;
   let startedAt = 0n;
-  let monitor: RunningMonitor | undefined;
+  let lookout: Lookout | undefined;
 
   async function prepare(technique: Technique): Promise<Prepared> {
     const range = createRange({
       root,
       name: technique.name,
-      auditLog: configuration.audit.path,
+      auditLog: auditLogIn(folder),
       cgroup,
       monitorStartedAt: () => startedAt,
     });
@@ -146,42 +145,42 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     return prepared;
   }
 
-  /** Whether it becomes true, asked again at every observation. */
-  function comesTrue(condition: () => boolean, withinMs: number): Promise<boolean> {
+  /** What comes of it, unless the drill is ended before. */
+  function unlessEnded<Value>(promise: Promise<Value>): Promise<Value> {
     return new Promise((resolve, reject) => {
-      const settle = (then: () => void): void => {
-        clearTimeout(timer);
-        watchers.delete(look);
-        waiting.delete(aborted);
-        then();
-      };
-      const look = (): void => {
-        if (condition()) settle(() => resolve(true));
-      };
-      const aborted = (): void => settle(() => reject(signal.reason));
-      const timer = setTimeout(() => settle(() => resolve(condition())), withinMs);
-      watchers.add(look);
-      waiting.add(aborted);
-      if (signal.aborted) aborted();
-      else look();
+      const ended = (): void => reject(signal.reason);
+      waiting.add(ended);
+      if (signal.aborted) ended();
+      promise.then(resolve, reject).finally(() => waiting.delete(ended));
     });
   }
 
-  async function beWatched(running: RunningMonitor, target: number, settled: boolean): Promise<void> {
-    const { state } = running;
-    if (!(await comesTrue(() => state.isProtected(target), PROTECTED_WITHIN_MS))) {
-      throw new NotRun(`rimon did not come to see its own decoy within ${PROTECTED_WITHIN_MS / 1_000} s`);
-    }
-    const hasSettled = (): boolean => {
-      const since = state.find(target)?.maps?.since;
-      return since !== undefined && Date.now() - since > SETTLED_AFTER_MS;
-    };
-    if (settled && !(await comesTrue(hasSettled, SETTLED_WITHIN_MS))) {
-      throw new NotRun("rimon cannot read the address space of its own decoy");
+  /** Whether it becomes true, asked again at every finding. */
+  function comesTrue(condition: () => boolean, withinMs: number): Promise<boolean> {
+    let look = (): void => {};
+    let timer: NodeJS.Timeout | undefined;
+    const becomes = new Promise<boolean>((resolve) => {
+      look = () => void (condition() && resolve(true));
+      timer = setTimeout(() => resolve(condition()), withinMs);
+      watchers.add(look);
+      look();
+    });
+    return unlessEnded(becomes).finally(() => {
+      clearTimeout(timer);
+      watchers.delete(look);
+    });
+  }
+
+  async function beWatched(running: Lookout, pid: number, settled: boolean): Promise<void> {
+    switch (await unlessEnded(running.ask({ pid, settled }))) {
+      case "not-seen":
+        throw new NotRun("rimon did not come to see its own decoy");
+      case "not-read":
+        throw new NotRun("rimon cannot read the address space of its own decoy");
     }
   }
 
-  async function run(running: RunningMonitor, index: number, { technique, range, staged, failure }: Prepared) {
+  async function run(running: Lookout, index: number, { technique, range, staged, failure }: Prepared) {
     const finish = async (result: DrillResult): Promise<void> => {
       await range.end();
       ranges.delete(range);
@@ -197,16 +196,16 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
       const { deed, refused } = await (enforce
         ? actOrBeRefused(staged)
         : { deed: await staged.act(), refused: undefined });
-      const enforced = enforce && (isToBeStopped(technique, running.status().sensors) || refused !== undefined);
+      const enforced = enforce && (isToBeStopped(technique, running.sensors()) || refused !== undefined);
       const find = (stopped: boolean): Arrival | undefined => firstOf(technique, deed, arrivals, stopped);
       const lookedFor = comesTrue(() => find(enforced) !== undefined, WAIT_MS).then(() => {
         const arrival = find(enforced) ?? find(false);
         // Refused, and not by rimon: the kernel has reasons of its own.
         if (arrival === undefined && refused !== undefined) return finish(notDone(technique, refused));
-        return finish(judge(technique, deed, arrival, running.status().sensors, enforced));
+        return finish(judge(technique, deed, arrival, running.sensors(), enforced));
       });
       // What nobody is expected to see is waited for while the next one is done.
-      if (liveAmong(technique, running.status().sensors)) await lookedFor;
+      if (liveAmong(technique, running.sensors())) await lookedFor;
       else {
         lookedFor.catch(() => {});
         underWay.push(lookedFor);
@@ -224,21 +223,20 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     signal.throwIfAborted();
 
     onProgress("starting the sensors");
-    startedAt = process.hrtime.bigint();
-    const look = (): void => {
-      for (const watcher of watchers) watcher();
-    };
-    monitor = await startMonitor({
-      configuration,
-      refusesFamily: enforce,
-      ...(cgroup === undefined ? {} : { guardedCgroup: cgroup.path }),
-      onRecord(record) {
-        if (record.type !== "finding" || record.repeats !== undefined) return;
-        if (arrivals.length < MAX_ARRIVALS) arrivals.push({ finding: record, at: process.hrtime.bigint() });
-        look();
+    const running = startLookout({
+      folder,
+      decoys: DECOY_NAME,
+      enforce,
+      drill: process.pid,
+      ...(cgroup === undefined ? {} : { cgroup: cgroup.path }),
+      onSighting(finding, at) {
+        arrivals.push({ finding, at });
+        for (const look of watchers) look();
       },
-      onObservation: look,
+      onLost: (reason) => lost.abort(reason),
     });
+    lookout = running;
+    startedAt = await unlessEnded(running.ready);
     for (const [index, technique] of techniques.entries()) {
       signal.throwIfAborted();
       onProgress(`${index + 1} of ${techniques.length}: ${technique.name}: ${technique.summary}`);
@@ -247,11 +245,11 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
         for (const each of await prepareAll(next.slice(0, STAGED_AT_ONCE))) prepared.set(each.technique, each);
       }
       const ready = prepared.get(technique);
-      if (ready !== undefined) await run(monitor, index, ready);
+      if (ready !== undefined) await run(running, index, ready);
     }
     if (underWay.length > 0) onProgress("waiting for what nobody is expected to see");
     await Promise.all(underWay);
-    return { results: results.filter((result) => result !== undefined), sensors: monitor.status().sensors };
+    return { results: results.filter((result) => result !== undefined), sensors: running.sensors() };
   }
 
   // What waits for an answer of a child is woken by the child's end.
@@ -267,9 +265,12 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     signal.removeEventListener("abort", aborted);
     await Promise.allSettled(underWay);
     await endAll();
-    await monitor?.stop();
-    rmSync(root, { recursive: true, force: true });
-    cgroup?.remove();
+    try {
+      await lookout?.stop();
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+      cgroup?.remove();
+    }
   }
 }
 
@@ -414,47 +415,5 @@ function unseen(technique: string, outcome: DrillOutcome, reason: string): Drill
     latencyMs: null,
     leakedBytes: 0,
     reason,
-  };
-}
-
-/** A monitor that tells nobody and does nothing, with its files in a folder that goes away. */
-function privateConfiguration(folder: string, enforce: boolean, hasCgroup: boolean): Configuration {
-  const decoys = { by: "comm", value: DECOY_NAME } as const;
-  const untouched = { enabled: false, cooldownMs: 60_000 };
-  return {
-    environment: "development",
-    mode: enforce ? "enforce" : "monitor",
-    intervalMs: 1_000,
-    node: hostname(),
-    protect: [decoys],
-    rules: {},
-    respond: {},
-    exceptions: [],
-    alerts: {
-      clusterAdmins: [],
-      minimumSeverity: "medium",
-      groupMs: 60_000,
-      spool: { directory: join(folder, "spool"), maxAlerts: 100 },
-    },
-    tenants: [],
-    actions: {
-      "rotate-master-key": untouched,
-      "evict-tenant-keks": untouched,
-      "kill-suspect": { enabled: false, scope: [] },
-      capture: { enabled: false, directory: join(folder, "captures"), keep: 1 },
-    },
-    audit: {
-      path: join(folder, "audit.ndjson"),
-      keyFile: join(folder, "audit.key"),
-      rotateBytes: 64 * 1024 * 1024,
-      checkpointEvery: 256,
-    },
-    enforce: enforce
-      ? [
-          { protect: decoys, operations: ["memory-read", "ptrace-attach"] },
-          // Without a cgroup of its own everybody would be refused.
-          { operations: hasCgroup ? ["machine-memory", "core-pattern"] : ["machine-memory"] },
-        ]
-      : [],
   };
 }

@@ -10,6 +10,9 @@ import { NotRun, Refused } from "./not-done.ts";
 const ANSWER_MS = 20_000;
 const STDERR_KEPT = 4_096;
 const MAX_UNREAD = 64;
+/** Of one answer: what was read out of a file comes in it, in hexadecimal. */
+const MAX_LINE_BYTES = 16 * 1024 * 1024;
+const NEWLINE = 0x0a;
 /** What children keep of the environment: no value of the caller's has to be in a process that is there to be read. */
 const KEPT = ["PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH"];
 
@@ -23,6 +26,10 @@ interface Failure {
 export interface ProgramOptions {
   /** It starts programs itself, which end with it. */
   readonly group?: boolean;
+  /** Is given each line that it says, which nobody hears then. */
+  readonly onLine?: (line: string) => void;
+  /** It is ended by a longer one. */
+  readonly maxLineBytes?: number;
 }
 
 export class Program {
@@ -40,7 +47,7 @@ export class Program {
     path: string,
     args: readonly string[],
     environment: Readonly<Record<string, string>> = {},
-    { group = false }: ProgramOptions = {},
+    { group = false, onLine, maxLineBytes = MAX_LINE_BYTES }: ProgramOptions = {},
   ) {
     this.#group = group;
     this.#name = path.slice(path.lastIndexOf("/") + 1);
@@ -55,13 +62,23 @@ export class Program {
     this.#process.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-STDERR_KEPT);
     });
-    createInterface({ input: this.#process.stdio[3] as Readable }).on("line", (line) => {
-      if (this.#waiting !== undefined) this.#waiting.resolve(line);
+    const answers = this.#process.stdio[3] as Readable;
+    let unended = 0;
+    answers.on("data", (bytes: Buffer) => {
+      const newline = bytes.lastIndexOf(NEWLINE);
+      unended = newline < 0 ? unended + bytes.length : bytes.length - newline - 1;
+      if (unended <= maxLineBytes) return;
+      this.#end ??= `${this.#name} said more than ${maxLineBytes} bytes in one line`;
+      this.#process.kill("SIGKILL");
+    });
+    createInterface({ input: answers }).on("line", (line) => {
+      if (onLine !== undefined) onLine(line);
+      else if (this.#waiting !== undefined) this.#waiting.resolve(line);
       else if (this.#answers.length < MAX_UNREAD) this.#answers.push(line);
     });
     this.exited = new Promise((resolve) => {
       const ended = (how: string): void => {
-        this.#end ??= `${this.#name} ${how}${this.#stderr === "" ? "" : `: ${this.#stderr.trim().split("\n").at(-1) ?? ""}`}`;
+        this.#end ??= `${this.#name} ${how}${this.#lastWords()}`;
         this.#waiting?.reject(new Error(this.#end));
         resolve();
       };
@@ -73,6 +90,11 @@ export class Program {
   /** Ended by SIGKILL, and not by us. */
   get killed(): boolean {
     return this.#process.signalCode === "SIGKILL" && !this.#process.killed;
+  }
+
+  /** How it ended, in a few words. */
+  get ended(): string | undefined {
+    return this.#end;
   }
 
   get pid(): number {
@@ -97,6 +119,18 @@ export class Program {
     return this.hear<Answer>();
   }
 
+  /** Ends its input, and it if it does not end by that in time; its exit code. */
+  async close(withinMs: number): Promise<number | null> {
+    this.#process.stdin?.end();
+    const timer = setTimeout(() => {
+      this.#end ??= `${this.#name} did not end within ${withinMs / 1_000} s`;
+      this.#process.kill("SIGKILL");
+    }, withinMs);
+    await this.exited;
+    clearTimeout(timer);
+    return this.#process.exitCode;
+  }
+
   /** Ends it and what it started; the kernel has reaped it when this resolves. */
   async end(): Promise<void> {
     const { pid } = this.#process;
@@ -105,6 +139,13 @@ export class Program {
       this.#process.kill("SIGKILL");
     }
     await this.exited;
+  }
+
+  /** What node died of stands above its stack; the last line is its version. */
+  #lastWords(): string {
+    const lines = this.#stderr.trim().split("\n");
+    const words = lines.findLast((line) => /^\w*Error\b/.test(line)) ?? lines.at(-1) ?? "";
+    return words === "" ? "" : `: ${words}`;
   }
 
   #nextLine(): Promise<string> {
@@ -136,7 +177,7 @@ function killGroup(leader: number): void {
 }
 
 /** The arguments with which node runs a program of this folder, from source or from dist/. */
-export function programArguments(name: "decoy" | "attacker"): string[] {
+export function programArguments(name: "decoy" | "attacker" | "lookout"): string[] {
   return [...loaderOptions(), programFile(`drill/${name}`)];
 }
 

@@ -41,17 +41,18 @@ export interface Decoy extends Omit<DecoyTold, "secret"> {
   readonly token: string;
   /** Stops it from being dumped. */
   harden(): Promise<void>;
-  /** Makes it make a page of its data executable. */
-  openPage(): Promise<void>;
-  /** Makes it load a library. */
-  load(path: string): Promise<void>;
+  /** Makes it make a page of its data executable; CLOCK_MONOTONIC in ns, right before it did. */
+  openPage(): Promise<bigint>;
+  /** Makes it load a library; the time right before that. */
+  load(path: string): Promise<bigint>;
   /** Gives it a thread that has the secret on its stack and works; its tid. */
   startComputing(): Promise<number>;
   /** Makes it copy the secret to below 4 GiB; where. */
   lowCopy(): Promise<string>;
   /** Makes it hold a socket in which the secret waits to be read; its descriptor. */
   holdSocket(): Promise<number>;
-  becomeDumpable(): Promise<void>;
+  /** The time right before that. */
+  becomeDumpable(): Promise<bigint>;
   /** RLIMIT_CORE 0, which can be raised again. */
   lowerCoreLimit(): Promise<void>;
   /** Makes it nobody's, if it is root's. */
@@ -121,15 +122,14 @@ export interface RangeOptions {
 }
 
 /**
- * A shell that lays $0 over /etc, if it is given one, says that it is there, waits for a line, and then becomes the
- * program behind "--", with the variables before that in its environment. So nothing is counted as time that passed
- * since the act but the execve(2) and what follows, and least of all the time in which the drill, whose event loop is
- * the monitor's, starts a process.
+ * A shell that lays $0 over /etc, if it is given one, and exports the variables before "--"; says that it is there, waits
+ * for a line, and then becomes the program behind them. So nothing is counted as time that passed
+ * since the act but the execve(2) and what follows, and not the time in which the drill starts a process.
  */
 const WAITING = `[ -z "$0" ] || mount --bind "$0" /etc || exit
+while [ "$1" != -- ]; do export "$1"; shift; done; shift
 echo '{}' >&3
 read -r go || exit
-while [ "$1" != -- ]; do export "$1"; shift; done; shift
 exec "$@"`;
 const SHARED_MEMORY = "/dev/shm";
 const SHARED_SIZE = 4_096;
@@ -165,17 +165,19 @@ export function createRange({ root, name, auditLog, cgroup, monitorStartedAt }: 
   function decoyOf(program: Program, token: string, told: DecoyTold): Decoy {
     const order = <Answer extends object>(name: DecoyOrder, more: object = {}): Promise<Answer> =>
       program.ask<Answer>({ order: name, ...more });
+    const timed = async (name: DecoyOrder, more?: object): Promise<bigint> =>
+      BigInt((await order<{ at: string }>(name, more)).at);
     return {
       ...told,
       secret: Buffer.from(told.secret, "hex"),
       token,
       harden: async () => void (await order("harden")),
-      openPage: async () => void (await order("open-page")),
-      load: async (library) => void (await order("load", { path: library })),
+      openPage: () => timed("open-page"),
+      load: (library) => timed("load", { path: library }),
       startComputing: async () => (await order<{ tid: number }>("start-computing")).tid,
       lowCopy: async () => (await order<{ address: string }>("low-copy")).address,
       holdSocket: async () => (await order<{ fd: number }>("hold-socket")).fd,
-      becomeDumpable: async () => void (await order("become-dumpable")),
+      becomeDumpable: () => timed("become-dumpable"),
       lowerCoreLimit: async () => void (await order("lower-core-limit")),
       dropRoot: async () => void (await order("drop-root")),
     };

@@ -3,6 +3,20 @@
 import type { Finding } from "../finding.ts";
 import type { Attacker, Decoy, Range } from "./range.ts";
 
+/** Of a finding as much as says what it is about. */
+export interface Sighting extends Pick<
+  Finding,
+  "rule" | "severity" | "technique" | "operation" | "sensor" | "subject"
+> {
+  readonly suspect?: {
+    readonly pid: number;
+    readonly comm: string;
+    /** Parents, nearest first. */
+    readonly ancestry?: readonly { readonly pid: number }[];
+  };
+  readonly target?: { readonly pid: number };
+}
+
 export interface Technique {
   readonly name: string;
   /** What is done, in a few words. */
@@ -46,7 +60,7 @@ export interface Deed {
   readonly attacker?: number;
   readonly leakedBytes: number;
   /** Whether a finding of one of the rules is about this very act. */
-  concerns(finding: Finding): boolean;
+  concerns(finding: Sighting): boolean;
 }
 
 /** What was done before the monitor started, to a decoy that it finds so. */

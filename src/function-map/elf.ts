@@ -45,8 +45,11 @@ interface Segment {
   readonly size: number;
 }
 
-/** Undefined if the bytes are not a 64-bit little-endian ELF file. */
-export async function readDynamicView(read: ReadAt): Promise<DynamicView | undefined> {
+/**
+ * Undefined if the bytes are not a 64-bit little-endian ELF file. Of the imports only those in `wanted`, if it is given:
+ * most files have none of few, which shows before a symbol is read.
+ */
+export async function readDynamicView(read: ReadAt, wanted?: readonly string[]): Promise<DynamicView | undefined> {
   const header = await read(0, 64);
   if (header.length < 64 || header.readUInt32BE(0) !== 0x7f454c46 || header[4] !== 2 || header[5] !== 1)
     return undefined;
@@ -70,7 +73,7 @@ export async function readDynamicView(read: ReadAt): Promise<DynamicView | undef
   const strings = await readStrings(values, segments, read);
   if (strings === undefined) return { imports: [], needed: [], dynamic, constants };
   const needed = neededAt.map((at) => stringAt(strings, Number(at))).filter((name) => name !== "");
-  return { imports: await readImports(values, segments, strings, read), needed, dynamic, constants };
+  return { imports: await readImports(values, segments, strings, read, wanted), needed, dynamic, constants };
 }
 
 async function readSegments(header: Buffer, read: ReadAt): Promise<Segment[] | undefined> {
@@ -109,7 +112,10 @@ async function readImports(
   segments: readonly Segment[],
   strings: Buffer,
   read: ReadAt,
+  wanted?: readonly string[],
 ): Promise<string[]> {
+  if (wanted?.every((name) => !strings.includes(name, 0, "latin1")) === true) return [];
+  const initials = wanted?.map((name) => name.charCodeAt(0));
   const at = fileOffset(values.get(DT_SYMTAB), segments);
   const count = await symbolCount(values, segments, read);
   if (at === undefined || count === 0) return [];
@@ -118,8 +124,10 @@ async function readImports(
   for (let base = SYMBOL_SIZE; base + SYMBOL_SIZE <= symbols.length; base += SYMBOL_SIZE) {
     // st_shndx 0 is SHN_UNDEF: the name is looked for elsewhere.
     if (symbols.readUInt16LE(base + 6) !== 0) continue;
-    const name = stringAt(strings, symbols.readUInt32LE(base));
-    if (name !== "") imports.push(name);
+    const nameAt = symbols.readUInt32LE(base);
+    if (initials?.includes(strings[nameAt] ?? 0) === false) continue;
+    const name = stringAt(strings, nameAt);
+    if (name !== "" && wanted?.includes(name) !== false) imports.push(name);
   }
   return imports;
 }

@@ -9,7 +9,7 @@ import { reasonOf } from "../errors.ts";
 import { readDynamicView, type DynamicView, type ReadAt } from "../function-map/elf.ts";
 import { KNOWN_DEBUGGERS, REACHING_IMPORTS } from "../known-debuggers.ts";
 import type { ExecutableTraits, FileVersion, Process } from "../observation.ts";
-import { createMarkSearch } from "./marks.ts";
+import { createMarkSearch, type MarkSearch } from "./marks.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 const MAX_WAITING = 1_024;
@@ -21,7 +21,6 @@ const HEAD = 256 * 1024;
 const MARKS = KNOWN_DEBUGGERS.flatMap(({ name, marks = [] }) =>
   marks.map((mark) => ({ name, mark: Buffer.from(mark) })),
 );
-const SEARCH = createMarkSearch(MARKS.map(({ mark }) => mark));
 
 interface Lane {
   readonly waiting: Process[];
@@ -39,6 +38,10 @@ function createLane(limit: number): Lane {
 export function createExecutables(context: SensorContext, hashed: () => readonly string[]): Sensor {
   const name = "executables";
   const report = createStateReporter(context, name);
+  const search = createMarkSearch(
+    context.addon,
+    MARKS.map(({ mark }) => mark),
+  );
   /** What was identified. */
   const known = new Set<string>();
   /** What the files of exceptions were when they were hashed, by path. */
@@ -68,7 +71,7 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
       // Named by what was opened: the file may have been written or replaced since the process was seen.
       const stats = await handle.stat({ bigint: true });
       const file = versionOf(stats);
-      const traits = await readTraits(handle);
+      const traits = await readTraits(handle, search);
       const sha256 = hashed().includes(path) ? await hashFile(handle) : undefined;
       const changed = changeOf(stats);
       // Written to while it was hashed: the digest is of no file that ever was. The next pass comes back to it.
@@ -177,7 +180,7 @@ function changeOf(stats: BigIntStats): string {
   return `${keyOf(versionOf(stats))}:${stats.ctimeNs}`;
 }
 
-async function readTraits(handle: FileHandle): Promise<ExecutableTraits> {
+async function readTraits(handle: FileHandle, search: MarkSearch): Promise<ExecutableTraits> {
   const fromFile: ReadAt = async (position, length) => {
     const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, position);
     return buffer.subarray(0, bytesRead);
@@ -189,15 +192,16 @@ async function readTraits(handle: FileHandle): Promise<ExecutableTraits> {
     const end = position + length;
     return end <= head.length || head.length < HEAD ? head.subarray(position, end) : fromFile(position, length);
   };
-  const view = await readDynamicView(read);
+  const view = await readDynamicView(read, REACHING_IMPORTS);
   if (view === undefined) return { imports: [], needed: [], marks: [] };
-  const imports = view.imports.filter((name) => REACHING_IMPORTS.includes(name));
+  const { imports } = view;
   const linked = KNOWN_DEBUGGERS.filter(({ needs }) =>
     needs?.some((library) => view.needed.some((name) => name.startsWith(library))),
   );
   const marks = linked.map(({ name }) => name);
   // Only a program that can reach into others, or hides what it imports, is worth reading from end to end.
-  if (marks.length === 0 && (imports.length > 0 || isStatic(view))) marks.push(...(await findMarks(read, view)));
+  if (marks.length === 0 && (imports.length > 0 || isStatic(view)))
+    marks.push(...(await findMarks(read, view, search)));
   return { imports, needed: view.needed.filter((name) => /^lib(?:lldb|r_debug|rz_debug|bpf|bcc)/.test(name)), marks };
 }
 
@@ -205,13 +209,13 @@ function isStatic({ dynamic, needed }: DynamicView): boolean {
   return !dynamic && needed.length === 0;
 }
 
-async function findMarks(read: ReadAt, { constants }: DynamicView): Promise<readonly string[]> {
+async function findMarks(read: ReadAt, { constants }: DynamicView, search: MarkSearch): Promise<readonly string[]> {
   // Where linkers put strings first, behind the code as a rule; then everywhere, since nobody has to put them there.
   for (const { offset, size } of [...constants.toReversed(), { offset: 0, size: MAX_SEARCHED }]) {
     const end = offset + Math.min(size, MAX_SEARCHED);
-    for (let position = offset; position < end; position += CHUNK - SEARCH.overlap) {
+    for (let position = offset; position < end; position += CHUNK - search.overlap) {
       const chunk = await read(position, Math.min(CHUNK, end - position));
-      const found = SEARCH.in(chunk);
+      const found = search.in(chunk);
       if (found.length > 0) return [...new Set(found.flatMap((index) => MARKS[index]?.name ?? []))];
       // The event loop has other things to do.
       await nextTurn();

@@ -75,7 +75,7 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
     if (!memory.live && !access.live) return;
     if (wanted !== enforcing || machine !== refusesMachine()) {
       machine = refusesMachine();
-      watch.enforce(wanted, context.refusesFamily, machine);
+      watch.enforce(wanted, context.refusedFamily, machine);
     }
     enforcing = wanted;
     watch.beat();

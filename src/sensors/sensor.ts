@@ -28,8 +28,11 @@ export interface SensorContext {
   nodeRefusals(): readonly NodeOperation[];
   /** The executables to which acts of this rule are not refused, whoever runs them. */
   exemptions(rule: string): readonly Exempt[];
-  /** Also to what descends from rimon itself. */
-  readonly refusesFamily: boolean;
+  /**
+   * A process by whose descendants a drill is meant: they are refused things also where they descend from rimon, and
+   * nobody else is refused the memory of the machine.
+   */
+  readonly refusedFamily?: number;
   /** The cgroup whose tasks are refused writes of settings; undefined: all. */
   readonly guardedCgroup?: string;
 }

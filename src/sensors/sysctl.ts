@@ -28,7 +28,7 @@ export function createSysctl(context: SensorContext, sources: WatchSources, open
     const watch = open();
     watch.guardSettings(
       await spared.files(context.exemptions(RULE)),
-      context.refusesFamily,
+      context.refusedFamily !== undefined,
       ...(context.guardedCgroup === undefined ? [] : [context.guardedCgroup]),
     );
     guarding = true;

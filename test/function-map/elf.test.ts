@@ -75,6 +75,9 @@ describe("agrees with readelf", () => {
         REACHING.filter((name) => expected.includes(name)),
       );
       assert.deepEqual([...imports].toSorted(), expected);
+      const few = await readDynamicView(read, REACHING);
+      assert.deepEqual(few, { ...view, imports: view.imports.filter((name) => REACHING.includes(name)) });
+      assert.deepEqual((await readDynamicView(read, ["no_such_function"]))?.imports, []);
       assert.deepEqual(view.needed, neededByReadelf(path));
       assert.equal(view.dynamic, readelf("--program-headers", path).includes("INTERP"));
     });

@@ -179,7 +179,7 @@ test("who is no longer protected is not told", async (t) => {
 test("who descends from the watch is spared, unless it is said otherwise; who is not is killed, unless its executable is exempt", async (t) => {
   const { watch, target, touches } = await watching(t, REFUSED);
   assert.equal((await read("readv", target, target.pid)).hex, target.secret);
-  watch.enforce(true, true);
+  watch.enforce(true, process.pid);
   const { dev, ino } = statSync(compile("readv"));
   const stopped = await read("readv", target, target.pid);
   assert.equal(stopped.hex, undefined);
@@ -199,7 +199,7 @@ test("who descends from the watch is spared, unless it is said otherwise; who is
 
 test("a sign of life that comes while a reader is judged does not save that reader", async (t) => {
   const { watch, target } = await watching(t, REFUSED);
-  watch.enforce(true, true);
+  watch.enforce(true, process.pid);
   const args = [target.pid, target.address, target.length, "readv", BEATEN].map(String);
   const storm = start(t, compile("storm"), args);
   let told: string | undefined;

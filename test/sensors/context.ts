@@ -33,7 +33,6 @@ export function createContext(protectedIds: ProcessId[] = []): TestContext {
     isLive: () => false,
     refusals: () => [],
     nodeRefusals: () => [],
-    refusesFamily: false,
     exemptions: () => [],
     of: (kind) => emitted.items.filter((each): each is ObservationOf<typeof kind> => each.kind === kind),
     close: () => procfs.close(),

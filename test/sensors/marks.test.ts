@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { createMarkSearch } from "../../src/sensors/marks.ts";
+import { requireAddon } from "../../src/native.ts";
+import { createMarkSearch as createSearch, type MarkSearch } from "../../src/sensors/marks.ts";
 
+const { addon } = requireAddon();
+const createMarkSearch = (marks: readonly Buffer[]): MarkSearch => createSearch(addon, marks);
 const bytes = (text: string): Buffer => Buffer.from(text, "latin1");
 
 for (const { what, marks, text, found } of [
@@ -46,4 +49,15 @@ test("marks longer than a skip can say are found as well", () => {
 test("a mark of one byte is refused, and none", () => {
   assert.throws(() => createMarkSearch([bytes("a")]), /at least two bytes, got one of 1/);
   assert.throws(() => createMarkSearch([]), /at least one mark/);
+});
+
+test("as many as there may be are told apart, and more are refused, as is what is no list of bytes", () => {
+  const marks = Array.from({ length: 64 }, (_, index) => bytes(`mark ${index}.`));
+  assert.deepEqual(addon.findMarks(Buffer.concat(marks), marks), [...marks.keys()]);
+  assert.deepEqual(addon.findMarks(bytes("mark 63. mark 0. mark 31."), marks), [0, 31, 63]);
+  for (const wrong of [[...marks, bytes("one more")], [], [bytes("a")], [bytes("")]])
+    assert.throws(() => addon.findMarks(bytes("text"), wrong), { code: "EINVAL" });
+  assert.throws(() => addon.findMarks(bytes("text"), ["text"] as unknown as Buffer[]), /mark must be a Buffer/);
+  assert.throws(() => addon.findMarks(bytes("text"), "text" as unknown as Buffer[]), /marks must be an array/);
+  assert.throws(() => addon.findMarks("text" as unknown as Buffer, marks), /bytes must be a Buffer/);
 });

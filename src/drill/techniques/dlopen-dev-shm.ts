@@ -13,8 +13,7 @@ export const dlopenDevShm: Technique = {
     return {
       target: pid,
       async act() {
-        const at = process.hrtime.bigint();
-        await decoy.load(library);
+        const at = await decoy.load(library);
         return { at, leakedBytes: 0, concerns: on(pid) };
       },
     };

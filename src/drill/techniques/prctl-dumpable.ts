@@ -16,8 +16,7 @@ export const prctlDumpable: Technique = {
     return {
       target: pid,
       async act() {
-        const at = process.hrtime.bigint();
-        await decoy.becomeDumpable();
+        const at = await decoy.becomeDumpable();
         const concerns = on(pid);
         return { at, leakedBytes: 0, concerns: (finding) => concerns(finding) && finding.technique === "dumpable" };
       },

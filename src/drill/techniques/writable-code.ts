@@ -13,8 +13,7 @@ export const writableCode: Technique = {
     return {
       target: pid,
       async act() {
-        const at = process.hrtime.bigint();
-        await decoy.openPage();
+        const at = await decoy.openPage();
         return { at, leakedBytes: 0, concerns: on(pid) };
       },
     };
