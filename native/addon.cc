@@ -1,5 +1,6 @@
 /* The module rimon: what it exports, and the calls that need no object. */
 #include "addon.h"
+#include "isolation.h"
 
 using namespace addon;
 

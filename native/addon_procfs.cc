@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "addon.h"
+#include "isolation.h"
 
 namespace addon {
 

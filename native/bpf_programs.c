@@ -5,7 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "rimon.h"
+#include "isolation.h"
 
 /* Since v4.13: struct bpf_prog_info as far as the name; a shorter one of an older kernel stays zero behind its end. */
 struct program_info {

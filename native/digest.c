@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "rimon.h"
+#include "digest.h"
 
 /* openssl/evp.h of 3.0: its headers come with Node and not from npm. */
 typedef struct ossl_md EVP_MD;

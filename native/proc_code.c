@@ -14,7 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "rimon.h"
+#include "digest.h"
+#include "isolation.h"
 
 /* Of an entry of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst). */
 #define ENTRY_FILE	(1ull << 61)	/* or shared anonymous */

@@ -164,21 +164,6 @@ int tasks_read(struct tasks *t, uint32_t want, struct batch *out);
 /* Open files whose path ends at least in the last four bytes of a suffix; -EINVAL of suffixes too many or shorter. */
 int tasks_files(struct tasks *t, const char *suffixes, size_t suffixes_len, struct batch *out);
 
-/* bpf_programs.c */
-int bpf_programs_read(struct batch *out);
-
-/* seccomp_filters.c: stops the process for a moment, and lets go of it whatever happens. */
-int seccomp_filters_read(uint32_t pid, struct batch *out);
-
-/* digest.c: SHA-256, by one thread at a time. -ENOSYS where Node exports no OpenSSL. */
-#define DIGEST_LEN	32
-struct digest;
-int digest_open(struct digest **ret);
-void digest_close(struct digest *digest);
-int digest_begin(struct digest *digest);
-int digest_add(struct digest *digest, const void *data, size_t len);
-int digest_end(struct digest *digest, unsigned char ret[DIGEST_LEN]);
-
 /* proc_memory.c */
 struct proc_mapping {
 	uint64_t start;
@@ -209,13 +194,6 @@ size_t code_runs(const unsigned char *found, const unsigned char *expected, size
 int mapping_open(int dir, const struct proc_mapping *m);
 /* A process that is gone leaves nothing in `out`. by_pagemap: as on a kernel without PAGEMAP_SCAN. */
 int proc_code_pages(const struct procfs *p, uint32_t pid, bool by_pagemap, struct batch *out);
-
-/*
- * proc_code.c: the code of each file that a process has mapped: as it executes
- * it, as the page cache has it and as the disk has it. Reads all of it, at about
- * a gigabyte a second where it is cached. A process that is gone leaves nothing.
- */
-int proc_code_read(const struct procfs *p, uint32_t pid, struct batch *out);
 
 /*
  * proc_files.c: suffixes are strings one after another, each with its NUL. Our

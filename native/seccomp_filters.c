@@ -14,7 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "rimon.h"
+#include "digest.h"
+#include "isolation.h"
 
 #ifndef PTRACE_SECCOMP_GET_FILTER
 #define PTRACE_SECCOMP_GET_FILTER	0x420c
