@@ -39,6 +39,7 @@ enum record_kind {
 	RECORD_SYSCTL = 23,
 	RECORD_UPROBE = 24,
 	RECORD_UPROBES = 25,
+	RECORD_FILE_CHANGE = 28,
 };
 
 struct record_head {
@@ -182,6 +183,28 @@ struct file_record {
 	__u16 reserved[3];
 };
 
+#define CHANGE_CREATED		1	/* or given this name, by link(2) */
+#define CHANGE_REMOVED		2
+#define CHANGE_WRITTEN		4
+#define CHANGE_CLOSED		8	/* after it was open for writing; who writes by a mapping is told by this alone */
+#define CHANGE_ATTRIBUTES	16	/* mode, owner, times, extended ones, number of links */
+#define CHANGE_MOVED		32	/* from the second path to the first */
+#define CHANGE_FOLDER		64	/* what was changed is a folder */
+#define CHANGE_FROM_OUTSIDE	128	/* it was not watched where it was */
+#define CHANGE_TO_OUTSIDE	256
+
+/* A watched file was changed; a process record of pid came before, if it could still be read. Strings: path, and where it was before. */
+struct file_change_record {
+	struct record_head head;
+	__u64 time_ns;		/* CLOCK_MONOTONIC, when the first of them was read */
+	__u64 start_ticks;	/* of pid; 0: it was gone */
+	__u32 changes;		/* in the order of their bits, if there are several */
+	__u32 pid;		/* who; 0: of another pid namespace, or the kernel does not say */
+	__u32 count;		/* how many events this was */
+	__u16 path_len;
+	__u16 from_len;
+};
+
 /* The mount table behind this id changed. */
 struct mounts_record {
 	struct record_head head;
@@ -199,6 +222,8 @@ enum lost_source {
 	LOST_SIGNALS = 7,	/* of bpf/signals.bpf.c */
 	LOST_ACCESS = 8,	/* of bpf/access.bpf.c */
 	LOST_SYSCTL = 9,	/* of bpf/sysctl.bpf.c */
+	LOST_FILE_EVENTS = 10,	/* FAN_Q_OVERFLOW of the group of file_watch.c; count is 0 */
+	LOST_FILE_CHANGES = 11,	/* its changes were not taken in time */
 };
 
 struct lost_record {

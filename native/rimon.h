@@ -408,6 +408,7 @@ struct watch_status {
 	struct watch_source calls;
 	struct watch_source signals;
 	struct watch_source sysctl;
+	struct watch_source changes;
 	bool calls_at_entry;	/* see calls_at_entry() */
 	uint64_t dropped;
 };

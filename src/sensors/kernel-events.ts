@@ -24,6 +24,7 @@ const EVENTS_A_BEAT = 256;
 const CONNECTOR = "proc-connector";
 const FANOTIFY = "fanotify";
 const EXEC = "exec";
+const FILES = "file-events";
 
 export interface KernelEvents {
   readonly connector: Sensor;
@@ -207,6 +208,8 @@ export function createKernelEvents(
       signals: [PROGRAMS.signals.sensor, "the ring of the eBPF programs was full"],
       sysctl: [SYSCTL, "the ring of the eBPF program was full"],
       exec: [EXEC, "the ring of the eBPF program was full"],
+      "file-events": [FILES, "the kernel's fanotify queue overflowed (fs.fanotify.max_queued_events)"],
+      "file-changes": [FILES, "rimon could not keep up with the changes of files"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
     context.requestSweep();

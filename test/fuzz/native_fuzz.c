@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "bpf.h"
+#include "file_watch.h"
 #include "rimon.h"
 
 #define UNPACKED 3000
@@ -173,6 +174,96 @@ static void drain_ring(const char *buf, size_t len)
 	free(data);
 }
 
+static void inside_id(const struct file_id *id, const char *buf, size_t len)
+{
+	if (id->len > FILE_HANDLE_MAX)
+		abort();
+	if (id->bytes)
+		inside((const char *)id->bytes, id->len, buf, len);
+}
+
+static void inside_entry(const struct file_entry *entry, const char *buf, size_t len)
+{
+	inside_id(&entry->folder, buf, len);
+	/* That of the folder itself is no part of the event. */
+	if (entry->name && !(entry->name_len == 1 && entry->name[0] == '.'))
+		inside(entry->name, entry->name_len, buf, len);
+}
+
+static void parse_file_events(const char *buf, size_t len)
+{
+	struct file_event event;
+	size_t at, used;
+
+	for (at = 0; at < len && file_event_parse(buf + at, len - at, &event, &used) == 0; at += used) {
+		if (!used || used > len - at)
+			abort();
+		inside_entry(&event.entry, buf, len);
+		inside_entry(&event.old, buf, len);
+		inside_id(&event.target, buf, len);
+	}
+}
+
+/* What is watched in words of any bytes, and a path among them; the longest word decides. */
+static void aim_folders(const char *buf, size_t len)
+{
+	struct procfs procfs = { .root = -1, .self_fds = -1, .digest_key = { 1, 2 } };
+	size_t half = len / 2, i;
+	struct file_folders *f;
+
+	if (file_folders_new(&procfs, &f) < 0)
+		abort();
+	if (file_folders_aim(f, buf, half, buf + half, len - half) == 0) {
+		for (i = 0; i < len; i++) {
+			bool wants = file_folders_wants(f, buf + i, len - i);
+
+			if (wants != file_folders_wants(f, buf + i, len - i))
+				abort();
+			file_folders_leads(f, buf + i, len - i);
+		}
+		if (!half && file_folders_wants(f, buf, len))
+			abort();
+	}
+	file_folders_free(f);
+}
+
+/* Each piece of the bytes is a path, of a few processes: what is in the queue is what was put in, or counted. */
+static void fill_queue(const char *buf, size_t len)
+{
+	static const uint64_t key[2] = { 3, 4 };
+	uint64_t added = 0, told = 0;
+	struct file_queue q;
+	size_t at = 0, i;
+
+	if (file_queue_open(&q, key) < 0)
+		abort();
+	while (at < len) {
+		size_t path_len = (unsigned char)buf[at] % 16, from_len = (unsigned char)buf[at] / 16 % 4;
+		struct file_change change = { .pid = (unsigned char)buf[at] & 3, .bits = 1u << (unsigned char)buf[at] % 8 };
+
+		at++;
+		if (path_len + from_len > len - at)
+			break;
+		change.path_len = (uint16_t)path_len;
+		change.from_len = (uint16_t)from_len;
+		if (!file_queue_add(&q, &change, buf + at, buf + at + path_len))
+			abort();
+		added++;
+		at += path_len + from_len;
+	}
+	for (i = 0; i < q.n; i++) {
+		told += q.changes[i].count;
+		inside(q.bytes + q.changes[i].at, (size_t)q.changes[i].path_len + q.changes[i].from_len, q.bytes, q.len);
+	}
+	if (told != added)
+		abort();
+	file_queue_clear(&q);
+	for (i = 0; i < 2 * 65536; i++)
+		if (q.slots[i])
+			abort();
+	file_queue_close(&q);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	/* Exactly as large as what it holds, so that one byte too far is found. */
@@ -207,6 +298,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	parse_kallsyms(buf, size);
 	parse_uprobes(buf, size);
 	drain_ring(buf, size);
+	parse_file_events(buf, size);
+	/* These take room that costs more to get than to fill. */
+	if (size && (unsigned char)buf[size - 1] % 64 == 0)
+		aim_folders(buf, size);
+	if (size && (unsigned char)buf[size / 2] % 64 == 1)
+		fill_queue(buf, size);
 	unpack(buf, size);
 	if (proc_path_parse(buf, size, &path) == 0) {
 		if (path.len > size || !path.file || !path.pid)
@@ -263,6 +360,19 @@ static const uint32_t records[] = {
 	1, 24, 7, 7, 7, 7, 2, 8,
 };
 
+/*
+ * fanotify_event_metadata and three infos behind it: a file made in a folder, its
+ * own handle, a descriptor of who did it.
+ */
+static const uint32_t file_event[] = {
+	24 + 36 + 28 + 8, 3 | 24 << 16, 0x100, 0, 0xffffffff, 93,
+	2 | 36 << 16, 7, 8, 8, 1, 42, 43, 0x656c6966, 0,
+	1 | 28 << 16, 7, 8, 8, 1, 44, 45,
+	4 | 8 << 16, 5,
+};
+
+static const char aimed[] = "/usr/bin\0/etc\0/etc/ssl\0/usr/bin/x\0/";
+
 /* Deflated text: a block with codes of its own, and one with those of the RFC. */
 static const uint8_t own_codes[] = {
 	0x95, 0x96, 0x4b, 0x6a, 0x04, 0x41, 0x0c, 0x43, 0xaf, 0x52, 0x07, 0xc8, 0xa2, 0xfc, 0xab, 0x0f, 0x3a, 0x4d, 0x43, 0x1a,
@@ -299,7 +409,7 @@ static uint64_t next(uint64_t *state)
 
 static size_t seed_choose(uint64_t *state, uint8_t *buf)
 {
-	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 6), len;
+	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 8), len;
 	const void *seed;
 
 	if (which < n) {
@@ -320,6 +430,12 @@ static size_t seed_choose(uint64_t *state, uint8_t *buf)
 	} else if (which == n + 4) {
 		seed = fixed_codes;
 		len = sizeof(fixed_codes);
+	} else if (which == n + 5) {
+		seed = file_event;
+		len = sizeof(file_event);
+	} else if (which == n + 6) {
+		seed = aimed;
+		len = sizeof(aimed) - 1;
 	} else {
 		seed = datagram;
 		len = sizeof(datagram);
