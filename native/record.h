@@ -40,6 +40,7 @@ enum record_kind {
 	RECORD_UPROBE = 24,
 	RECORD_UPROBES = 25,
 	RECORD_FILE_CHANGE = 28,
+	RECORD_FILE_ENTRY = 40,
 };
 
 struct record_head {
@@ -436,6 +437,52 @@ struct uprobes_record {
 	__u32 links_error;
 	__u32 events_error;
 	__u32 reserved;
+};
+
+/* What of a file could be read. */
+#define FILE_HAS_STAT	(1u << 0)	/* dev .. links */
+#define FILE_HAS_DIGEST	(1u << 1)
+#define FILE_HAS_XATTRS	(1u << 2)
+#define FILE_HAS_FLAGS	(1u << 3)
+#define FILE_HAS_TARGET	(1u << 4)
+
+/* How it was read; no part of what it is. */
+#define FILE_WAS_RECENT	(1u << 0)	/* changed so shortly before that a change since may have left the same times */
+#define FILE_WAS_UNSTABLE	(1u << 1)	/* it changed while it was read, each time */
+#define FILE_IS_MOUNT	(1u << 2)	/* another file system begins here, which is not walked */
+#define FILE_WAS_SWAPPED	(1u << 3)	/* it was of another type when its folder was listed */
+#define FILE_WAS_TOO_LARGE	(1u << 4)	/* its content was not read */
+#define FILE_WAS_CUT	(1u << 5)	/* the digest is of its beginning, as was asked for */
+
+/* An extended attribute whose value is its SHA-256. */
+#define XATTR_HASHED	(1u << 31)
+
+/*
+ * A file of any type. This is also what a baseline keeps (FORMATS.md), in
+ * little-endian order. Strings: path, target of the link, extended attributes by
+ * name: each its name, a NUL, the length of the value (__u32, XATTR_HASHED) and the value.
+ */
+struct file_entry_record {
+	struct record_head head;
+	__u64 dev;
+	__u64 inode;
+	__u64 size;
+	__u64 mtime_ns;		/* signed, since 1970 */
+	__u64 ctime_ns;
+	__u64 rdev;		/* of a device node */
+	__u32 mode;		/* with its type */
+	__u32 uid;
+	__u32 gid;
+	__u32 links;
+	__u16 rule;		/* by which it was looked at, from 0 */
+	__u16 path_len;
+	__u16 target_len;
+	__u16 error;		/* errno: it, its content or what is in it could not be read */
+	__u32 have;
+	__u32 flags;		/* FS_IOC_GETFLAGS */
+	__u32 xattrs_len;
+	__u32 notes;
+	__u8 digest[32];	/* SHA-256 */
 };
 
 #endif

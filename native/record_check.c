@@ -26,3 +26,5 @@ _Static_assert(sizeof(struct code_page_record) == 72, "code_page_record");
 _Static_assert(sizeof(struct code_run_record) == 24, "code_run_record");
 _Static_assert(sizeof(struct uprobe_record) == 40, "uprobe_record");
 _Static_assert(sizeof(struct uprobes_record) == 24, "uprobes_record");
+_Static_assert(sizeof(struct file_entry_record) == 128, "file_entry_record");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a baseline of files is kept as it is read");

@@ -133,8 +133,24 @@ export interface SourceStatus {
   readonly unreadable: number;
 }
 
+/** A walk over files: entries (struct file_entry_record) in the order of their paths. */
+export interface FileWalk {
+  /** Some 256 KiB of whole entries, or the rest; empty at the end. Rejects with ECANCELED once it is closed. */
+  next(): Promise<Buffer>;
+  /** How many more bytes of content may be read, where the walk waits to be allowed. */
+  allow(bytes: number): void;
+  progress(): { readonly entries: number; readonly bytes: number; readonly vanished: number };
+  close(): void;
+}
+
 export interface Addon {
   readonly recordVersion: number;
+  /**
+   * Starts threads that walk: roots (each with its NUL), rules (each how, a pattern and a NUL: FILE_RULE_* of rimon.h), then
+   * flags (FILE_WALK_*), threads, the largest size that is read and whether it waits to be allowed to read; `limits` says
+   * of each root how many of its bytes count.
+   */
+  openFileWalk(roots: Buffer, rules: Buffer, how: BigUint64Array, limits?: BigUint64Array): FileWalk;
   openProcfs(): Procfs;
   /** Batches arrive on the event loop as packed records; a batch is never larger than 1 MiB. */
   openWatch(sources: WatchSources, procfs: Procfs, onBatch: (batch: Buffer) => void): Watch;
