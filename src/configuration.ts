@@ -117,6 +117,8 @@ export interface FileSettings {
   readonly publicKeys: readonly string[];
   readonly threshold: number;
   readonly intervalMs: number;
+  /** Changes are told as they happen, too, with who made them. */
+  readonly realtime: boolean;
   /** From one reading of every file to the next. */
   readonly fullEveryMs: number;
   /** Bytes of content a second. */

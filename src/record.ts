@@ -130,7 +130,8 @@ export interface MountsRecord {
 
 export interface LostRecord {
   readonly kind: "lost";
-  readonly source: | "connector"
+  readonly source:
+    | "connector"
     | "files"
     | "queue"
     | "memory"

@@ -69,6 +69,7 @@ export async function survey(
     isProtected: (pid: number) => state.isProtected(pid),
     resolve: (pidNamespace: number, pid: number) => state.findInNamespace(pidNamespace, pid)?.process,
     isLive: () => false,
+    lineage: (pid: number, startTime?: number) => state.lineage(pid, startTime),
     refusals: () => [],
     nodeRefusals: () => [],
     refusesFamily: false,
@@ -91,6 +92,7 @@ export async function survey(
     "sysctl",
     "own-files",
     "snapshots",
+    "file-events",
   ];
   const polling = sensors.filter(({ pass, name }) => pass !== undefined && !standing.includes(name));
   for (const sensor of polling) {

@@ -258,6 +258,7 @@ async function ownPass(procfs: Procfs, configuration: Configuration): Promise<()
     emit: (observation) => void analysis.absorb(observation),
     now: Date.now,
     requestSweep() {},
+    lineage: () => [],
     protectedProcesses: () =>
       [...analysis.state.protectedProcesses()].map(({ process: { pid, startTime } }) => ({ pid, startTime })),
     isProtected: (pid) => analysis.state.isProtected(pid),

@@ -7,6 +7,7 @@ import { debuggerPresent } from "./debugger-present.ts";
 import { descriptorTaken } from "./descriptor-taken.ts";
 import type { Detector } from "./detector.ts";
 import { environRead } from "./environ-read.ts";
+import { fileTouched } from "./file-touched.ts";
 import { filelessExec } from "./fileless-exec.ts";
 import { inspectorOpened } from "./inspector-opened.ts";
 import { isolationChanged } from "./isolation-changed.ts";
@@ -16,6 +17,7 @@ import { mapsRead } from "./maps-read.ts";
 import { memoryRead } from "./memory-read.ts";
 import { monitorTroubled } from "./monitor-troubled.ts";
 import { ownFileChanged } from "./own-file-changed.ts";
+import { packagesChanged } from "./packages-changed.ts";
 import { perfAttached } from "./perf-attached.ts";
 import { processStopped } from "./process-stopped.ts";
 import { procfsMounted } from "./procfs-mounted.ts";
@@ -39,6 +41,8 @@ export const DETECTORS: readonly Detector[] = [
   mapsChanged,
   codeModified,
   isolationChanged,
+  fileTouched,
+  packagesChanged,
   procfsMounted,
   processStopped,
   bpfLoaded,

@@ -5,6 +5,7 @@ import type { WatchSources } from "../native.ts";
 import { createAddressSpace } from "./address-space.ts";
 import { createCodePages } from "./code-pages.ts";
 import { createDescriptors } from "./descriptors.ts";
+import { DEFAULT_ROOTS, DEFAULT_RULES } from "../baselines/files/defaults.ts";
 import { createExecutables } from "./executables.ts";
 import { createKernelEvents, type OwnFile } from "./kernel-events.ts";
 import { createOwnFiles } from "./own-files.ts";
@@ -17,7 +18,7 @@ import { createUprobes } from "./uprobes.ts";
 
 export function createSensors(
   context: SensorContext,
-  configuration: () => Pick<Configuration, "exceptions" | "snapshots">,
+  configuration: () => Pick<Configuration, "exceptions" | "snapshots" | "files">,
   ownFiles: () => readonly OwnFile[],
   sources: WatchSources,
 ): readonly Sensor[] {
@@ -26,12 +27,17 @@ export function createSensors(
       suspect?.exe !== undefined && suspect.sha256 !== undefined ? [suspect.exe] : [],
     );
   const own = createOwnFiles(context, ownFiles);
-  const events = createKernelEvents(context, sources, ownFiles, own.touched);
+  const events = createKernelEvents(context, sources, ownFiles, own.touched, () => {
+    const files = configuration().files;
+    if (files?.realtime !== true) return undefined;
+    return { roots: files.paths ?? DEFAULT_ROOTS, rules: [...files.rules, ...DEFAULT_RULES] };
+  });
   return [
     events.connector,
     events.fanotify,
     events.exec,
     ...events.programs,
+    events.fileEvents,
     createSettings(context),
     createExecutables(context, hashed),
     createProcessTable(context),

@@ -158,6 +158,18 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     changes: fc.array(fc.record({ fact: text, expected: text, actual: text, impossible: text }, { requiredKeys: ["fact"] }), { maxLength: 3 }),
     evidence: fc.array(fc.record({ text, expected: text, actual: text }, { requiredKeys: ["text"] }), { maxLength: 2 }),
   }, ["pid", "startTime"]), // prettier-ignore
+  kind("file.touched", {
+    change: fc.constantFrom("created", "removed", "written", "attributes", "moved"),
+    did: fc.array(fc.constantFrom("created", "removed", "written"), { maxLength: 3 }),
+    path: text, pathHex: fc.constant("2fff"), from: text, folder: flag, crossed: fc.constantFrom("out", "in"),
+    pid, startTime, unnamed: text, count, asBefore: flag,
+    files: fc.record({ count, names: fc.array(text, { maxLength: 3 }) }),
+  }, ["did", "pathHex", "from", "crossed", "pid", "startTime", "unnamed", "files", "asBefore"]), // prettier-ignore
+  kind("packages.changed", {
+    database: fc.constant("dpkg"), pid, startTime, manager: text, files: count, verified: count, owned: count,
+    packages: fc.array(text, { maxLength: 3 }), differing: fc.array(text, { maxLength: 3 }), differingCount: count,
+    strange: fc.array(text, { maxLength: 3 }), strangeCount: count,
+  }, ["database"]), // prettier-ignore
   kind("uprobe.seen", {
     pid, startTime, path: text, file, count, name: text, byPid: pid, byStartTime: count,
     probes: fc.array(fc.record({ offset: count, returns: flag }), { maxLength: 3 }),

@@ -1,0 +1,35 @@
+// Which filesystems hold the paths that are watched (proc_pid_mountinfo(5)).
+
+import { unescapeOctal } from "./mountinfo.ts";
+
+/** What the kernel makes up: nothing of it is a file that somebody could keep. */
+const MADE_UP: ReadonlySet<string> = new Set(
+  "proc sysfs cgroup cgroup2 devpts devtmpfs debugfs tracefs securityfs pstore bpf configfs fusectl mqueue hugetlbfs binfmt_misc efivarfs autofs nsfs rpc_pipefs selinuxfs".split(
+    " ",
+  ),
+);
+
+/**
+ * Where what holds a watched path is mounted, and every mount below one: a mount point stays what it is when what is in it
+ * is moved away. Of what the kernel makes up only what is named.
+ */
+export function mountsOf(mountinfo: string, paths: readonly string[]): string[] {
+  const mounts = mountinfo.split("\n").flatMap((line) => {
+    const [before, after] = line.split(" - ");
+    const escaped = before?.split(" ")[4];
+    const type = after?.split(" ")[0];
+    return escaped === undefined || type === undefined ? [] : [{ point: unescapeOctal(escaped), type }];
+  });
+  const found = new Set<string>();
+  for (const path of paths) {
+    const above = mounts.filter(({ point }) => isBelow(path, point));
+    const nearest = above.toSorted((a, b) => b.point.length - a.point.length)[0];
+    if (nearest !== undefined) found.add(nearest.point);
+    for (const { point, type } of mounts) if (!MADE_UP.has(type) && isBelow(point, path)) found.add(point);
+  }
+  return [...found];
+}
+
+export function isBelow(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith("/") ? folder : `${folder}/`);
+}
