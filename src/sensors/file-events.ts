@@ -37,6 +37,7 @@ export interface FileEvents extends Sensor {
 const MARGIN_MS = 2_000;
 /** Names are remembered as watched or not. */
 const MAX_REMEMBERED = 8_192;
+const MAX_CLOSERS = 16;
 const TYPES = ["file", "link", "fifo"] as const;
 
 export function createFileEvents(
@@ -49,6 +50,7 @@ export function createFileEvents(
   const transactions = createPackageTransactions(context, FILE_EVENTS, (paths) => verify(paths));
   const teller = createFileTeller(context, FILE_EVENTS);
   const wanted = new Map<string, boolean>();
+  const closed = new Map<string, { readonly record: FileChangeRecord; readonly at: number }[]>();
   let watch: Watch | undefined;
   let watched: WatchedFiles | undefined;
   /** What was aimed at and marked last: nothing is done where it is the same. */
@@ -130,33 +132,41 @@ export function createFileEvents(
   }
 
   function take(record: FileChangeRecord, at: number): void {
-    const { path, from, folder, pid, startTime } = record;
+    const { path, from, folder } = record;
     const wantedNow = !record.toOutside && isWanted(path, folder);
     const wantedThen = record.moved && !record.fromOutside && from !== undefined && isWanted(from, folder);
     if (!wantedNow && !wantedThen) return;
     const touched = touchedOf(record, at);
     if (touched === undefined) {
       // Closed after it was open for writing: only a mapping can have written it, and then it has a ctime to show for it.
-      later(() => lookAtClosed(record, at));
+      const key = path.toString("latin1");
+      const others = closed.get(key);
+      if (others !== undefined) return void others.push({ record, at });
+      closed.set(key, [{ record, at }]);
+      later(() => lookAtClosed(key, path));
       return;
     }
-    if (pid !== 0 && transactions.take(touched.path, pid, startTime)) return;
+    if (byPackageManager(touched)) return;
     teller.tell(touched);
     if (record.moved && folder && wantedNow && !wantedThen) later(() => lookInto(touched, path));
   }
 
-  async function lookAtClosed(record: FileChangeRecord, at: number): Promise<void> {
-    for await (const batch of walk({ ...EVERYTHING, roots: [record.path], list: true })) {
+  function byPackageManager({ path, pid, startTime }: FileTouched): boolean {
+    return pid !== undefined && transactions.take(path, pid, startTime);
+  }
+
+  /** Which of several it was cannot be told: each had it open for writing. */
+  async function lookAtClosed(key: string, path: Buffer): Promise<void> {
+    const by = closed.get(key) ?? [];
+    closed.delete(key);
+    for await (const batch of walk({ ...EVERYTHING, roots: [path], list: true })) {
       for (const bytes of entriesIn(batch)) {
         const { stat } = decodeEntry(bytes, 0, bytes.length);
-        if (stat === undefined || !teller.isNews(record.path, stat.ctimeNs)) continue;
-        const touched = touchedOf({ ...record, written: true }, at);
-        if (
-          touched === undefined ||
-          (record.pid !== 0 && transactions.take(touched.path, record.pid, record.startTime))
-        )
-          continue;
-        teller.tell(touched);
+        if (stat === undefined || !teller.isNews(path, stat.ctimeNs)) continue;
+        for (const { record, at } of by.slice(0, MAX_CLOSERS)) {
+          const touched = touchedOf({ ...record, written: true }, at);
+          if (touched !== undefined && !byPackageManager(touched)) teller.tell(touched);
+        }
       }
     }
   }

@@ -97,6 +97,7 @@ test("written by a mapping: told; opened for writing and not written: not told",
   writeFileSync(path, "x");
   // What was written before that has another ctime.
   const idle = shell(`exec 3>> ${path}`);
+  await watching.pass();
   const [first] = await touched(watching, path, run(compile("file-acts"), "map", path));
   assert.equal(first?.change, "written");
   await watching.pass();
