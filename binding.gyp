@@ -31,6 +31,7 @@
             "native/digest.c",
             "native/exec.c",
             "native/file_events.c",
+            "native/file_list.c",
             "native/file_read.c",
             "native/file_rules.c",
             "native/file_walk.c",
