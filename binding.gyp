@@ -32,6 +32,7 @@
             "native/exec.c",
             "native/file_events.c",
             "native/file_folders.c",
+            "native/file_list.c",
             "native/file_parse.c",
             "native/file_queue.c",
             "native/file_read.c",

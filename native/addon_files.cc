@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "addon_pass.h"
+#include "files.h"
 
 namespace addon {
 

@@ -1,8 +1,8 @@
-/* What file_walk.c, file_read.c and file_rules.c share. */
+/* What file_walk.c, file_list.c, file_read.c and file_rules.c share. */
 #ifndef RIMON_FILE_WALK_H
 #define RIMON_FILE_WALK_H
 
-#include "rimon.h"
+#include "files.h"
 
 /* file_rules.c */
 struct file_rule {
@@ -56,5 +56,63 @@ void file_reader_close(struct file_reader *r);
 /* -ENOENT if it is gone; -ECANCELED. */
 int file_read(struct file_reader *r, const struct file_item *item, struct batch *out);
 unsigned int file_type(uint32_t mode);
+
+/* file_list.c: what there is to read, in order, a slice at a time; by one thread at a time. */
+#define SLICE_ITEMS	64
+
+/* An open folder, which goes with its last user. */
+struct folder {
+	int fd;
+	unsigned int users;
+};
+
+enum slice_state {
+	SLICE_FREE,
+	SLICE_LISTED,
+	SLICE_TAKEN,
+	SLICE_READ,
+};
+
+struct slice_item {
+	struct file_item file;
+	struct folder *folder;
+	struct folder *self;
+	size_t path_at;
+};
+
+struct slice {
+	enum slice_state state;
+	size_t n;
+	size_t text_len;
+	size_t text_cap;
+	char *text;
+	struct slice_item item[SLICE_ITEMS];
+	struct batch records;
+};
+
+struct level;
+
+struct file_lister {
+	struct level *levels;
+	size_t depth;
+	char *path;
+	char *roots;
+	size_t roots_len;
+	size_t root_at;
+	size_t root_number;
+	uint64_t *limits;
+	size_t n_limits;
+	uint64_t root_dev;
+	struct folder *parent;	/* of the root before, and its path */
+	char *parent_path;
+	struct file_rules rules;
+	uint32_t flags;
+};
+
+int file_lister_open(struct file_lister *w, const struct file_walk_options *options);
+void file_lister_close(struct file_lister *w);
+/* *ret_end: there is no more. */
+int file_lister_fill(struct file_lister *w, struct slice *slice, const bool *stopped, bool *ret_end);
+void folder_drop(struct folder *folder);
 
 #endif

@@ -93,6 +93,7 @@ export async function survey(
     "own-files",
     "snapshots",
     "file-events",
+    "files",
   ];
   const polling = sensors.filter(({ pass, name }) => pass !== undefined && !standing.includes(name));
   for (const sensor of polling) {

@@ -42,7 +42,16 @@ function importsOf(from: string): Import[] {
 /** The words everything else is said in: pure, and they know only each other. */
 const WORDS = new Set(
   ["errors", "observation", "observation-shape", "finding", "configuration", "protection", "known-holders"]
-    .concat(["known-debuggers", "record", "state", "identifier", "package", "isolation-changed", "change-observation", "file-touched"])
+    .concat([
+      "known-debuggers",
+      "record",
+      "state",
+      "identifier",
+      "package",
+      "isolation-changed",
+      "file-changed",
+      "file-touched",
+    ])
     .map((name) => `${name}.ts`),
 );
 /** Where the stages meet. */

@@ -4,7 +4,7 @@ import { lstatSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { attributeOf, isText, textOf } from "../baselines/files/compare.ts";
 import { DEFAULT_RULES } from "../baselines/files/defaults.ts";
-import { differenceOf, errnoName, sayAttribute, type FileDifference } from "../baselines/files/difference.ts";
+import { differenceOf, errnoName, sayAttribute } from "../baselines/files/difference.ts";
 import type { FileEntry, FileType } from "../baselines/files/entry.ts";
 import {
   ATTRIBUTES,
@@ -16,6 +16,7 @@ import {
   type GroupName,
 } from "../baselines/files/rules.ts";
 import { SealProblem } from "../baselines/seal.ts";
+import type { FileDifference } from "../file-changed.ts";
 import { openFileBaseline, type FileBaseline } from "../files/baseline-file.ts";
 import { checkFiles, initFiles, updateFiles, type FilesChecked, type FilesOptions } from "../files/check.ts";
 import { EntryReader, merge } from "../files/entry-reader.ts";

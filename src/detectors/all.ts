@@ -7,6 +7,7 @@ import { debuggerPresent } from "./debugger-present.ts";
 import { descriptorTaken } from "./descriptor-taken.ts";
 import type { Detector } from "./detector.ts";
 import { environRead } from "./environ-read.ts";
+import { fileChanged } from "./file-changed.ts";
 import { fileTouched } from "./file-touched.ts";
 import { filelessExec } from "./fileless-exec.ts";
 import { inspectorOpened } from "./inspector-opened.ts";
@@ -41,6 +42,7 @@ export const DETECTORS: readonly Detector[] = [
   mapsChanged,
   codeModified,
   isolationChanged,
+  fileChanged,
   fileTouched,
   packagesChanged,
   procfsMounted,

@@ -23,7 +23,8 @@ import { machineOf } from "../machine.ts";
 import { VERSION } from "../package.ts";
 import { ignoreMissing, replaceFile, syncDirectory } from "../store/durable.ts";
 
-const PIECE_BYTES = 1024 * 1024;
+const PIECE_BYTES = 256 * 1024;
+const WRITE_BYTES = 1024 * 1024;
 const BLOCK_BYTES = 64 * 1024;
 
 export interface EntriesWriter {
@@ -78,7 +79,7 @@ export async function createEntriesWriter(file: string): Promise<EntriesWriter> 
       waitingBytes += bytes.length;
       total += bytes.length;
       entries += count;
-      if (waitingBytes >= PIECE_BYTES)
+      if (waitingBytes >= WRITE_BYTES)
         await flush().catch((thrown: unknown) => Promise.reject(notWritten(file, thrown)));
     },
     async commit(scope, { expiresDays, previous }) {
@@ -152,6 +153,8 @@ export interface Trust {
   readonly threshold?: number;
   /** Also of another machine, also one that no longer holds: for a look at it, not for a check. */
   readonly anyMachine?: boolean;
+  /** Of the baseline that was in force before: an older one is refused. */
+  readonly lastCounter?: number;
 }
 
 export interface FileBaseline extends FileBaselineStatement {
@@ -159,7 +162,7 @@ export interface FileBaseline extends FileBaselineStatement {
   readonly header: BaselineHeader;
   /** Undefined: it is not sealed. */
   readonly keyIds?: readonly string[];
-  /** Every entry in pieces that are no whole entries as a rule, each proven before it is given. */
+  /** Every entry in pieces that are no whole entries as a rule, each proven before it is given. One is good until the one after the next. */
   pieces(): AsyncGenerator<Buffer, void, void>;
   /** The entries at and below some paths, which are sorted and none below another, likewise. */
   piecesBelow(paths: readonly Buffer[]): AsyncGenerator<Buffer, void, void>;
@@ -203,12 +206,13 @@ export async function openFileBaseline(file: string, trust: Trust = {}): Promise
   }
 }
 
-async function openStatement(file: string, { keys = [], threshold = 1, anyMachine = false }: Trust) {
+async function openStatement(file: string, { keys = [], threshold = 1, anyMachine = false, lastCounter }: Trust) {
   const bytes = await readStatement(file);
   const expected = {
     predicateType: FILE_BASELINE,
     now: Date.now(),
     ...(anyMachine ? {} : { machineId: machineOf().id }),
+    ...(lastCounter === undefined ? {} : { lastCounter }),
   };
   if (keys.length > 0) return openSealed(bytes, { keys, threshold, ...expected });
   if (isEnvelope(bytes))
@@ -282,8 +286,11 @@ async function* readPieces(
   digests: readonly Buffer[],
 ): AsyncGenerator<Buffer, void, void> {
   const hash = createHash("sha256");
+  // The reader may still need the end of the piece before.
+  let [buffer, other] = [Buffer.allocUnsafeSlow(PIECE_BYTES), Buffer.allocUnsafeSlow(PIECE_BYTES)];
   for (let at = 0; at < bytes; at += PIECE_BYTES) {
-    const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, bytes - at));
+    [buffer, other] = [other, buffer];
+    const piece = buffer.subarray(0, Math.min(PIECE_BYTES, bytes - at));
     if ((await readWhole(handle, piece, at, piece.length)) !== piece.length) throw notThose();
     hash.update(piece);
     if (digests[at / PIECE_BYTES]?.equals(hash.copy().digest()) !== true) throw notThose();

@@ -3,12 +3,13 @@
 import { lstat, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { DEFAULT_ROOTS, DEFAULT_RULES } from "../baselines/files/defaults.ts";
-import { differenceOf, errnoName, identityOf, type FileDifference } from "../baselines/files/difference.ts";
+import { differenceOf, errnoName, identityOf } from "../baselines/files/difference.ts";
 import { compareEntry, textOf } from "../baselines/files/compare.ts";
 import { comparePaths, entrySize, isAtOrBelow, type FileEntry } from "../baselines/files/entry.ts";
-import { checkedRules, type FileRule } from "../baselines/files/rules.ts";
+import { checkedRules, type FileRule, type GroupName } from "../baselines/files/rules.ts";
 import type { FileEntries, FileScope } from "../baselines/files/statement.ts";
 import { RimonError } from "../errors.ts";
+import type { FileDifference } from "../file-changed.ts";
 import { createEntriesWriter, type FileBaseline } from "./baseline-file.ts";
 import { entriesIn, entryOf, scan } from "./scan.ts";
 import { walk, type Pace, type WalkProgress } from "./walk.ts";
@@ -237,7 +238,7 @@ function createTeller(rules: readonly FileRule[], onDifference: CheckOptions["on
       ...is.difference,
       change: "moved",
       from: was.difference.path,
-      attributes: compareEntry(was.entry, is.entry, was.difference.group).filter(
+      attributes: compareEntry(was.entry, is.entry, was.difference.group as GroupName).filter(
         ({ attribute }) => attribute !== "ctime",
       ),
     });

@@ -27,6 +27,21 @@ export function complete(file: File, { hostname, stateDirectory }: Place) {
             subsystems: file.snapshots.subsystems ?? DEFAULT.snapshotSubsystems,
           },
         }),
+    ...(file.files === undefined
+      ? {}
+      : {
+          files: {
+            baseline: file.files.baseline ?? `${stateDirectory}/files.json`,
+            publicKeys: file.files.publicKeys ?? [],
+            threshold: file.files.threshold ?? 1,
+            realtime: file.files.realtime ?? false,
+            interval: file.files.interval ?? DEFAULT.filesInterval,
+            full: file.files.full ?? DEFAULT.filesFull,
+            rate: file.files.rate ?? DEFAULT.filesRate,
+            ...(file.files.paths === undefined ? {} : { paths: file.files.paths }),
+            rules: file.files.rules ?? [],
+          },
+        }),
     rules: file.rules ?? {},
     respond: { ...DEFAULT.respond, ...file.respond },
     exceptions: file.exceptions ?? [],

@@ -7,6 +7,7 @@ import { createCodePages } from "./code-pages.ts";
 import { createDescriptors } from "./descriptors.ts";
 import { DEFAULT_ROOTS, DEFAULT_RULES } from "../baselines/files/defaults.ts";
 import { createExecutables } from "./executables.ts";
+import { createFiles } from "./files.ts";
 import { createKernelEvents, type OwnFile } from "./kernel-events.ts";
 import { createOwnFiles } from "./own-files.ts";
 import { createPosture } from "./posture.ts";
@@ -30,7 +31,7 @@ export function createSensors(
   const events = createKernelEvents(context, sources, ownFiles, own.touched, () => {
     const files = configuration().files;
     if (files?.realtime !== true) return undefined;
-    return { roots: files.paths ?? DEFAULT_ROOTS, rules: [...files.rules, ...DEFAULT_RULES] };
+    return { roots: files.paths ?? DEFAULT_ROOTS, rules: [...files.rules, ...DEFAULT_RULES], baseline: files };
   });
   return [
     events.connector,
@@ -47,6 +48,7 @@ export function createSensors(
     createCodePages(context),
     createUprobes(context),
     createSnapshots(context, () => configuration().snapshots),
+    createFiles(context, () => configuration().files),
     own,
   ];
 }

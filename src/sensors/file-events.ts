@@ -13,6 +13,7 @@ import { walk } from "../files/walk.ts";
 import type { Watch } from "../native.ts";
 import type { Observation } from "../observation.ts";
 import type { FileChangeRecord } from "../record.ts";
+import { createFileComparison, type BaselineSettings } from "./file-comparison.ts";
 import { isBelow, mountsOf } from "./file-mounts.ts";
 import { createFileTeller } from "./file-teller.ts";
 import { verifyByDpkg } from "./package-files.ts";
@@ -25,12 +26,16 @@ export const FILE_EVENTS = "file-events";
 export interface WatchedFiles {
   readonly roots: readonly string[];
   readonly rules: readonly FileRule[];
+  /** Also what is mounted below; true if not given. */
+  readonly crossFilesystems?: boolean;
+  /** What they are held against, if it is there: then its roots and rules count. */
+  readonly baseline?: BaselineSettings;
 }
 
 export interface FileEvents extends Sensor {
   take(record: FileChangeRecord, at: number): void;
   /** Events or changes were lost. */
-  lost(at: number): void;
+  lost(): void;
 }
 
 /** A look after a loss reaches back so far behind the last pass that saw none. */
@@ -49,6 +54,7 @@ export function createFileEvents(
   const report = createStateReporter(context, FILE_EVENTS);
   const transactions = createPackageTransactions(context, FILE_EVENTS, (paths) => verify(paths));
   const teller = createFileTeller(context, FILE_EVENTS);
+  const comparison = createFileComparison(context, FILE_EVENTS);
   const wanted = new Map<string, boolean>();
   const closed = new Map<string, { readonly record: FileChangeRecord; readonly at: number }[]>();
   let watch: Watch | undefined;
@@ -56,22 +62,24 @@ export function createFileEvents(
   /** What was aimed at and marked last: nothing is done where it is the same. */
   let aimed = "";
   let unmarked: readonly string[] = [];
-  /** Until then nothing was lost. */
-  let soundAt = context.now();
-  let lostAt: number | undefined;
+  /** At the last pass, and the one before, nothing was known to be lost; of a loss since that one has heard for certain. */
+  let passedAt = context.now();
+  let soundAt = passedAt;
+  let lost = false;
+  let flushing = false;
   let work = Promise.resolve();
 
   async function aim(asked: WatchedFiles): Promise<void> {
     const paths = await withRealPaths(asked.roots);
     const mountinfo = await readFile("/proc/self/mountinfo", "utf8");
     const excluded = foldersLeftOut(asked.rules);
-    const now = JSON.stringify([paths, excluded, mountinfo, asked.rules]);
+    const now = JSON.stringify([paths, excluded, mountinfo, asked.rules, asked.crossFilesystems]);
     if (watch === undefined || now === aimed) return;
     wanted.clear();
     watched = asked;
     watch.aimChanges(paths, excluded);
     const refused: string[] = [];
-    for (const place of mountsOf(mountinfo, paths)) {
+    for (const place of mountsOf(mountinfo, paths, asked.crossFilesystems ?? true)) {
       try {
         watch.markChanges(place);
       } catch (thrown) {
@@ -90,19 +98,23 @@ export function createFileEvents(
       if (watched !== undefined) watch?.aimChanges([], []);
       watched = undefined;
       aimed = "";
+      await comparison.close();
       return report("off", "not asked for");
     }
     if (watch === undefined) {
       watch = open();
       watch.openChanges();
-      soundAt = context.now();
+      soundAt = passedAt = context.now();
     }
     const status = watch.status().changes;
     if (!status.live) return report(status.events > 0 ? "down" : "unavailable", status.reason);
-    await aim(asked);
-    if (lostAt === undefined) soundAt = context.now();
-    else later(() => lookAfterLoss(asked));
+    const baseline = asked.baseline && (await comparison.refresh(asked.baseline));
+    const scope = baseline === undefined ? asked : { ...asked, ...baseline.scope };
+    await aim(scope);
+    if (lost) later(() => lookAfterLoss(scope));
+    else [soundAt, passedAt] = [passedAt, context.now()];
     teller.pass();
+    later(() => comparison.flush());
     later(() => transactions.pass());
     if (unmarked.length === 0) report("live");
     else report("degraded", `not everything can be watched as it happens: ${unmarked.slice(0, 4).join("; ")}`);
@@ -147,8 +159,19 @@ export function createFileEvents(
       return;
     }
     if (byPackageManager(touched)) return;
+    const paths = [...(wantedNow ? [path] : []), ...(wantedThen ? [from] : [])];
+    if (comparison.add(touched, paths, folder && record.moved)) return flushSoon();
     teller.tell(touched);
     if (record.moved && folder && wantedNow && !wantedThen) later(() => lookInto(touched, path));
+  }
+
+  function flushSoon(): void {
+    if (flushing) return;
+    flushing = true;
+    later(async () => {
+      flushing = false;
+      await comparison.flush();
+    });
   }
 
   function byPackageManager({ path, pid, startTime }: FileTouched): boolean {
@@ -165,7 +188,9 @@ export function createFileEvents(
         if (stat === undefined || !teller.isNews(path, stat.ctimeNs)) continue;
         for (const { record, at } of by.slice(0, MAX_CLOSERS)) {
           const touched = touchedOf({ ...record, written: true }, at);
-          if (touched !== undefined && !byPackageManager(touched)) teller.tell(touched);
+          if (touched === undefined || byPackageManager(touched)) continue;
+          if (comparison.add(touched, [path], false)) flushSoon();
+          else teller.tell(touched);
         }
       }
     }
@@ -184,11 +209,11 @@ export function createFileEvents(
   }
 
   async function lookAfterLoss(asked: WatchedFiles): Promise<void> {
-    if (lostAt === undefined) return;
+    if (!lost) return;
+    lost = false;
     const since = BigInt(Math.floor(soundAt - MARGIN_MS)) * 1_000_000n;
-    const until = lostAt;
-    lostAt = undefined;
-    soundAt = until;
+    soundAt = passedAt = context.now();
+    if (comparison.has()) return comparison.all();
     const roots = await withRealPaths(asked.roots);
     for await (const batch of walk({
       ...EVERYTHING,
@@ -220,18 +245,21 @@ export function createFileEvents(
     start: pass,
     pass,
     take,
-    lost(at) {
-      lostAt = at;
+    lost() {
+      lost = true;
     },
     notice(observation: Observation) {
       transactions.notice(observation);
+      if (observation.kind === "file.changed") comparison.told(observation);
     },
     async settled() {
       await work;
     },
     async stop() {
       later(() => transactions.end());
+      later(() => comparison.flush());
       await work;
+      await comparison.close();
       teller.pass();
       watch = undefined;
       watched = undefined;

@@ -11,9 +11,9 @@ const MADE_UP: ReadonlySet<string> = new Set(
 
 /**
  * Where what holds a watched path is mounted, and every mount below one: a mount point stays what it is when what is in it
- * is moved away. Of what the kernel makes up only what is named.
+ * is moved away. Of what the kernel makes up only what is named; of what is below nothing, unless it is to be crossed to.
  */
-export function mountsOf(mountinfo: string, paths: readonly string[]): string[] {
+export function mountsOf(mountinfo: string, paths: readonly string[], cross: boolean): string[] {
   const mounts = mountinfo.split("\n").flatMap((line) => {
     const [before, after] = line.split(" - ");
     const escaped = before?.split(" ")[4];
@@ -25,6 +25,7 @@ export function mountsOf(mountinfo: string, paths: readonly string[]): string[] 
     const above = mounts.filter(({ point }) => isBelow(path, point));
     const nearest = above.toSorted((a, b) => b.point.length - a.point.length)[0];
     if (nearest !== undefined) found.add(nearest.point);
+    if (!cross) continue;
     for (const { point, type } of mounts) if (!MADE_UP.has(type) && isBelow(point, path)) found.add(point);
   }
   return [...found];

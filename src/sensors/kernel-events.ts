@@ -7,6 +7,7 @@ import type { Observation } from "../observation.ts";
 import type { NativeRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
 import { createFileEvents, FILE_EVENTS, type WatchedFiles } from "./file-events.ts";
+import { verifyByDpkg } from "./package-files.ts";
 import { createProcfsMarks, type ProcfsMarks } from "./procfs-marks.ts";
 import { createPrograms, fromProgram, PROGRAMS } from "./programs.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
@@ -45,6 +46,7 @@ export function createKernelEvents(
   ownFiles: () => readonly OwnFile[],
   ownFilesTouched: (pid: number) => void,
   watchedFiles: () => WatchedFiles | undefined = () => undefined,
+  verifyPackages: typeof verifyByDpkg = verifyByDpkg,
 ): KernelEvents {
   const reportConnector = createStateReporter(context, CONNECTOR);
   const reportFanotify = createStateReporter(context, FANOTIFY);
@@ -217,7 +219,7 @@ export function createKernelEvents(
       "file-changes": [FILE_EVENTS, "rimon could not keep up with the changes of files"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
-    if (sensor === FILE_EVENTS) fileEvents.lost(at);
+    if (sensor === FILE_EVENTS) fileEvents.lost();
     context.requestSweep();
   }
 
@@ -308,7 +310,7 @@ export function createKernelEvents(
     else reportFanotify("live");
   }
 
-  const fileEvents = createFileEvents(context, watchedFiles, open);
+  const fileEvents = createFileEvents(context, watchedFiles, open, verifyPackages);
   const programs = [...createPrograms(context, sources, open), createSysctl(context, sources, open)];
   return { connector, fanotify, exec, programs, fileEvents };
 }

@@ -28,6 +28,7 @@ interval: 2s
 node: vault-1
 protect: ["exe:/usr/sbin/sshd", "comm:vault"]
 snapshots: { interval: 1m, subsystems: [seccomp, modules] }
+files: { publicKeys: [/etc/rimon/files.pub], realtime: true, interval: 2h, paths: [/usr], rules: [{ path: /usr/lib/x, group: ignore }] }
 rules:
   memory-read: { enabled: true, severity: critical, respond: [capture, rotate-master-key] }
   library-preloaded:
@@ -122,6 +123,17 @@ test("everything that can be set is set", () => {
       { by: "comm", value: "vault" },
     ],
     snapshots: { intervalMs: 60_000, subsystems: ["seccomp", "modules"] },
+    files: {
+      baseline: "/var/lib/rimon/files.json",
+      publicKeys: ["/etc/rimon/files.pub"],
+      threshold: 1,
+      realtime: true,
+      intervalMs: 7_200_000,
+      fullEveryMs: 86_400_000,
+      bytesPerSecond: 50 * 1024 * 1024,
+      paths: ["/usr"],
+      rules: [{ path: "/usr/lib/x", group: "ignore" }],
+    },
     rules: {
       "memory-read": { enabled: true, severity: "critical", respond: ["capture", "rotate-master-key"] },
       "library-preloaded": { allow: ["/usr/lib/libjemalloc.so.2"] },

@@ -12,6 +12,7 @@ import { Child } from "../fixtures/child.ts";
 import { compile } from "../fixtures/compile.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { until } from "../native/child.ts";
+import { initFiles } from "../../src/files/check.ts";
 import { watchFiles, type Watching } from "./file-watching.ts";
 
 async function open(t: TestContext, rules: NonNullable<Watching["files"]>["rules"] = []) {
@@ -221,4 +222,108 @@ test("while rimon is stopped its queue overflows: that is told, and what was cha
   assert.ok(victim.kind === "file.touched");
   assert.deepEqual([victim.change, victim.pid], ["written", undefined]);
   assert.match(victim.unnamed ?? "", /after events were lost/);
+});
+
+async function withBaseline(t: TestContext, inside: string) {
+  const baseline = join(temporaryDirectory("file-baseline"), "files.json");
+  await initFiles({ file: baseline, roots: [inside], rules: [{ path: "/", group: "config" }] });
+  const watching = await watchFiles({ roots: [], rules: [], baseline: { baseline, publicKeys: [], threshold: 1 } });
+  t.after(() => watching.stop());
+  const differences = (path: string) =>
+    until(`a difference of ${path}`, () => {
+      const found = watching.context.of("file.changed").filter((each) => each.path === path);
+      return found.length === 0 ? undefined : found;
+    });
+  return { watching, differences };
+}
+
+test("with a baseline: what a file was, what it is now, and who did it", async (t) => {
+  const inside = temporaryDirectory("file-events");
+  const program = join(inside, "program");
+  writeFileSync(program, "good");
+  mkdirSync(join(inside, "kept"));
+  writeFileSync(join(inside, "kept", "leaf"), "1");
+  const { watching, differences } = await withBaseline(t, inside);
+
+  const writer = shell(`printf evil > ${program}; chmod 4755 ${program}`);
+  const [changed] = await differences(program);
+  assert.equal(changed?.sensor, "file-events");
+  assert.deepEqual(changed?.actor && [changed.actor.pid, changed.actor.comm], [writer, "sh"]);
+  assert.ok(changed?.attributes.some(({ attribute }) => attribute === "content"));
+  const adder = shell(`echo x > ${inside}/new`);
+  const [added] = await differences(join(inside, "new"));
+  assert.deepEqual([added?.change, added?.actor?.pid], ["added", adder]);
+  const mover = run("mv", join(inside, "kept"), join(inside, "elsewhere"));
+  const [moved] = await differences(join(inside, "elsewhere", "leaf"));
+  assert.deepEqual([moved?.actor?.pid, moved?.from], [mover, join(inside, "kept", "leaf")]);
+
+  // What was changed and changed back between two scans.
+  await watching.pass();
+  const restorer = shell(`printf x > ${inside}/kept.tmp; rm ${inside}/kept.tmp`);
+  const restored = await until("that it is as before", () =>
+    watching.touches(join(inside, "kept.tmp")).find(({ pid }) => pid === restorer),
+  );
+  assert.equal(restored.asBefore, true);
+});
+
+test("a file that is restored before anybody looks is told as such", async (t) => {
+  const inside = temporaryDirectory("file-events");
+  const program = join(inside, "program");
+  writeFileSync(program, "good");
+  const { watching } = await withBaseline(t, inside);
+  const pid = shell(`printf evil > ${program}; sh ${program} 2> /dev/null; printf good > ${program}`);
+  const [first] = await touched(watching, program, pid);
+  assert.equal(first?.asBefore, true);
+  assert.deepEqual(watching.context.of("file.changed"), []);
+});
+
+test("an upgrade by dpkg is told as one, each file held against what the package says", async (t) => {
+  const root = temporaryDirectory("dpkg-root");
+  const build = temporaryDirectory("dpkg-build");
+  mkdirSync(join(build, "DEBIAN"));
+  mkdirSync(join(build, "usr/bin"), { recursive: true });
+  mkdirSync(join(build, "etc"));
+  for (let n = 0; n < 20; n++) writeFileSync(join(build, "usr/bin", `tool${n}`), `tool ${n}`);
+  writeFileSync(join(build, "etc/tool.conf"), "a=1");
+  writeFileSync(join(build, "DEBIAN/conffiles"), "/etc/tool.conf\n");
+  writeFileSync(
+    join(build, "DEBIAN/control"),
+    "Package: tool\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b>\nDescription: a tool\n",
+  );
+  shell(`cd ${build} && find usr -type f | xargs md5sum > DEBIAN/md5sums`);
+  const archive = join(temporaryDirectory("dpkg-archive"), "tool.deb");
+  run("dpkg-deb", "--root-owner-group", "--build", build, archive);
+  shell(
+    `mkdir -p ${root}/var/lib/dpkg/info ${root}/var/lib/dpkg/updates ${root}/usr/bin ${root}/etc; : > ${root}/var/lib/dpkg/status; : > ${root}/var/lib/dpkg/available`,
+  );
+  const watching = await watchFiles({ roots: [`${root}/usr`, `${root}/etc`], rules: [], root });
+  t.after(() => watching.stop());
+  const told = () =>
+    until("the upgrade", async () => {
+      await watching.pass();
+      return watching.context.of("packages.changed").at(-1);
+    });
+
+  const dpkg = run("dpkg", `--root=${root}`, "--log=/dev/null", "--force-all", "-i", archive);
+  const upgrade = await told();
+  assert.deepEqual([upgrade.pid, upgrade.manager, upgrade.packages], [dpkg, "/usr/bin/dpkg", ["tool"]]);
+  assert.equal(upgrade.verified, 21);
+  assert.deepEqual([upgrade.differing, upgrade.strange], [[], []]);
+  assert.deepEqual(watching.context.of("file.touched"), []);
+
+  // A script of the package changes a file behind the package's back, and leaves one of its own.
+  writeFileSync(
+    join(build, "DEBIAN/postinst"),
+    `#!/bin/sh\nprintf evil > ${root}/usr/bin/tool7\necho x > ${root}/etc/cron.evil\n`,
+    { mode: 0o755 },
+  );
+  run("dpkg-deb", "--root-owner-group", "--build", build, archive);
+  run("dpkg", `--root=${root}`, "--log=/dev/null", "--force-all", "--force-script-chrootless", "-i", archive);
+  const second = await until("the second upgrade", async () => {
+    await watching.pass();
+    return watching.context.of("packages.changed").find(({ differingCount }) => differingCount > 0);
+  });
+  assert.deepEqual(second.differing, [`${root}/usr/bin/tool7`]);
+  assert.deepEqual(second.strange, [`${root}/etc/cron.evil`]);
+  assert.deepEqual(watching.context.of("file.touched"), []);
 });

@@ -4,6 +4,7 @@
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { FileTouched } from "../../src/file-touched.ts";
+import { verifyByDpkg } from "../../src/sensors/package-files.ts";
 import type { WatchedFiles } from "../../src/sensors/file-events.ts";
 import { createKernelEvents } from "../../src/sensors/kernel-events.ts";
 import { State } from "../../src/state.ts";
@@ -19,7 +20,7 @@ export interface Watching {
   stop(): Promise<void>;
 }
 
-export async function watchFiles(files: WatchedFiles | undefined): Promise<Watching> {
+export async function watchFiles(asked: (WatchedFiles & { readonly root?: string }) | undefined): Promise<Watching> {
   const state = new State(() => undefined);
   const context = createContext();
   const { emit } = context;
@@ -37,11 +38,12 @@ export async function watchFiles(files: WatchedFiles | undefined): Promise<Watch
     () => [],
     () => {},
     () => watching.files,
+    (paths) => verifyByDpkg(paths, asked?.root),
   );
   const watching: Watching = {
     context,
     state,
-    files,
+    files: asked,
     touches: (path) => context.of("file.touched").filter((each) => each.path === path),
     async pass() {
       await events.fileEvents.pass?.(false);

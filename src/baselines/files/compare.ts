@@ -1,15 +1,9 @@
 // What of a file is not what it was, attribute by attribute, each in words.
 
 import { createHash } from "node:crypto";
+import type { AttributeChange } from "../../file-changed.ts";
 import type { ExtendedAttribute, FileEntry } from "./entry.ts";
 import { ATTRIBUTES, groupsOf, type Attribute, type GroupName } from "./rules.ts";
-
-/** One attribute that is another than it was. Undefined: there was none, or there is none. */
-export interface AttributeChange {
-  readonly attribute: Attribute;
-  readonly before?: string;
-  readonly after?: string;
-}
 
 const CAPABILITY = "security.capability";
 const ACLS: readonly string[] = ["system.posix_acl_access", "system.posix_acl_default"];
@@ -84,7 +78,7 @@ export function compareEntry(before: FileEntry, after: FileEntry, group: GroupNa
 }
 
 /** What is worth telling of a file that has become one of another type. */
-const OF_ANOTHER: ReadonlySet<Attribute> = new Set(["type", "content", "mode", "owner", "group", "target", "node"]);
+const OF_ANOTHER: ReadonlySet<string> = new Set(["type", "content", "mode", "owner", "group", "target", "node"]);
 
 function isGrown(before: FileEntry, after: FileEntry): boolean {
   return before.stat !== undefined && after.stat !== undefined && after.stat.size >= before.stat.size;

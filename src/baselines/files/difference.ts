@@ -1,38 +1,9 @@
 // A file that is not what the baseline says: which change it is, in what, and in words.
 
-import { compareEntry, isText, textOf, type AttributeChange } from "./compare.ts";
-import type { FileEntry, FileType } from "./entry.ts";
+import type { AttributeChange, FileDifference } from "../../file-changed.ts";
+import { attributeOf, compareEntry, isText, textOf } from "./compare.ts";
+import type { FileEntry } from "./entry.ts";
 import { groupsOf, type FileRule, type GroupName } from "./rules.ts";
-
-export type FileChange =
-  | "added"
-  | "removed"
-  | "changed"
-  | "moved"
-  /** It, or part of it, can no longer be read. */
-  | "unreadable"
-  /** It was being written each time it was read. */
-  | "unstable";
-
-export interface FileDifference {
-  readonly change: FileChange;
-  /** As text; where it is none in UTF-8, \xNN stands for what is not. */
-  readonly path: string;
-  /** The bytes of a path that is no text, in hexadecimal. */
-  readonly pathHex?: string;
-  /** "moved": from where. */
-  readonly from?: string;
-  readonly type?: FileType;
-  /** In what it differs. */
-  readonly attributes: readonly AttributeChange[];
-  /** What it is compared in, and by which rule. */
-  readonly group: GroupName;
-  readonly rule?: string;
-  /** The SHA-256 of what is there now, where it was read. */
-  readonly sha256?: string;
-  /** Why it could not be read. */
-  readonly reason?: string;
-}
 
 /** Names of errno, of those that files have. */
 const ERRNO: Readonly<Record<number, string>> = {
@@ -68,10 +39,12 @@ export function differenceOf(
   const rule = rules[(before ?? entry).rule];
   const group: GroupName = rule === undefined || rule.group === "ignore" ? "everything" : rule.group;
   const type = entry.stat?.type;
+  const mode = after === undefined ? undefined : attributeOf(after, "mode");
   const head = {
     path: textOf(entry.path),
     ...(isText(entry.path) ? {} : { pathHex: entry.path.toString("hex") }),
     ...(type === undefined ? {} : { type }),
+    ...(mode === undefined ? {} : { mode }),
     group,
     ...(rule === undefined ? {} : { rule: rule.path }),
     ...(after?.sha256 === undefined || after.cut ? {} : { sha256: after.sha256 }),
