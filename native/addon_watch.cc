@@ -70,6 +70,7 @@ public:
 			InstanceMethod<&Watch::OpenChanges>("openChanges"),
 			InstanceMethod<&Watch::AimChanges>("aimChanges"),
 			InstanceMethod<&Watch::MarkChanges>("markChanges"),
+			InstanceMethod<&Watch::WalkChanges>("walkChanges"),
 			InstanceMethod<&Watch::Status>("status"),
 			InstanceMethod<&Watch::Close>("close"),
 		});
@@ -271,13 +272,25 @@ private:
 	}
 
 	/* What fails is told by the status. */
-	void OpenChanges(const Napi::CallbackInfo &info)
+	Napi::Value OpenChanges(const Napi::CallbackInfo &info)
 	{
 		uint32_t best = FILE_WATCH_MOVES, most = info[0].IsUndefined() ? best : Uint32Of(info[0], "level");
+		Napi::Env env = info.Env();
+		const char *what = nullptr;
+		int without = 0;
 
-		if (most < FILE_WATCH_NAMES || most > FILE_WATCH_MOVES)
-			Refuse(info.Env(), "a level from 1 to 3");
-		watch_changes_open(Open(info.Env()), most);
+		if (most > FILE_WATCH_MOVES)
+			Refuse(env, "a level from 0 to 3");
+		if (watch_changes_open(Open(env), most, &without, &what) < 0 || !without)
+			return env.Undefined();
+		return Napi::String::New(env, std::string(uv_err_name(-without)) + ": " + (what ? what : "fanotify"));
+	}
+
+	void WalkChanges(const Napi::CallbackInfo &info)
+	{
+		std::string path = StringOf(info[0], "path");
+
+		Check(info.Env(), watch_changes_walk(Open(info.Env()), path.c_str()), "watch the folders of " + path + " by inotify");
 	}
 
 	/* Each path with its NUL. */

@@ -109,7 +109,8 @@ void file_queue_clear(struct file_queue *q);
 void file_queue_swap(struct file_queue *a, struct file_queue *b);
 
 /* watch_changes.c: the file watch of a watch; -EBADF where it is not live. */
-int watch_changes_open(struct watch *w, uint32_t most);
+int watch_changes_open(struct watch *w, uint32_t most, int *ret_without, const char **ret_what);
+int watch_changes_walk(struct watch *w, const char *path);
 int watch_changes_aim(struct watch *w, const char *included, size_t included_len, const char *excluded, size_t excluded_len);
 int watch_changes_mark(struct watch *w, const char *path);
 
@@ -128,18 +129,22 @@ struct file_watch_status {
 
 /* What a kernel has, at most; less can be asked for. */
 enum file_watch_level {
+	FILE_WATCH_FOLDERS = 0,	/* inotify: a watch for each folder, and nobody is named */
 	FILE_WATCH_NAMES = 1,	/* v5.9: FAN_REPORT_DFID_NAME */
 	FILE_WATCH_PIDFDS = 2,	/* v5.15: FAN_REPORT_PIDFD */
 	FILE_WATCH_MOVES = 3,	/* v5.17: FAN_REPORT_TARGET_FID and FAN_RENAME */
 };
 
-int file_watch_open(const struct procfs *p, enum file_watch_level most, struct file_watch **ret, const char **ret_what);
+/* Where fanotify is not to be had it opens all the same, and *ret_without says why, as errno; 0: it is. */
+int file_watch_open(const struct procfs *p, enum file_watch_level most, struct file_watch **ret, int *ret_without, const char **ret_what);
 void file_watch_close(struct file_watch *f);
 /* Readable when there is something to drain. */
 int file_watch_fd(const struct file_watch *f);
 int file_watch_aim(struct file_watch *f, const char *included, size_t included_len, const char *excluded, size_t excluded_len);
-/* Has the filesystem of this path told. Again is no harm. */
+/* Has the filesystem of this path told; -EBADF without fanotify. Again is no harm. */
 int file_watch_mark(struct file_watch *f, const char *path);
+/* By inotify: this folder and all below that is aimed at. */
+int file_watch_walk(struct file_watch *f, const char *path);
 /* Into records, as many as have room; whether there are more. */
 bool file_watch_drain(struct file_watch *f, size_t room, struct batch *out, uint64_t *ret_overflows, uint64_t *ret_dropped);
 /* Until it is woken it has been heard. */

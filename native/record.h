@@ -193,6 +193,7 @@ struct file_record {
 #define CHANGE_FOLDER		64	/* what was changed is a folder */
 #define CHANGE_FROM_OUTSIDE	128	/* it was not watched where it was */
 #define CHANGE_TO_OUTSIDE	256
+#define CHANGE_NAMELESS		512	/* by inotify, which does not say who */
 
 /* A watched file was changed; a process record of pid came before, if it could still be read. Strings: path, and where it was before. */
 struct file_change_record {

@@ -11,15 +11,16 @@
 #define CHANGES_ROOM	((size_t)256 << 10)
 #define PENDING_ROOM	((size_t)1 << 20)
 
-int watch_changes_open(struct watch *w, uint32_t most)
+int watch_changes_open(struct watch *w, uint32_t most, int *ret_without, const char **ret_what)
 {
 	const char *what = NULL;
 	struct file_watch *f;
 	int err;
 
 	if (w->file_watch)
-		return w->changes.live ? 0 : -w->changes.error;
-	err = file_watch_open(w->procfs, most, &f, &what);
+		return -EALREADY;
+	err = file_watch_open(w->procfs, most, &f, ret_without, ret_what);
+	what = *ret_what;
 	if (!err) {
 		w->file_watch = f;
 		what = "epoll_ctl";
@@ -44,6 +45,13 @@ int watch_changes_mark(struct watch *w, const char *path)
 	if (!w->changes.live)
 		return -EBADF;
 	return file_watch_mark(w->file_watch, path);
+}
+
+int watch_changes_walk(struct watch *w, const char *path)
+{
+	if (!w->changes.live)
+		return -EBADF;
+	return file_watch_walk(w->file_watch, path);
 }
 
 /* Whether JavaScript has enough to do; then it is asked to say when it has less. */

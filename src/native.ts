@@ -97,15 +97,21 @@ export interface Watch {
   guardSettings(exempt: BigUint64Array, family: boolean, cgroup?: string): void;
   leaveSettings(): void;
   /**
-   * Has a thread of its own told who changes which file, by `file-change` records; nothing until aimed and marked. `level`:
-   * 1 as Linux 5.9 has it, 2 as 5.15 (who did it is certain), 3 as 5.17 (a move is one event). What fails is told by the
-   * status.
+   * Has a thread of its own tell who changes which file, by `file-change` records; nothing until aimed and marked. `level`:
+   * 0 by inotify, 1 as Linux 5.9 has it, 2 as 5.15 (who did it is certain), 3 as 5.17 (a move is one event). Returns why
+   * there is no fanotify, if there is none: then nothing can be marked, and folders are walked. What else fails is told by
+   * the status.
    */
-  openChanges(level?: number): void;
+  openChanges(level?: number): string | undefined;
   /** What is told: these paths and all below, but for what is below a longer one of the others. Replaces what was before. */
   aimChanges(included: readonly string[], excluded: readonly string[]): void;
   /** Marks the filesystem of this path. Throws with `code` set to the errno name: ENOTSUP, ENODEV or EXDEV if it cannot tell. */
   markChanges(path: string): void;
+  /**
+   * Has a folder and all below it told by inotify, which names nobody, as far as it was aimed at. Throws with `code` set to
+   * the errno name; ENOSPC: there are no watches left (fs.inotify.max_user_watches).
+   */
+  walkChanges(path: string): void;
   /** What each source lost so far, and the state it is in; `dropped` counts records JavaScript did not take in time. */
   status(): WatchStatus;
   close(): void;

@@ -115,6 +115,8 @@ export interface FileChangeRecord {
   /** It was moved out of what is watched, or into it. */
   readonly toOutside: boolean;
   readonly fromOutside: boolean;
+  /** By inotify, which does not say who: `pid` is 0. */
+  readonly nameless: boolean;
   /** How many events this was. */
   readonly count: number;
   /** Bytes, as all names of files are. */

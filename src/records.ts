@@ -384,6 +384,7 @@ function readFileChange(reader: RecordReader): FileChangeRecord {
     folder: (changes & 64) !== 0,
     fromOutside: (changes & 128) !== 0,
     toOutside: (changes & 256) !== 0,
+    nameless: (changes & 512) !== 0,
     count: reader.u32(32),
     path,
     ...(from.length === 0 ? {} : { from }),

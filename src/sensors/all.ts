@@ -19,7 +19,7 @@ import { createUprobes } from "./uprobes.ts";
 
 export function createSensors(
   context: SensorContext,
-  configuration: () => Pick<Configuration, "exceptions" | "snapshots" | "files">,
+  configuration: () => Pick<Configuration, "exceptions" | "snapshots" | "files" | "audit" | "alerts" | "actions">,
   ownFiles: () => readonly OwnFile[],
   sources: WatchSources,
 ): readonly Sensor[] {
@@ -29,9 +29,14 @@ export function createSensors(
     );
   const own = createOwnFiles(context, ownFiles);
   const events = createKernelEvents(context, sources, ownFiles, own.touched, () => {
-    const files = configuration().files;
+    const { files, audit, alerts, actions } = configuration();
     if (files?.realtime !== true) return undefined;
-    return { roots: files.paths ?? DEFAULT_ROOTS, rules: [...files.rules, ...DEFAULT_RULES], baseline: files };
+    return {
+      roots: files.paths ?? DEFAULT_ROOTS,
+      rules: [...files.rules, ...DEFAULT_RULES],
+      baseline: files,
+      own: [audit.path, alerts.spool.directory, actions.capture.directory],
+    };
   });
   return [
     events.connector,

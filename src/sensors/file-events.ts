@@ -28,8 +28,16 @@ export interface WatchedFiles {
   readonly rules: readonly FileRule[];
   /** Also what is mounted below; true if not given. */
   readonly crossFilesystems?: boolean;
+  /** What rimon itself writes. */
+  readonly own?: readonly string[];
   /** What they are held against, if it is there: then its roots and rules count. */
   readonly baseline?: BaselineSettings;
+}
+
+export interface FileEventOptions {
+  readonly verify?: typeof verifyByDpkg;
+  /** What of the kernel is made use of at most: Watch.openChanges(). */
+  readonly level?: number;
 }
 
 export interface FileEvents extends Sensor {
@@ -49,7 +57,7 @@ export function createFileEvents(
   context: SensorContext,
   settings: () => WatchedFiles | undefined,
   open: () => Watch,
-  verify: typeof verifyByDpkg = verifyByDpkg,
+  { verify = verifyByDpkg, level }: FileEventOptions = {},
 ): FileEvents {
   const report = createStateReporter(context, FILE_EVENTS);
   const transactions = createPackageTransactions(context, FILE_EVENTS, (paths) => verify(paths));
@@ -66,30 +74,36 @@ export function createFileEvents(
   let passedAt = context.now();
   let soundAt = passedAt;
   let lost = false;
+  /** Why there is no fanotify, if there is none. */
+  let without: string | undefined;
   let flushing = false;
   let work = Promise.resolve();
 
   async function aim(asked: WatchedFiles): Promise<void> {
     const paths = await withRealPaths(asked.roots);
     const mountinfo = await readFile("/proc/self/mountinfo", "utf8");
-    const excluded = foldersLeftOut(asked.rules);
+    // By inotify its own would be told like any other's.
+    const excluded = [...foldersLeftOut(asked.rules), ...(without === undefined ? [] : (asked.own ?? []))];
     const now = JSON.stringify([paths, excluded, mountinfo, asked.rules, asked.crossFilesystems]);
     if (watch === undefined || now === aimed) return;
     wanted.clear();
     watched = asked;
     watch.aimChanges(paths, excluded);
     const refused: string[] = [];
-    for (const place of mountsOf(mountinfo, paths, asked.crossFilesystems ?? true)) {
-      try {
-        watch.markChanges(place);
-      } catch (thrown) {
-        const { code } = thrown as NodeJS.ErrnoException;
-        // Of a mount that is gone, or covered by another, there is nothing to be seen.
-        if (code !== "ENOENT" && code !== "ENOTDIR") refused.push(reasonOf(thrown));
-      }
+    for (const { point, paths: watchedThere } of mountsOf(mountinfo, paths, asked.crossFilesystems ?? true)) {
+      const problem = mark(point);
+      if (problem === undefined) continue;
+      // A watch for each folder is what is left.
+      const walked = watchedThere.flatMap((path) => attempt(() => watch?.walkChanges(path)) ?? []);
+      refused.push([problem, ...walked].join("; "));
     }
     unmarked = refused;
     aimed = now;
+  }
+
+  /** Why it cannot be had by fanotify; undefined: it is. */
+  function mark(point: string): string | undefined {
+    return without ?? attempt(() => watch?.markChanges(point));
   }
 
   async function pass(): Promise<void> {
@@ -103,7 +117,7 @@ export function createFileEvents(
     }
     if (watch === undefined) {
       watch = open();
-      watch.openChanges();
+      without = watch.openChanges(level);
       soundAt = passedAt = context.now();
     }
     const status = watch.status().changes;
@@ -117,7 +131,7 @@ export function createFileEvents(
     later(() => comparison.flush());
     later(() => transactions.pass());
     if (unmarked.length === 0) report("live");
-    else report("degraded", `not everything can be watched as it happens: ${unmarked.slice(0, 4).join("; ")}`);
+    else report("degraded", `watched by inotify, which does not say who: ${unmarked.slice(0, 4).join("; ")}`);
   }
 
   function later(step: () => Promise<void>): void {
@@ -269,6 +283,17 @@ export function createFileEvents(
 }
 
 const ANYTHING: FileRule = { path: "/", group: "presence" };
+/** What went wrong, but of what is not there: of a mount that is gone, or covered by another, nothing is to be seen. */
+function attempt(step: () => void): string | undefined {
+  try {
+    step();
+    return undefined;
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException;
+    return code === "ENOENT" || code === "ENOTDIR" ? undefined : reasonOf(thrown);
+  }
+}
+
 const EVERYTHING = { rules: [ANYTHING], crossFilesystems: false, maxBytes: 0, statOnly: true, threads: 1 } as const;
 
 function typeOf(path: Buffer): FileType {
@@ -302,9 +327,11 @@ function touchedOf(record: FileChangeRecord, at: number): FileTouched | undefine
     ...(record.from === undefined ? {} : { from: textOf(record.from) }),
     folder: record.folder,
     ...(record.toOutside ? { crossed: "out" as const } : record.fromOutside ? { crossed: "in" as const } : {}),
-    ...(record.pid === 0
-      ? { unnamed: "a process of another pid namespace" }
-      : { pid: record.pid, ...(record.startTime === undefined ? {} : { startTime: record.startTime }) }),
+    ...(record.nameless
+      ? { unnamed: "inotify does not say who" }
+      : record.pid === 0
+        ? { unnamed: "a process of another pid namespace" }
+        : { pid: record.pid, ...(record.startTime === undefined ? {} : { startTime: record.startTime }) }),
     count: record.count,
   };
 }

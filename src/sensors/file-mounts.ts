@@ -9,26 +9,33 @@ const MADE_UP: ReadonlySet<string> = new Set(
   ),
 );
 
+/** A mount point, and what is watched of what is mounted there. */
+export interface Place {
+  readonly point: string;
+  readonly paths: readonly string[];
+}
+
 /**
  * Where what holds a watched path is mounted, and every mount below one: a mount point stays what it is when what is in it
  * is moved away. Of what the kernel makes up only what is named; of what is below nothing, unless it is to be crossed to.
  */
-export function mountsOf(mountinfo: string, paths: readonly string[], cross: boolean): string[] {
+export function mountsOf(mountinfo: string, paths: readonly string[], cross: boolean): Place[] {
   const mounts = mountinfo.split("\n").flatMap((line) => {
     const [before, after] = line.split(" - ");
     const escaped = before?.split(" ")[4];
     const type = after?.split(" ")[0];
     return escaped === undefined || type === undefined ? [] : [{ point: unescapeOctal(escaped), type }];
   });
-  const found = new Set<string>();
+  const found = new Map<string, string[]>();
+  const add = (point: string, path: string): void => void found.set(point, [...(found.get(point) ?? []), path]);
   for (const path of paths) {
     const above = mounts.filter(({ point }) => isBelow(path, point));
     const nearest = above.toSorted((a, b) => b.point.length - a.point.length)[0];
-    if (nearest !== undefined) found.add(nearest.point);
+    if (nearest !== undefined) add(nearest.point, path);
     if (!cross) continue;
-    for (const { point, type } of mounts) if (!MADE_UP.has(type) && isBelow(point, path)) found.add(point);
+    for (const { point, type } of mounts) if (!MADE_UP.has(type) && isBelow(point, path)) add(point, point);
   }
-  return [...found];
+  return [...found].map(([point, below]) => ({ point, paths: [...new Set(below)] }));
 }
 
 export function isBelow(path: string, folder: string): boolean {

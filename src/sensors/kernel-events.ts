@@ -6,8 +6,7 @@ import { WANT, type Watch, type WatchSources } from "../native.ts";
 import type { Observation } from "../observation.ts";
 import type { NativeRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
-import { createFileEvents, FILE_EVENTS, type WatchedFiles } from "./file-events.ts";
-import { verifyByDpkg } from "./package-files.ts";
+import { createFileEvents, FILE_EVENTS, type FileEventOptions, type WatchedFiles } from "./file-events.ts";
 import { createProcfsMarks, type ProcfsMarks } from "./procfs-marks.ts";
 import { createPrograms, fromProgram, PROGRAMS } from "./programs.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
@@ -46,7 +45,7 @@ export function createKernelEvents(
   ownFiles: () => readonly OwnFile[],
   ownFilesTouched: (pid: number) => void,
   watchedFiles: () => WatchedFiles | undefined = () => undefined,
-  verifyPackages: typeof verifyByDpkg = verifyByDpkg,
+  fileOptions: FileEventOptions = {},
 ): KernelEvents {
   const reportConnector = createStateReporter(context, CONNECTOR);
   const reportFanotify = createStateReporter(context, FANOTIFY);
@@ -310,7 +309,7 @@ export function createKernelEvents(
     else reportFanotify("live");
   }
 
-  const fileEvents = createFileEvents(context, watchedFiles, open, verifyPackages);
+  const fileEvents = createFileEvents(context, watchedFiles, open, fileOptions);
   const programs = [...createPrograms(context, sources, open), createSysctl(context, sources, open)];
   return { connector, fanotify, exec, programs, fileEvents };
 }

@@ -166,7 +166,7 @@ test("what cannot be watched is said, and the rest goes on", async (t) => {
   await watching.pass();
   const state = watching.context.of("sensor.state").findLast(({ sensor }) => sensor === "file-events");
   assert.equal(state?.state, "degraded");
-  assert.match(state?.reason ?? "", /\/proc: ENOTSUP/);
+  assert.match(state?.reason ?? "", /^watched by inotify, which does not say who: .*\/proc: ENOTSUP/);
   await touched(watching, join(inside, "a"), shell(`echo x > ${inside}/a`));
 });
 
@@ -326,4 +326,49 @@ test("an upgrade by dpkg is told as one, each file held against what the package
   assert.deepEqual(second.differing, [`${root}/usr/bin/tool7`]);
   assert.deepEqual(second.strange, [`${root}/etc/cron.evil`]);
   assert.deepEqual(watching.context.of("file.touched"), []);
+});
+
+test("without fanotify: by inotify, with the reason, moves as moves, new folders with what is in them, nobody named", async (t) => {
+  const folder = temporaryDirectory("file-events");
+  const [inside, outside] = [join(folder, "inside"), join(folder, "outside")];
+  mkdirSync(join(inside, "deep", "deeper"), { recursive: true });
+  mkdirSync(join(outside, "tree"), { recursive: true });
+  writeFileSync(join(outside, "tree", "leaf"), "x");
+  const watching = await watchFiles({ roots: [inside], rules: [], level: 0 });
+  t.after(() => watching.stop());
+  const state = watching.context.of("sensor.state").findLast(({ sensor }) => sensor === "file-events");
+  assert.deepEqual(
+    [state?.state, state?.reason],
+    ["degraded", "watched by inotify, which does not say who: ENOSYS: not asked for"],
+  );
+  const seen = (path: string, change: string): Promise<FileTouched> =>
+    until(`${path} ${change}`, () =>
+      watching
+        .touches(join(folder, path))
+        .find((each) => each.change === change || each.did?.includes(change as never)),
+    );
+  shell(`echo x > ${inside}/deep/deeper/a`);
+  const made = await seen("inside/deep/deeper/a", "created");
+  assert.deepEqual([made.pid, made.unnamed], [undefined, "inotify does not say who"]);
+  run("mv", join(inside, "deep"), join(inside, "other"));
+  assert.equal((await seen("inside/other", "moved")).from, join(inside, "deep"));
+  shell(`chmod 600 ${inside}/other/deeper/a`);
+  await seen("inside/other/deeper/a", "attributes");
+  run("mv", join(outside, "tree"), join(inside, "tree"));
+  assert.equal((await seen("inside/tree", "moved")).crossed, "in");
+  await seen("inside/tree/leaf", "created");
+  shell(`echo x >> ${inside}/tree/leaf`);
+  await seen("inside/tree/leaf", "written");
+  shell(`mkdir -p ${inside}/new/newer && echo x > ${inside}/new/newer/b`);
+  await seen("inside/new/newer/b", "created");
+  run("mv", join(inside, "tree"), join(outside, "tree"));
+  await seen("inside/tree", "removed");
+  run("rm", join(inside, "new", "newer", "b"));
+  await seen("inside/new/newer/b", "removed");
+  shell(`echo x >> ${outside}/tree/leaf; echo x > ${inside}/last`);
+  await seen("inside/last", "created");
+  assert.deepEqual(
+    watching.context.of("file.touched").filter(({ path }) => path.startsWith(outside)),
+    [],
+  );
 });

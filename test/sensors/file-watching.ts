@@ -20,7 +20,9 @@ export interface Watching {
   stop(): Promise<void>;
 }
 
-export async function watchFiles(asked: (WatchedFiles & { readonly root?: string }) | undefined): Promise<Watching> {
+export async function watchFiles(
+  asked: (WatchedFiles & { readonly root?: string; readonly level?: number }) | undefined,
+): Promise<Watching> {
   const state = new State(() => undefined);
   const context = createContext();
   const { emit } = context;
@@ -38,7 +40,10 @@ export async function watchFiles(asked: (WatchedFiles & { readonly root?: string
     () => [],
     () => {},
     () => watching.files,
-    (paths) => verifyByDpkg(paths, asked?.root),
+    {
+      verify: (paths) => verifyByDpkg(paths, asked?.root),
+      ...(asked?.level === undefined ? {} : { level: asked.level }),
+    },
   );
   const watching: Watching = {
     context,
