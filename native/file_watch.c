@@ -18,6 +18,14 @@
 /* The other half of a move is there by then. */
 #define HALF_MS		10
 
+/*
+ * In a storm events are left to gather for a millisecond: the kernel merges like
+ * with like, and nobody is interrupted for each. 20,000 a second is a storm.
+ */
+#define STORM_NS	10000000ull
+#define STORM_EVENTS	200
+#define GATHER_MS	1
+
 static int group_open(struct file_watch *f, enum file_watch_level most, const char **ret_what)
 {
 	/*
@@ -97,6 +105,18 @@ static void tell(struct file_watch *f)
 		file_watch_wake(f);
 }
 
+static bool is_storm(struct file_watch *f)
+{
+	uint64_t now = monotonic_ns();
+
+	if (now - f->storm_since_ns >= STORM_NS) {
+		f->is_storm = f->events - f->storm_events >= STORM_EVENTS;
+		f->storm_since_ns = now;
+		f->storm_events = f->events;
+	}
+	return f->is_storm;
+}
+
 static void *file_watch_run(void *arg)
 {
 	struct file_watch *f = arg;
@@ -154,6 +174,9 @@ static void *file_watch_run(void *arg)
 		}
 		tell(f);
 		priority_adjust(&priority);
+		/* Who ends the thread is heard meanwhile, and answered by the next poll. */
+		if (is_storm(f))
+			poll(fds, 1, GATHER_MS);
 	}
 	if (f->error)
 		file_watch_wake(f);

@@ -72,6 +72,9 @@ struct file_watch {
 	struct actor_seen actors[FILE_ACTORS];
 	size_t actors_next;
 	uint64_t reads;
+	uint64_t storm_since_ns;
+	uint64_t storm_events;
+	bool is_storm;
 	uint64_t now_ns;
 	struct half_move half;
 	char path[FILE_PATH_MAX];

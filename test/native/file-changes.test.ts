@@ -89,7 +89,10 @@ async function acts(watching: Watching, last: string, command: string, ...args: 
     changesIn(watching.records)
       .filter(({ pid }) => pid === child.pid)
       .map((change) => words(change, watching));
-  await until(`${last} by ${command} ${args.join(" ")}`, () => told().find((each) => each.includes(last)));
+  const [where = "", ...what] = last.split(" ");
+  await until(`${last} by ${command} ${args.join(" ")}`, () =>
+    told().find((each) => each.includes(where) && what.every((word) => each.split(" ").includes(word))),
+  );
   assert.deepEqual(await exitOf(child), { code: 0, signal: null });
   return told();
 }
