@@ -15,6 +15,7 @@ const SOURCES = [
   "batch.c",
   "bpf.c",
   "file_events.c",
+  "file_rules.c",
   "inflate.c",
   "kallsyms.c",
   "proc_events.c",
