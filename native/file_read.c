@@ -273,8 +273,9 @@ static int put_entry(struct file_reader *r, const struct file_item *item, int fd
 	if (S_ISLNK(st->stx_mode)) {
 		ssize_t n = readlinkat(item->folder, name, r->buf, PIECE);
 
+		/* It is no link any more: what it is now is looked at from the beginning. */
 		if (n < 0)
-			return -errno;
+			return errno == EINVAL ? -EAGAIN : -errno;
 		e->target_len = (uint16_t)(n > UINT16_MAX ? UINT16_MAX : n);
 		e->have |= FILE_HAS_TARGET;
 		batch_bytes(out, r->buf, e->target_len);
@@ -296,7 +297,7 @@ static int put_entry(struct file_reader *r, const struct file_item *item, int fd
 	return 0;
 }
 
-int file_read(struct file_reader *r, const struct file_item *item, struct batch *out)
+static int read_once(struct file_reader *r, const struct file_item *item, struct batch *out)
 {
 	const char *name = item->self >= 0 ? "" : item->path + item->name_at;
 	int fd = item->self, opened = -1, err;
@@ -362,4 +363,15 @@ out:
 	memcpy(record, &e, sizeof(e));
 	batch_end(out);
 	return out->error;
+}
+
+int file_read(struct file_reader *r, const struct file_item *item, struct batch *out)
+{
+	int err, attempt = 0;
+
+	do
+		err = read_once(r, item, out);
+	while (err == -EAGAIN && ++attempt < 64);
+	/* Whoever swaps it so often will be seen with what it was in between. */
+	return err == -EAGAIN ? -ENOENT : err;
 }

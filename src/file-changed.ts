@@ -29,7 +29,7 @@ export interface FileDifference {
   /** "moved": from where. */
   readonly from?: string;
   /** "file", "folder", "link", "fifo", "socket", "block", "character". */
-  readonly type?: string;
+  readonly fileType?: string;
   /** Of what is there now, in octal: "4755". */
   readonly mode?: string;
   /** In what it differs, of what is compared. */

@@ -327,7 +327,7 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     path: must(TEXT),
     pathHex: may(HEX),
     from: may(TEXT),
-    type: may(TEXT),
+    fileType: may(TEXT),
     mode: may(TEXT),
     attributes: must(listOf(object({ attribute: must(TEXT), before: may(TEXT), after: may(TEXT) }))),
     group: must(TEXT),

@@ -81,8 +81,8 @@ export function addFilesCommands(program: Command, tools: Tools): void {
     .addOption(baselineOption())
     .addOption(
       new Option(
-        "--rule <group:pattern>",
-        "before all other rules: ignore:/opt/cache, growing:/opt/**/*.log; repeatable",
+        "--rule <rule>",
+        "GROUP:PATTERN, before all other rules: ignore:/opt/cache, growing:/opt/**/*.log; repeatable",
       ).argParser(rule),
     )
     .option("--cross-filesystems", "into file systems that are mounted below the paths, too")

@@ -390,9 +390,9 @@ async function tellDifference(
   if (json) writeJson(terminal, "file", { ...difference });
   else {
     progress?.clear();
-    const { change, path, from, type, attributes, reason } = difference;
+    const { change, path, from, fileType, attributes, reason } = difference;
     const { style } = terminal;
-    const of = type === undefined || type === "file" ? "" : `${type} `;
+    const of = fileType === undefined || fileType === "file" ? "" : `${fileType} `;
     const more =
       from === undefined ? (reason === undefined ? "" : `: ${printable(reason)}`) : ` (was ${printable(from, 500)})`;
     terminal.write(`${style(STYLES[change], change.padEnd(10))}  ${of}${printable(path, 1000)}${more}\n`);
@@ -428,9 +428,9 @@ function entryJson(entry: FileEntry, { scope }: FileBaseline): Record<string, un
   return {
     path: textOf(entry.path),
     ...(isText(entry.path) ? {} : { pathHex: entry.path.toString("hex") }),
-    ...attributes,
+    attributes,
     rule: rule?.path,
-    compared: rule?.group,
+    group: rule?.group,
     ...(entry.error === 0 ? {} : { error: errnoName(entry.error) }),
   };
 }

@@ -47,8 +47,8 @@ export const fileChanged: Detector = {
   },
 };
 
-function severityOf({ change, attributes, group, mode, type }: FileChanged): Severity {
-  if (type === "file" && gainsRights(change, attributes, mode)) return "critical";
+function severityOf({ change, attributes, group, mode, fileType }: FileChanged): Severity {
+  if (fileType === "file" && gainsRights(change, attributes, mode)) return "critical";
   if (change === "unstable") return "low";
   if (change === "unreadable" || change === "moved") return "medium";
   if (change === "changed" && attributes.every(({ attribute }) => TRIFLES.has(attribute))) return "low";

@@ -172,11 +172,11 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
   }, ["database"]), // prettier-ignore
   kind("file.changed", {
     change: fc.constantFrom("added", "removed", "changed", "moved", "unreadable", "unstable"), path: text,
-    pathHex: fc.constantFrom("", "2fff"), from: text, type: fc.constantFrom("file", "folder"), mode: text,
+    pathHex: fc.constantFrom("", "2fff"), from: text, fileType: fc.constantFrom("file", "folder"), mode: text,
     attributes: fc.array(fc.record({ attribute: text, before: text, after: text }, { requiredKeys: ["attribute"] }), { maxLength: 3 }),
     group: fc.constantFrom("immutable", "config", "odd"), rule: text, sha256: fc.constant("00ff"), reason: text,
     actor: fc.record({ pid, startTime: count, comm: text, exe: text }, { requiredKeys: ["pid"] }),
-  }, ["pathHex", "from", "type", "mode", "rule", "sha256", "reason", "actor"]), // prettier-ignore
+  }, ["pathHex", "from", "fileType", "mode", "rule", "sha256", "reason", "actor"]), // prettier-ignore
   kind("uprobe.seen", {
     pid, startTime, path: text, file, count, name: text, byPid: pid, byStartTime: count,
     probes: fc.array(fc.record({ offset: count, returns: flag }), { maxLength: 3 }),

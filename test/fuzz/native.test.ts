@@ -18,6 +18,7 @@ const SOURCES = [
   "file_folders.c",
   "file_parse.c",
   "file_queue.c",
+  "file_rules.c",
   "inflate.c",
   "kallsyms.c",
   "proc_events.c",

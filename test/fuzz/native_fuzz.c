@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "bpf.h"
+#include "file_walk.h"
 #include "file_watch.h"
 #include "rimon.h"
 
@@ -27,6 +28,23 @@ static void unpack(const char *buf, size_t len)
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The first half are rules, the second a path. */
+static void match_rules(const char *buf, size_t len)
+{
+	struct file_rules rules;
+	size_t half = len / 2, found;
+
+	while (half && buf[half - 1])
+		half--;
+	if (file_rules_parse(buf, half, &rules))
+		return;
+	found = file_rules_find(&rules, FILE_RULE_FILE, buf + half, len - half);
+	if (found > rules.n)
+		abort();
+	file_rules_want_below(&rules, found, buf + half, len - half);
+	file_rules_free(&rules);
+}
 
 /* What a parser hands out must lie in what it was given. */
 static void inside(const char *part, size_t part_len, const char *buf, size_t len)
@@ -293,6 +311,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (batch_count(buf, size, &part_len) == 0 && part_len > size / sizeof(struct record_head))
 		abort();
 	parse_environ(buf, size);
+	match_rules(buf, size);
 	parse_maps(buf, size);
 	compare_code(buf, size);
 	parse_kallsyms(buf, size);
@@ -345,6 +364,9 @@ static const char *const texts[] = {
 };
 
 static const char environment[] = "PATH=/bin\0LD_PRELOAD=/a.so:/b.so\0LD_AUDIT=/c.so\0LAST=1\0unterminated";
+
+/* Rules, each how and a pattern, and a path as long as they are. */
+static const char rules_and_path[] = "\x11/etc/**/*.conf\0\x20/e*c\\*\0\x30/etc\0/etc/a/b/x.conf/etc/a/b/x.conf/ef";
 
 /* nlmsghdr, cn_msg, proc_event: a tracer that attaches. */
 static const uint32_t datagram[] = {
@@ -410,7 +432,7 @@ static uint64_t next(uint64_t *state)
 
 static size_t seed_choose(uint64_t *state, uint8_t *buf)
 {
-	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 8), len;
+	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 9), len;
 	const void *seed;
 
 	if (which < n) {
@@ -437,6 +459,9 @@ static size_t seed_choose(uint64_t *state, uint8_t *buf)
 	} else if (which == n + 6) {
 		seed = aimed;
 		len = sizeof(aimed) - 1;
+	} else if (which == n + 7) {
+		seed = rules_and_path;
+		len = sizeof(rules_and_path) - 1;
 	} else {
 		seed = datagram;
 		len = sizeof(datagram);

@@ -15,7 +15,7 @@ export function attributeOf(entry: FileEntry, attribute: Attribute): string | un
     case "content":
       return entry.sha256;
     case "target":
-      return entry.target === undefined ? undefined : textOf(entry.target);
+      return stat?.type === "link" && entry.target !== undefined ? textOf(entry.target) : undefined;
     case "capabilities":
       return told(entry, (each) => each.name === CAPABILITY, capabilityOf);
     case "acl":
@@ -88,6 +88,7 @@ function isKnown(entry: FileEntry, attribute: Attribute): boolean {
   if (entry.stat === undefined) return false;
   if (attribute === "content") return entry.sha256 !== undefined || entry.stat.type !== "file";
   if (attribute === "capabilities" || attribute === "acl" || attribute === "xattrs") return entry.xattrs !== undefined;
+  if (attribute === "target") return entry.target !== undefined || entry.stat.type !== "link";
   if (attribute === "flags") return entry.flags !== undefined;
   return true;
 }

@@ -43,7 +43,7 @@ export function differenceOf(
   const head = {
     path: textOf(entry.path),
     ...(isText(entry.path) ? {} : { pathHex: entry.path.toString("hex") }),
-    ...(type === undefined ? {} : { type }),
+    ...(type === undefined ? {} : { fileType: type }),
     ...(mode === undefined ? {} : { mode }),
     group,
     ...(rule === undefined ? {} : { rule: rule.path }),
