@@ -26,6 +26,7 @@ async function prepared(t: TestContext) {
     baseline: file,
     publicKeys: [],
     threshold: 1,
+    realtime: false,
     intervalMs: HOUR,
     fullEveryMs: 24 * HOUR,
     bytesPerSecond: 2 ** 30,
