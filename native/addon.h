@@ -50,6 +50,9 @@ Napi::Object DefineAttack(Napi::Env env);
 /* addon_bench.cc */
 Napi::Function DefineBench(Napi::Env env);
 
+/* addon_files.cc */
+Napi::Function DefineFileWalk(Napi::Env env);
+
 /* addon_watch.cc */
 Napi::Function DefineWatch(Napi::Env env);
 
@@ -57,6 +60,7 @@ Napi::Function DefineWatch(Napi::Env env);
 struct Instance {
 	Napi::FunctionReference procfs;
 	Napi::FunctionReference watch;
+	Napi::FunctionReference file_walk;
 };
 
 } // namespace addon

@@ -1,59 +1,45 @@
 /* The Procfs object: its calls are passes off the event loop. */
 #include <errno.h>
 
-#include <functional>
-
-#include "addon.h"
+#include "addon_pass.h"
 #include "isolation.h"
 
 namespace addon {
 
+Pass::Pass(Napi::Env env, const char *what, Run run)
+	: Napi::AsyncWorker(env, "rimon"), promise_(Napi::Promise::Deferred::New(env)), what_(what), run_(std::move(run))
+{
+}
+
+Pass::~Pass()
+{
+	batch_free(&batch_);
+}
+
+Napi::Promise Pass::Begin(Napi::Env env, const char *what, Run run)
+{
+	Pass *pass = new Pass(env, what, std::move(run));
+	Napi::Promise promise = pass->promise_.Promise();
+
+	pass->Queue();
+	return promise;
+}
+
+void Pass::Execute()
+{
+	err_ = run_(&batch_);
+	run_ = nullptr;
+}
+
+void Pass::OnOK()
+{
+	if (err_ < 0)
+		promise_.Reject(ErrnoError(Env(), err_, what_).Value());
+	else
+		promise_.Resolve(BufferOf(Env(), &batch_));
+}
+
 namespace {
-
-/* One pass off the event loop. Holds what it runs on, so that closing that waits for the pass. */
-class Pass : public Napi::AsyncWorker {
-public:
-	using Run = std::function<int(struct batch *)>;
-
-	static Napi::Promise Begin(Napi::Env env, const char *what, Run run)
-	{
-		Pass *pass = new Pass(env, what, std::move(run));
-		Napi::Promise promise = pass->promise_.Promise();
-
-		pass->Queue();
-		return promise;
-	}
-	~Pass() override
-	{
-		batch_free(&batch_);
-	}
-
-protected:
-	void Execute() override
-	{
-		err_ = run_(&batch_);
-		run_ = nullptr;
-	}
-	void OnOK() override
-	{
-		if (err_ < 0)
-			promise_.Reject(ErrnoError(Env(), err_, what_).Value());
-		else
-			promise_.Resolve(BufferOf(Env(), &batch_));
-	}
-
-private:
-	Pass(Napi::Env env, const char *what, Run run)
-		: Napi::AsyncWorker(env, "rimon"), promise_(Napi::Promise::Deferred::New(env)), what_(what), run_(std::move(run))
-	{
-	}
-
-	Napi::Promise::Deferred promise_;
-	std::string what_;
-	Run run_;
-	struct batch batch_ = {};
-	int err_ = 0;
-};
 
 class Procfs : public Napi::ObjectWrap<Procfs> {
 public:

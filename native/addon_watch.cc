@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "addon.h"
+#include "file_watch.h"
 
 namespace addon {
 
@@ -66,6 +67,10 @@ public:
 			InstanceMethod<&Watch::Exempt>("exempt"),
 			InstanceMethod<&Watch::GuardSettings>("guardSettings"),
 			InstanceMethod<&Watch::LeaveSettings>("leaveSettings"),
+			InstanceMethod<&Watch::OpenChanges>("openChanges"),
+			InstanceMethod<&Watch::AimChanges>("aimChanges"),
+			InstanceMethod<&Watch::MarkChanges>("markChanges"),
+			InstanceMethod<&Watch::WalkChanges>("walkChanges"),
 			InstanceMethod<&Watch::Status>("status"),
 			InstanceMethod<&Watch::Close>("close"),
 		});
@@ -267,6 +272,53 @@ private:
 		watch_leave_settings(Open(info.Env()));
 	}
 
+	/* What fails is told by the status. */
+	Napi::Value OpenChanges(const Napi::CallbackInfo &info)
+	{
+		uint32_t best = FILE_WATCH_MOVES, most = info[0].IsUndefined() ? best : Uint32Of(info[0], "level");
+		Napi::Env env = info.Env();
+		const char *what = nullptr;
+		int without = 0;
+
+		if (most > FILE_WATCH_MOVES)
+			Refuse(env, "a level from 0 to 3");
+		if (watch_changes_open(Open(env), most, &without, &what) < 0 || !without)
+			return env.Undefined();
+		return Napi::String::New(env, std::string(uv_err_name(-without)) + ": " + (what ? what : "fanotify"));
+	}
+
+	void WalkChanges(const Napi::CallbackInfo &info)
+	{
+		std::string path = StringOf(info[0], "path");
+
+		Check(info.Env(), watch_changes_walk(Open(info.Env()), path.c_str()), "watch the folders of " + path + " by inotify");
+	}
+
+	/* Each path with its NUL. */
+	static std::string PathsOf(const Napi::Value &value, const char *name)
+	{
+		std::string all;
+
+		for (const std::string &path : StringsOf(value, name))
+			all.append(path.c_str(), path.size() + 1);
+		return all;
+	}
+
+	void AimChanges(const Napi::CallbackInfo &info)
+	{
+		std::string included = PathsOf(info[0], "included"), excluded = PathsOf(info[1], "excluded");
+
+		Check(info.Env(), watch_changes_aim(Open(info.Env()), included.data(), included.size(), excluded.data(), excluded.size()),
+		      "say which files are watched");
+	}
+
+	void MarkChanges(const Napi::CallbackInfo &info)
+	{
+		std::string path = StringOf(info[0], "path");
+
+		Check(info.Env(), watch_changes_mark(Open(info.Env()), path.c_str()), "watch the filesystem of " + path);
+	}
+
 	void Exempt(const Napi::CallbackInfo &info)
 	{
 		Napi::Env env = info.Env();
@@ -307,6 +359,7 @@ private:
 		result.Set("calls", SourceStatus(env, status.calls));
 		result.Set("signals", SourceStatus(env, status.signals));
 		result.Set("sysctl", SourceStatus(env, status.sysctl));
+		result.Set("changes", SourceStatus(env, status.changes));
 		result.Set("callsAtEntry", status.calls_at_entry);
 		result.Set("dropped", Napi::Number::New(env, static_cast<double>(status.dropped)));
 		return result;

@@ -42,6 +42,8 @@ enum record_kind {
 	RECORD_SYSCTL = 23,
 	RECORD_UPROBE = 24,
 	RECORD_UPROBES = 25,
+	RECORD_FILE_CHANGE = 28,
+	RECORD_FILE_ENTRY = 40,
 };
 
 struct record_head {
@@ -174,17 +176,6 @@ struct proc_file_record {
 	__u16 reserved;
 };
 
-/* A marked file was written, or its attributes changed: of which one the kernel does not say (dev and inode 0). String: path. */
-struct file_record {
-	struct record_head head;
-	__u64 dev;
-	__u64 inode;
-	__u32 access;
-	__u32 pid;
-	__u16 path_len;
-	__u16 reserved[3];
-};
-
 /* The mount table behind this id changed. */
 struct mounts_record {
 	struct record_head head;
@@ -202,6 +193,8 @@ enum lost_source {
 	LOST_SIGNALS = 7,	/* of bpf/signals.bpf.c */
 	LOST_ACCESS = 8,	/* of bpf/access.bpf.c */
 	LOST_SYSCTL = 9,	/* of bpf/sysctl.bpf.c */
+	LOST_FILE_EVENTS = 10,	/* FAN_Q_OVERFLOW of the group of file_watch.c; count is 0 */
+	LOST_FILE_CHANGES = 11,	/* its changes were not taken in time */
 };
 
 struct lost_record {
@@ -389,55 +382,6 @@ struct code_run_record {
 	__u16 expected_len;
 };
 
-/* How two readings of the same code differ. */
-struct code_difference {
-	__u32 pages;
-	__u32 reserved;
-	__u64 bits;
-};
-
-/*
- * The code that a process has from one mapping of a file, read from three
- * places: what it executes, the page cache and the disk. What differs between
- * two of them has done so three times. String: path.
- */
-struct code_text_record {
-	struct record_head head;
-	__u64 start;
-	__u64 end;
-	__u64 offset;
-	__u64 dev;
-	__u64 inode;
-	struct code_difference memory;	/* what it executes, from the page cache */
-	struct code_difference disk;	/* the disk, from the page cache */
-	__u32 error;			/* errno: it cannot be read, and nothing else is known */
-	__u32 disk_error;		/* errno: the disk was not read */
-	__u8 executed[32];		/* SHA-256 */
-	__u8 cached[32];
-	__u8 stored[32];
-	__u16 path_len;
-	__u16 reserved[3];
-};
-
-/* An eBPF program that is loaded. String: name, of at most 15 bytes. */
-struct bpf_program_record {
-	struct record_head head;
-	__u32 id;
-	__u32 type;		/* enum bpf_prog_type */
-	__u8 tag[8];		/* of its instructions: the same program has the same */
-	__u32 uid;		/* who loaded it */
-	__u16 name_len;
-	__u16 reserved;
-};
-
-/* A seccomp filter of a process; the oldest comes first. */
-struct seccomp_filter_record {
-	struct record_head head;
-	__u32 instructions;
-	__u32 reserved;
-	__u8 sha256[32];	/* of its instructions, struct sock_filter each */
-};
-
 enum uprobe_source {
 	UPROBE_BY_PERF = 1,	/* a perf event with an eBPF program */
 	UPROBE_BY_LINK = 2,	/* an eBPF link */
@@ -464,5 +408,7 @@ struct uprobes_record {
 	__u32 events_error;
 	__u32 reserved;
 };
+
+#include "record_state.h"
 
 #endif

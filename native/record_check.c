@@ -8,6 +8,7 @@ _Static_assert(sizeof(struct thread_record) == 32, "thread_record");
 _Static_assert(sizeof(struct process_event_record) == 40, "process_event_record");
 _Static_assert(sizeof(struct proc_file_record) == 48, "proc_file_record");
 _Static_assert(sizeof(struct file_record) == 40, "file_record");
+_Static_assert(sizeof(struct file_change_record) == 40, "file_change_record");
 _Static_assert(sizeof(struct mounts_record) == 16, "mounts_record");
 _Static_assert(sizeof(struct lost_record) == 24, "lost_record");
 _Static_assert(sizeof(struct memory_record) == 72, "memory_record");
@@ -28,3 +29,5 @@ _Static_assert(sizeof(struct seccomp_filter_record) == 48, "seccomp_filter_recor
 _Static_assert(sizeof(struct code_text_record) == 192, "code_text_record");
 _Static_assert(sizeof(struct uprobe_record) == 40, "uprobe_record");
 _Static_assert(sizeof(struct uprobes_record) == 24, "uprobes_record");
+_Static_assert(sizeof(struct file_entry_record) == 128, "file_entry_record");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a baseline of files is kept as it is read");

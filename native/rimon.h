@@ -1,6 +1,6 @@
 /*
  * The whole interface of the core, by file; that of the drill's primitives is
- * attack.h. Everything is C without JavaScript, callable from a test or a
+ * attack.h, that of walks over files files.h. Everything is C without JavaScript, callable from a test or a
  * fuzzer. 0 or -errno; outputs are ret_x, written only on success. Nothing logs
  * or exits; but for the decoy's secret in attack_decoy.c there is no global state.
  */
@@ -401,6 +401,7 @@ struct watch_status {
 	struct watch_source calls;
 	struct watch_source signals;
 	struct watch_source sysctl;
+	struct watch_source changes;
 	bool calls_at_entry;	/* see calls_at_entry() */
 	uint64_t dropped;
 };

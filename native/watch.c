@@ -66,6 +66,9 @@ void watch_take(struct watch *w, struct batch *out)
 	*out = w->pending;
 	memset(&w->pending, 0, sizeof(w->pending));
 	w->notified = false;
+	if (w->changes_wait)
+		file_watch_wake(w->file_watch);
+	w->changes_wait = false;
 	dropped = w->dropped_untold;
 	w->dropped_untold = 0;
 	pthread_mutex_unlock(&w->lock);
@@ -210,6 +213,9 @@ static void *watch_run(void *arg)
 			case TAG_SYSCTL:
 				watch_sysctl_drain(w);
 				break;
+			case TAG_CHANGES:
+				watch_changes_drain(w);
+				break;
 			case TAG_MOUNTS:
 				mounts_changed(w, (uint32_t)ready[i].data.u64);
 				break;
@@ -313,7 +319,7 @@ int watch_open(uint32_t sources, const struct procfs *p, void (*notify)(void *ar
 	w->connector.fd = w->files.fd = w->memory.fd = w->access.fd = w->calls.fd = w->signals.fd = w->exec.fd = -1;
 	w->sysctl.fd = w->attributes = w->wake = -1;
 	w->connector.what = w->files.what = w->memory.what = w->access.what = w->calls.what = w->signals.what =
-		w->exec.what = w->sysctl.what = "not asked for";
+		w->exec.what = w->sysctl.what = w->changes.what = "not asked for";
 	for (i = 0; i < DATAGRAMS; i++) {
 		w->pieces[i] = (struct iovec){ w->datagrams[i], sizeof(w->datagrams[i]) };
 		w->headers[i].msg_hdr = (struct msghdr){
@@ -388,6 +394,7 @@ void watch_close(struct watch *w)
 	calls_close(w->calls_programs);
 	signals_close(w->signals_programs);
 	sysctl_close(w->sysctl_program);
+	file_watch_close(w->file_watch);
 	close_fd(w->wake);
 	close_fd(w->epoll);
 	proc_scan_free(w->scan);
@@ -424,6 +431,7 @@ void watch_get_status(struct watch *w, struct watch_status *ret)
 	ret->calls = source_status(&w->calls);
 	ret->signals = source_status(&w->signals);
 	ret->sysctl = source_status(&w->sysctl);
+	ret->changes = source_status(&w->changes);
 	ret->calls_at_entry = w->calls_programs && calls_at_entry(w->calls_programs);
 	pthread_mutex_lock(&w->lock);
 	ret->dropped = w->dropped;

@@ -1,9 +1,9 @@
 /*
  * What the files of the watch share: watch.c has the thread and delivers,
  * watch_connector.c, watch_exec.c, watch_files.c, watch_memory.c,
- * watch_access.c, watch_calls.c, watch_signals.c and watch_sysctl.c drain a source each on that thread.
+ * watch_access.c, watch_calls.c, watch_changes.c, watch_signals.c and watch_sysctl.c drain a source each on that thread.
  *
- * Shared with the callers, under the lock: pending, roots, mounts.
+ * Shared with the callers, under the lock: pending, roots, mounts, changes_wait.
  * Everything else belongs to the thread or never changes.
  */
 #ifndef RIMON_WATCH_H
@@ -17,6 +17,7 @@
 
 #include "bpf/actor.h"
 #include "bpf/calls.h"
+#include "file_watch.h"
 #include "rimon.h"
 
 #define DATAGRAMS	64
@@ -36,6 +37,7 @@ enum tag {
 	TAG_CALLS,
 	TAG_SIGNALS,
 	TAG_SYSCTL,
+	TAG_CHANGES,
 };
 
 struct source {
@@ -103,12 +105,15 @@ struct watch {
 	struct signals *signals_programs;
 	struct source sysctl;
 	struct sysctl *sysctl_program;
+	struct source changes;
+	struct file_watch *file_watch;	/* set before the thread can hear of it */
 
 	pthread_mutex_t lock;
 	struct batch pending;
 	bool notified;
 	uint64_t dropped_untold;
 	uint64_t dropped;
+	bool changes_wait;	/* for room among what is pending */
 	struct root *roots;
 	size_t n_roots;
 	struct mounts *mounts;
@@ -180,5 +185,8 @@ void watch_signals_drain(struct watch *w);
 
 /* watch_sysctl.c */
 void watch_sysctl_drain(struct watch *w);
+
+/* watch_changes.c */
+void watch_changes_drain(struct watch *w);
 
 #endif

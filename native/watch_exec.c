@@ -63,6 +63,13 @@ static void unlinked_add(struct watch *w, const struct exec_event *event)
 	batch_end(&w->scratch);
 }
 
+static bool has_ended(struct watch *w)
+{
+	const struct process_record *r = batch_record(&w->scratch);
+
+	return r && r->head.kind == RECORD_PROCESS && !(r->have & (HAVE_EXE | HAVE_KTHREAD)) && !r->cmdline_len;
+}
+
 static void exec_add(void *arg, const void *sample, size_t len)
 {
 	const struct exec_event *event = sample;
@@ -75,7 +82,8 @@ static void exec_add(void *arg, const void *sample, size_t len)
 	w->exec.events++;
 	watch_calls_exec(w, event->pid, event->time_ns);
 	watch_forget(w, event->pid);
-	if (!watch_enrich(w, event->pid))
+	/* Of one that has ended and was not waited for /proc has no more than its name. */
+	if (!watch_enrich(w, event->pid) || has_ended(w))
 		process_add(w, event);
 	r = batch_begin(&w->scratch, RECORD_PROCESS_EVENT, sizeof(*r));
 	if (r) {

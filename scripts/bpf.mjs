@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { arch, tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { deflateRawSync } from "node:zlib";
 
@@ -106,7 +106,7 @@ function hashOf(source) {
   const names = new Set([source]);
   for (const name of names) {
     const text = readFileSync(join(folder, name), "utf8");
-    for (const [, included] of text.matchAll(/^#include "(.+)"$/gm)) names.add(included);
+    for (const [, included] of text.matchAll(/^#include "(.+)"$/gm)) names.add(join(dirname(name), included));
     hash.update(text);
   }
   return hash.digest("hex");

@@ -1,7 +1,5 @@
 // A sealed baseline that is to be used and is not to be believed: the words for it.
 
-import type { IsolationChanged } from "./isolation-changed.ts";
-
 /** What a node is held against. */
 export type BaselineOf = "isolation";
 
@@ -19,6 +17,3 @@ export interface BaselineRefused {
   /** What is used instead: the copy of the last one that was good, or none. */
   readonly using: "last-good" | "none";
 }
-
-/** What is told of baselines, and by them. */
-export type BaselineObservation = IsolationChanged | BaselineRefused;

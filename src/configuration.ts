@@ -122,6 +122,33 @@ export interface BaselineSettings {
   readonly lastGood: string;
 }
 
+/** Which files are compared with a baseline, and in what; src/baselines/files/rules.ts says what a rule means. */
+export interface FileSettings {
+  /** The statement of the baseline. */
+  readonly baseline: string;
+  /** Who may have sealed it; empty: it need not be sealed. */
+  readonly publicKeys: readonly string[];
+  readonly threshold: number;
+  readonly intervalMs: number;
+  /** Changes are told as they happen, too, with who made them. */
+  readonly realtime: boolean;
+  /** From one reading of every file to the next. */
+  readonly fullEveryMs: number;
+  /** Bytes of content a second. */
+  readonly bytesPerSecond: number;
+  /** Undefined: what a node runs. */
+  readonly paths?: readonly string[];
+  /** Before those that rimon brings. */
+  readonly rules: readonly FileRuleSettings[];
+}
+
+export interface FileRuleSettings {
+  readonly path: string;
+  readonly types?: readonly ("file" | "folder" | "link" | "other")[];
+  readonly group: "immutable" | "config" | "growing" | "access" | "presence" | "everything" | "ignore";
+  readonly why?: string;
+}
+
 export interface Configuration {
   readonly environment: "production" | "development";
   readonly mode: Mode;
@@ -137,6 +164,8 @@ export interface Configuration {
     /** Undefined: what is there when it is first seen is what is compared with. */
     readonly baseline?: BaselineSettings;
   };
+  /** Undefined: files are not compared with a baseline. */
+  readonly files?: FileSettings;
   readonly rules: Readonly<Record<string, RuleSettings>>;
   readonly respond: Readonly<Partial<Record<Severity, readonly ActionName[]>>>;
   readonly exceptions: readonly Exception[];

@@ -21,4 +21,19 @@ export {
   type SnapshotOptions,
 } from "./isolation.ts";
 export type { Anomaly, Checked, Snapshot } from "./baselines/snapshot.ts";
+export { openFileBaseline, type FileBaseline, type Trust } from "./files/baseline-file.ts";
+export {
+  checkFiles,
+  checkPaths,
+  initFiles,
+  updateFiles,
+  type CheckOptions,
+  type FilesChecked,
+  type FileTrouble,
+  type Initialised,
+  type InitOptions,
+  type UpdateOptions,
+} from "./files/check.ts";
+export type { AttributeChange, FileChange, FileDifference } from "./file-changed.ts";
+export type { FileRule } from "./baselines/files/rules.ts";
 export { VERSION } from "./package.ts";

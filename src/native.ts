@@ -104,12 +104,28 @@ export interface Watch {
    */
   guardSettings(exempt: BigUint64Array, family: boolean, cgroup?: string): void;
   leaveSettings(): void;
+  /**
+   * Has a thread of its own tell who changes which file, by `file-change` records; nothing until aimed and marked. `level`:
+   * 0 by inotify, 1 as Linux 5.9 has it, 2 as 5.15 (who did it is certain), 3 as 5.17 (a move is one event). Returns why
+   * there is no fanotify, if there is none: then nothing can be marked, and folders are walked. What else fails is told by
+   * the status.
+   */
+  openChanges(level?: number): string | undefined;
+  /** What is told: these paths and all below, but for what is below a longer one of the others. Replaces what was before. */
+  aimChanges(included: readonly string[], excluded: readonly string[]): void;
+  /** Marks the filesystem of this path. Throws with `code` set to the errno name: ENOTSUP, ENODEV or EXDEV if it cannot tell. */
+  markChanges(path: string): void;
+  /**
+   * Has a folder and all below it told by inotify, which names nobody, as far as it was aimed at. Throws with `code` set to
+   * the errno name; ENOSPC: there are no watches left (fs.inotify.max_user_watches).
+   */
+  walkChanges(path: string): void;
   /** What each source lost so far, and the state it is in; `dropped` counts records JavaScript did not take in time. */
   status(): WatchStatus;
   close(): void;
 }
 
-export interface WatchStatus extends Readonly<Record<keyof WatchSources, SourceStatus>> {
+export interface WatchStatus extends Readonly<Record<keyof WatchSources | "changes", SourceStatus>> {
   readonly dropped: number;
   /** Every system call of the node is looked at, since this kernel has no hooks at those that matter alone. */
   readonly callsAtEntry: boolean;
@@ -131,8 +147,24 @@ export interface SourceStatus {
   readonly unreadable: number;
 }
 
+/** A walk over files: entries (struct file_entry_record) in the order of their paths. */
+export interface FileWalk {
+  /** Some 256 KiB of whole entries, or the rest; empty at the end. Rejects with ECANCELED once it is closed. */
+  next(): Promise<Buffer>;
+  /** How many more bytes of content may be read, where the walk waits to be allowed. */
+  allow(bytes: number): void;
+  progress(): { readonly entries: number; readonly bytes: number; readonly vanished: number };
+  close(): void;
+}
+
 export interface Addon {
   readonly recordVersion: number;
+  /**
+   * Starts threads that walk: roots (each with its NUL), rules (each how, a pattern and a NUL: FILE_RULE_* of rimon.h), then
+   * flags (FILE_WALK_*), threads, the largest size that is read and whether it waits to be allowed to read; `limits` says
+   * of each root how many of its bytes count.
+   */
+  openFileWalk(roots: Buffer, rules: Buffer, how: BigUint64Array, limits?: BigUint64Array): FileWalk;
   openProcfs(): Procfs;
   /** Batches arrive on the event loop as packed records; a batch is never larger than 1 MiB. */
   openWatch(sources: WatchSources, procfs: Procfs, onBatch: (batch: Buffer) => void): Watch;

@@ -7,6 +7,7 @@ import type {
   AccessCall, Call, CodeChange, ExecutableTraits, FileId, FileVersion, Machine, Mapping, MemoryOperation, Observation,
   ObservationOf, Posture, ProcFile, Process,
 } from "./observation.ts"; // prettier-ignore
+import type { FileTouch } from "./file-touched.ts";
 
 /** What is wrong with a value, as "expected path to be ..., got ..."; undefined if nothing is. */
 type Check = (value: unknown, path: string) => string | undefined;
@@ -188,6 +189,8 @@ const ACCESS_CALL = oneOf<AccessCall>({
   advise: true, perf: true, move: true, setns: true, other: true,
 }); // prettier-ignore
 
+const FILE_TOUCH = oneOf<FileTouch>({ created: true, removed: true, written: true, attributes: true, moved: true });
+
 const HEAD = { kind: must(TEXT), at: must(TIME), sensor: must(TEXT) };
 const ID = { pid: must(PID), startTime: must(COUNT) };
 
@@ -312,6 +315,51 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     message: must(TEXT),
     changes: must(listOf(object(ISOLATION_CHANGE))),
     evidence: must(listOf(object({ text: must(TEXT), expected: may(TEXT), actual: may(TEXT) }))),
+  },
+  "file.touched": {
+    ...HEAD,
+    change: must(FILE_TOUCH),
+    did: may(listOf(FILE_TOUCH)),
+    path: must(TEXT),
+    pathHex: may(HEX),
+    from: may(TEXT),
+    folder: must(YES_NO),
+    crossed: may(oneOf({ out: true, in: true })),
+    pid: may(PID),
+    startTime: may(COUNT),
+    unnamed: may(TEXT),
+    count: must(COUNT),
+    files: may(object({ count: must(COUNT), names: must(listOf(TEXT)) })),
+    asBefore: may(YES_NO),
+  },
+  "packages.changed": {
+    ...HEAD,
+    ...ID,
+    database: may(TEXT),
+    manager: must(TEXT),
+    files: must(COUNT),
+    verified: must(COUNT),
+    owned: must(COUNT),
+    packages: must(listOf(TEXT)),
+    differing: must(listOf(TEXT)),
+    differingCount: must(COUNT),
+    strange: must(listOf(TEXT)),
+    strangeCount: must(COUNT),
+  },
+  "file.changed": {
+    ...HEAD,
+    change: must(oneOf({ added: true, removed: true, changed: true, moved: true, unreadable: true, unstable: true })),
+    path: must(TEXT),
+    pathHex: may(HEX),
+    from: may(TEXT),
+    fileType: may(TEXT),
+    mode: may(TEXT),
+    attributes: must(listOf(object({ attribute: must(TEXT), before: may(TEXT), after: may(TEXT) }))),
+    group: must(TEXT),
+    rule: may(TEXT),
+    sha256: may(HEX),
+    reason: may(TEXT),
+    actor: may(object({ pid: must(PID), startTime: may(COUNT), comm: may(TEXT), exe: may(TEXT) })),
   },
   "uprobe.seen": {
     ...HEAD,

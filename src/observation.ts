@@ -2,7 +2,7 @@
 // forensics file. `undefined` means unknown, never zero. No observation holds an environment value (but the paths that
 // LD_PRELOAD and LD_AUDIT name), a byte of memory (but of code that was changed) or a key.
 
-import type { BaselineObservation } from "./baseline-refused.ts";
+import type { StateChanged } from "./state-changed.ts";
 
 /** A process for as long as it lives: a pid alone is reused. */
 export interface ProcessId {
@@ -476,7 +476,7 @@ export type Observation =
   | MachineMemoryOpened
   | SysctlWritten
   | SettingSeen
-  | BaselineObservation
+  | StateChanged
   | ProcessDumping
   | PostureSeen
   | MapsSeen

@@ -94,6 +94,37 @@ export interface FileRecord {
   readonly path: string;
 }
 
+/** A watched file was changed; several at once happened in the order of the fields. */
+export interface FileChangeRecord {
+  readonly kind: "file-change";
+  /** CLOCK_MONOTONIC, when the first of them was read. */
+  readonly timeNs: bigint;
+  /** Who; 0: of a pid namespace that ours does not see. */
+  readonly pid: number;
+  /** Undefined if that process was gone. */
+  readonly startTime?: number;
+  readonly created: boolean;
+  readonly written: boolean;
+  /** It was closed after it was open for writing. */
+  readonly closed: boolean;
+  readonly attributes: boolean;
+  readonly moved: boolean;
+  readonly removed: boolean;
+  /** What was changed is a folder. */
+  readonly folder: boolean;
+  /** It was moved out of what is watched, or into it. */
+  readonly toOutside: boolean;
+  readonly fromOutside: boolean;
+  /** By inotify, which does not say who: `pid` is 0. */
+  readonly nameless: boolean;
+  /** How many events this was. */
+  readonly count: number;
+  /** Bytes, as all names of files are. */
+  readonly path: Buffer;
+  /** Where it was before it was moved; undefined if that could not be told any more. */
+  readonly from?: Buffer;
+}
+
 export interface MountsRecord {
   readonly kind: "mounts";
   readonly id: number;
@@ -101,7 +132,18 @@ export interface MountsRecord {
 
 export interface LostRecord {
   readonly kind: "lost";
-  readonly source: "connector" | "files" | "queue" | "memory" | "exec" | "calls" | "signals" | "access" | "sysctl";
+  readonly source:
+    | "connector"
+    | "files"
+    | "queue"
+    | "memory"
+    | "exec"
+    | "calls"
+    | "signals"
+    | "access"
+    | "sysctl"
+    | "file-events"
+    | "file-changes";
   /** Undefined if the kernel only says that some were lost. */
   readonly count?: number;
 }
@@ -296,6 +338,7 @@ export type NativeRecord =
   | ProcessEventRecord
   | ProcFileRecord
   | FileRecord
+  | FileChangeRecord
   | MountsRecord
   | LostRecord
   | MemoryRecord

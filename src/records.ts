@@ -4,6 +4,7 @@ import type { AccessCall, Call, MemoryOperation, ProcFile } from "./observation.
 import {
   MEMORY_OPERATION,
   type AccessRecord,
+  type FileChangeRecord,
   type LostRecord,
   type MachineMemoryRecord,
   type MemoryRecord,
@@ -43,11 +44,12 @@ const KIND = {
   sysctl: 23,
   uprobe: 24,
   uprobes: 25,
+  fileChange: 28,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
 const FIXED_SIZE = [
-  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 32, 40, 72, 24, 192, 64, 48, 48, 48, 40, 24,
+  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 32, 40, 72, 24, 192, 64, 48, 48, 48, 40, 24, 0, 0, 40,
 ];
 
 const EVENTS: readonly (ProcessEventName | undefined)[] = [
@@ -86,6 +88,8 @@ const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [
   "signals",
   "access",
   "sysctl",
+  "file-events",
+  "file-changes",
 ];
 
 const OPERATIONS: readonly (MemoryOperation | undefined)[] = Object.keys(MEMORY_OPERATION) as MemoryOperation[];
@@ -183,6 +187,9 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
           pid: reader.u32(28),
           path: reader.text(reader.u16(32)),
         });
+        break;
+      case KIND.fileChange:
+        records.push(readFileChange(reader));
         break;
       case KIND.mounts:
         records.push({ kind: "mounts", id: reader.u32(8) });
@@ -373,6 +380,33 @@ function readProcFile(reader: RecordReader): ProcFileRecord {
     ...(tid === 0 ? {} : { targetTid: tid }),
     ...(startTime === 0 ? {} : { targetStartTime: startTime }),
     path: reader.text(reader.u16(44)),
+  };
+}
+
+function readFileChange(reader: RecordReader): FileChangeRecord {
+  const changes = reader.u32(24);
+  const startTime = reader.u64(16);
+  // Copies: what is kept of a batch keeps all of it.
+  const path = Buffer.from(reader.bytes(reader.u16(36)));
+  const from = Buffer.from(reader.bytes(reader.u16(38)));
+  return {
+    kind: "file-change",
+    timeNs: reader.bigint(8),
+    pid: reader.u32(28),
+    ...(startTime === 0 ? {} : { startTime }),
+    created: (changes & 1) !== 0,
+    removed: (changes & 2) !== 0,
+    written: (changes & 4) !== 0,
+    closed: (changes & 8) !== 0,
+    attributes: (changes & 16) !== 0,
+    moved: (changes & 32) !== 0,
+    folder: (changes & 64) !== 0,
+    fromOutside: (changes & 128) !== 0,
+    toOutside: (changes & 256) !== 0,
+    nameless: (changes & 512) !== 0,
+    count: reader.u32(32),
+    path,
+    ...(from.length === 0 ? {} : { from }),
   };
 }
 

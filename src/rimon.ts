@@ -210,6 +210,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
       [...state.protectedProcesses()].map(({ process: { pid, startTime } }) => ({ pid, startTime })),
     isProtected: (pid) => state.isProtected(pid),
     resolve: (pidNamespace, pid) => state.findInNamespace(pidNamespace, pid)?.process,
+    lineage: (pid, startTime) => state.lineage(pid, startTime),
     isLive: (sensor) => sensorStates.get(sensor)?.state === "live",
     refusals: (pid) => refusalsOf(configuration, state.find(pid)?.process),
     nodeRefusals: () => nodeRefusalsOf(configuration),

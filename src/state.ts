@@ -255,6 +255,15 @@ export class State {
     return latest;
   }
 
+  /** A process and its parents, nearest first, as far as each was read; each may be gone by now. */
+  lineage(pid: number, startTime?: number): Process[] {
+    const process = this.find(pid, startTime)?.process;
+    return [
+      ...(process === undefined ? [] : [process]),
+      ...this.ancestry(pid, startTime).flatMap((each) => this.find(each.pid, each.startTime)?.process ?? []),
+    ];
+  }
+
   /** Parents of a process, nearest first, as they were observed: each may be gone by now. */
   ancestry(pid: number, startTime?: number): NonNullable<Actor["ancestry"]> {
     const chain: { pid: number; startTime?: number; comm: string }[] = [];

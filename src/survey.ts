@@ -71,6 +71,7 @@ export async function survey(
     isProtected: (pid: number) => state.isProtected(pid),
     resolve: (pidNamespace: number, pid: number) => state.findInNamespace(pidNamespace, pid)?.process,
     isLive: () => false,
+    lineage: (pid: number, startTime?: number) => state.lineage(pid, startTime),
     refusals: () => [],
     nodeRefusals: () => [],
     exemptions: () => [],
@@ -92,6 +93,8 @@ export async function survey(
     "sysctl",
     "own-files",
     "snapshots",
+    "file-events",
+    "files",
   ];
   const polling = sensors.filter(({ pass, name }) => pass !== undefined && !standing.includes(name));
   for (const sensor of polling) {

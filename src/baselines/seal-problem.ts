@@ -15,7 +15,8 @@ export type SealCode =
   | "expired"
   | "not-yet" // made in the future
   | "rolled-back" // older than the one that was in force
-  | "other-machine"; // made elsewhere
+  | "other-machine" // made elsewhere
+  | "wrong-entries"; // what lies in a file beside the statement is missing, or not what was sealed
 
 export class SealProblem extends Error {
   readonly code: SealCode;

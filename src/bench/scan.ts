@@ -259,6 +259,7 @@ async function ownPass(procfs: Procfs, configuration: Configuration): Promise<()
     now: Date.now,
     openBaseline: async () => ({}),
     requestSweep() {},
+    lineage: () => [],
     protectedProcesses: () =>
       [...analysis.state.protectedProcesses()].map(({ process: { pid, startTime } }) => ({ pid, startTime })),
     isProtected: (pid) => analysis.state.isProtected(pid),

@@ -4,6 +4,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { RimonError, type ErrorCode } from "../errors.ts";
 import { VERSION } from "../package.ts";
+import { addFilesCommands } from "./files-commands.ts";
 import { createTerminal } from "./terminal.ts";
 
 const EXIT: Readonly<Record<ErrorCode, number>> = {
@@ -262,6 +263,18 @@ snapshots
       );
     },
   );
+
+addFilesCommands(program, {
+  terminal,
+  configOption,
+  jsonOption,
+  publicKeyOption,
+  thresholdOption,
+  countFrom,
+  end(ended) {
+    code = ended;
+  },
+});
 
 const seal = program
   .command("seal")

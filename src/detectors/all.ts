@@ -8,6 +8,8 @@ import { debuggerPresent } from "./debugger-present.ts";
 import { descriptorTaken } from "./descriptor-taken.ts";
 import type { Detector } from "./detector.ts";
 import { environRead } from "./environ-read.ts";
+import { fileChanged } from "./file-changed.ts";
+import { fileTouched } from "./file-touched.ts";
 import { filelessExec } from "./fileless-exec.ts";
 import { inspectorOpened } from "./inspector-opened.ts";
 import { isolationChanged } from "./isolation-changed.ts";
@@ -17,6 +19,7 @@ import { mapsRead } from "./maps-read.ts";
 import { memoryRead } from "./memory-read.ts";
 import { monitorTroubled } from "./monitor-troubled.ts";
 import { ownFileChanged } from "./own-file-changed.ts";
+import { packagesChanged } from "./packages-changed.ts";
 import { perfAttached } from "./perf-attached.ts";
 import { processStopped } from "./process-stopped.ts";
 import { procfsMounted } from "./procfs-mounted.ts";
@@ -41,6 +44,9 @@ export const DETECTORS: readonly Detector[] = [
   codeModified,
   isolationChanged,
   baselineRefused,
+  fileChanged,
+  fileTouched,
+  packagesChanged,
   procfsMounted,
   processStopped,
   bpfLoaded,

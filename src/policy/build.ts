@@ -1,6 +1,13 @@
 // From the words of the file to those of configuration.ts.
 
-import type { Configuration, Driver, HttpTarget, KeyActionSettings, SinkSettings } from "../configuration.ts";
+import type {
+  Configuration,
+  Driver,
+  FileSettings,
+  HttpTarget,
+  KeyActionSettings,
+  SinkSettings,
+} from "../configuration.ts";
 import { parseSelector } from "../protection.ts";
 import type { Effective, EffectiveExec, EffectiveHttp, EffectiveKeyAction, EffectiveSink } from "./complete.ts";
 import * as notation from "./notation.ts";
@@ -23,6 +30,7 @@ export function build(effective: Effective): Configuration {
             ...(effective.snapshots.baseline === undefined ? {} : { baseline: effective.snapshots.baseline }),
           },
         }),
+    ...(effective.files === undefined ? {} : { files: buildFiles(effective.files) }),
     rules: effective.rules as Configuration["rules"],
     respond: effective.respond as Configuration["respond"],
     exceptions: effective.exceptions.map(({ target, expires, suspect, ...rest }) => ({
@@ -57,6 +65,15 @@ export function build(effective: Effective): Configuration {
     enforce: effective.enforce.map(({ protect, operations }) =>
       protect === undefined ? { operations } : { protect: parseSelector(protect), operations },
     ),
+  };
+}
+
+function buildFiles({ interval, full, rate, ...rest }: NonNullable<Effective["files"]>): FileSettings {
+  return {
+    ...rest,
+    intervalMs: durationOf(interval),
+    fullEveryMs: durationOf(full),
+    bytesPerSecond: notation.parseSize(rate) ?? 0,
   };
 }
 

@@ -34,6 +34,21 @@ export function complete(file: File, { hostname, stateDirectory }: Place) {
               : { baseline: completeBaseline(file.snapshots.baseline, `${stateDirectory}/baselines/isolation.dsse`) }),
           },
         }),
+    ...(file.files === undefined
+      ? {}
+      : {
+          files: {
+            baseline: file.files.baseline ?? `${stateDirectory}/files.json`,
+            publicKeys: file.files.publicKeys ?? [],
+            threshold: file.files.threshold ?? 1,
+            realtime: file.files.realtime ?? false,
+            interval: file.files.interval ?? DEFAULT.filesInterval,
+            full: file.files.full ?? DEFAULT.filesFull,
+            rate: file.files.rate ?? DEFAULT.filesRate,
+            ...(file.files.paths === undefined ? {} : { paths: file.files.paths }),
+            rules: file.files.rules ?? [],
+          },
+        }),
     rules: file.rules ?? {},
     respond: { ...DEFAULT.respond, ...file.respond },
     exceptions: file.exceptions ?? [],

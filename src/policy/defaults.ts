@@ -16,6 +16,9 @@ export const DEFAULT = {
   keep: 100,
   rotateSize: "64MiB",
   checkpointEvery: 256,
+  filesInterval: "1h",
+  filesFull: "24h",
+  filesRate: "50MiB",
   snapshotInterval: "30s",
   ifRefused: "last-good",
   /** All there are (baselines/all.ts). */

@@ -166,6 +166,34 @@ export const fileSchema = mapping({
     .meta({
       description: "Compares isolation structures of the kernel and of protected processes with what they were.",
     }),
+  files: mapping({
+    baseline: path.exactOptional().meta({ description: "The statement that rimon files init has written." }),
+    publicKeys: list(path).exactOptional().meta({ description: "PEM files: it must be sealed by one of these." }),
+    threshold: whole(1, 64).exactOptional().meta({ default: 1 }),
+    realtime: boolean
+      .exactOptional()
+      .meta({ default: false, description: "Changes are told as they happen, with who makes them." }),
+    interval: duration("1m", "30d").exactOptional().meta({ default: DEFAULT.filesInterval }),
+    full: duration("1m", "365d")
+      .exactOptional()
+      .meta({ default: DEFAULT.filesFull, description: "How often every file is read, changed or not." }),
+    rate: size("1MiB", "1024GiB")
+      .exactOptional()
+      .meta({ default: DEFAULT.filesRate, description: "How much is read in a second." }),
+    paths: list(path, 1, "a list of at least one absolute path").exactOptional(),
+    rules: list(
+      mapping({
+        path,
+        types: list(choice(["file", "folder", "link", "other"]), 1, "a list of at least one type").exactOptional(),
+        group: choice(["immutable", "config", "growing", "access", "presence", "everything", "ignore"]),
+        why: line.exactOptional(),
+      }),
+    )
+      .exactOptional()
+      .meta({ description: "For rimon files init: before the rules that it brings; the first that matches decides." }),
+  })
+    .exactOptional()
+    .meta({ description: "Compares files with a baseline." }),
   respond: mapping(
     Object.fromEntries(SEVERITIES.map((name) => [name, actionNames.exactOptional()])) as Record<
       Severity,

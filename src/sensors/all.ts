@@ -5,7 +5,9 @@ import type { WatchSources } from "../native.ts";
 import { createAddressSpace } from "./address-space.ts";
 import { createCodePages } from "./code-pages.ts";
 import { createDescriptors } from "./descriptors.ts";
+import { DEFAULT_ROOTS, DEFAULT_RULES } from "../baselines/files/defaults.ts";
 import { createExecutables } from "./executables.ts";
+import { createFiles } from "./files.ts";
 import { createKernelEvents, type OwnFile } from "./kernel-events.ts";
 import { createOwnFiles } from "./own-files.ts";
 import { createPosture } from "./posture.ts";
@@ -17,7 +19,7 @@ import { createUprobes } from "./uprobes.ts";
 
 export function createSensors(
   context: SensorContext,
-  configuration: () => Pick<Configuration, "exceptions" | "snapshots">,
+  configuration: () => Pick<Configuration, "exceptions" | "snapshots" | "files" | "audit" | "alerts" | "actions">,
   ownFiles: () => readonly OwnFile[],
   sources: WatchSources,
 ): readonly Sensor[] {
@@ -26,12 +28,22 @@ export function createSensors(
       suspect?.exe !== undefined && suspect.sha256 !== undefined ? [suspect.exe] : [],
     );
   const own = createOwnFiles(context, ownFiles);
-  const events = createKernelEvents(context, sources, ownFiles, own.touched);
+  const events = createKernelEvents(context, sources, ownFiles, own.touched, () => {
+    const { files, audit, alerts, actions } = configuration();
+    if (files?.realtime !== true) return undefined;
+    return {
+      roots: files.paths ?? DEFAULT_ROOTS,
+      rules: [...files.rules, ...DEFAULT_RULES],
+      baseline: files,
+      own: [audit.path, alerts.spool.directory, actions.capture.directory],
+    };
+  });
   return [
     events.connector,
     events.fanotify,
     events.exec,
     ...events.programs,
+    events.fileEvents,
     createSettings(context),
     createExecutables(context, hashed),
     createProcessTable(context),
@@ -41,6 +53,7 @@ export function createSensors(
     createCodePages(context),
     createUprobes(context),
     createSnapshots(context, () => configuration().snapshots),
+    createFiles(context, () => configuration().files),
     own,
   ];
 }

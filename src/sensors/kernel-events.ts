@@ -6,6 +6,7 @@ import { WANT, type Watch, type WatchSources } from "../native.ts";
 import type { Observation } from "../observation.ts";
 import type { NativeRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
+import { createFileEvents, FILE_EVENTS, type FileEventOptions, type WatchedFiles } from "./file-events.ts";
 import { createProcfsMarks, type ProcfsMarks } from "./procfs-marks.ts";
 import { createPrograms, fromProgram, PROGRAMS } from "./programs.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
@@ -31,6 +32,7 @@ export interface KernelEvents {
   /** Of the eBPF programs, each object one. */
   readonly programs: readonly Sensor[];
   readonly exec: Sensor;
+  readonly fileEvents: Sensor;
 }
 
 /**
@@ -42,6 +44,8 @@ export function createKernelEvents(
   sources: WatchSources,
   ownFiles: () => readonly OwnFile[],
   ownFilesTouched: (pid: number) => void,
+  watchedFiles: () => WatchedFiles | undefined = () => undefined,
+  fileOptions: FileEventOptions = {},
 ): KernelEvents {
   const reportConnector = createStateReporter(context, CONNECTOR);
   const reportFanotify = createStateReporter(context, FANOTIFY);
@@ -87,6 +91,9 @@ export function createKernelEvents(
           break;
         case "file":
           takeFile(record, wall);
+          break;
+        case "file-change":
+          fileEvents.take(record, wall - Number(monotonic - record.timeNs) / 1e6);
           break;
         case "unlinked-exec":
           context.emit({
@@ -207,8 +214,11 @@ export function createKernelEvents(
       signals: [PROGRAMS.signals.sensor, "the ring of the eBPF programs was full"],
       sysctl: [SYSCTL, "the ring of the eBPF program was full"],
       exec: [EXEC, "the ring of the eBPF program was full"],
+      "file-events": [FILE_EVENTS, "the kernel's fanotify queue overflowed (fs.fanotify.max_queued_events)"],
+      "file-changes": [FILE_EVENTS, "rimon could not keep up with the changes of files"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
+    if (sensor === FILE_EVENTS) fileEvents.lost();
     context.requestSweep();
   }
 
@@ -299,8 +309,9 @@ export function createKernelEvents(
     else reportFanotify("live");
   }
 
+  const fileEvents = createFileEvents(context, watchedFiles, open, fileOptions);
   const programs = [...createPrograms(context, sources, open), createSysctl(context, sources, open)];
-  return { connector, fanotify, exec, programs };
+  return { connector, fanotify, exec, programs, fileEvents };
 }
 
 function fromConnector(

@@ -4,7 +4,7 @@
 import type { BaselineInUse } from "../baselines/in-use.ts";
 import type { BaselineSettings, Exempt, NodeOperation } from "../configuration.ts";
 import type { Addon, Procfs } from "../native.ts";
-import type { Observation, ProcessId, SensorState } from "../observation.ts";
+import type { Observation, Process, ProcessId, SensorState } from "../observation.ts";
 
 export interface SensorContext {
   readonly addon: Addon;
@@ -22,6 +22,8 @@ export interface SensorContext {
   /** The live process a pid of that pid namespace means, as our own pid namespace counts. */
   resolve(pidNamespace: number, pid: number): ProcessId | undefined;
   isLive(sensor: string): boolean;
+  /** A process and its parents, nearest first, as far as they were read. */
+  lineage(pid: number, startTime?: number): readonly Process[];
   /** What is to be refused to others on this process, as rules, where the mode is enforce. */
   refusals(pid: number): readonly string[];
   /** What is to be refused to everybody on the node, where the mode is enforce. */

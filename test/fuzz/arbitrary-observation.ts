@@ -161,6 +161,25 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     changes: fc.array(fc.record({ fact: text, expected: text, actual: text, impossible: text, verdict: fc.constantFrom("one-bit fault in memory", "patched in memory", "corrupt page cache", "file changed on disk") }, { requiredKeys: ["fact"] }), { maxLength: 3 }),
     evidence: fc.array(fc.record({ text, expected: text, actual: text }, { requiredKeys: ["text"] }), { maxLength: 2 }),
   }, ["pid", "startTime"]), // prettier-ignore
+  kind("file.touched", {
+    change: fc.constantFrom("created", "removed", "written", "attributes", "moved"),
+    did: fc.array(fc.constantFrom("created", "removed", "written"), { maxLength: 3 }),
+    path: text, pathHex: fc.constant("2fff"), from: text, folder: flag, crossed: fc.constantFrom("out", "in"),
+    pid, startTime, unnamed: text, count, asBefore: flag,
+    files: fc.record({ count, names: fc.array(text, { maxLength: 3 }) }),
+  }, ["did", "pathHex", "from", "crossed", "pid", "startTime", "unnamed", "files", "asBefore"]), // prettier-ignore
+  kind("packages.changed", {
+    database: fc.constant("dpkg"), pid, startTime, manager: text, files: count, verified: count, owned: count,
+    packages: fc.array(text, { maxLength: 3 }), differing: fc.array(text, { maxLength: 3 }), differingCount: count,
+    strange: fc.array(text, { maxLength: 3 }), strangeCount: count,
+  }, ["database"]), // prettier-ignore
+  kind("file.changed", {
+    change: fc.constantFrom("added", "removed", "changed", "moved", "unreadable", "unstable"), path: text,
+    pathHex: fc.constantFrom("", "2fff"), from: text, fileType: fc.constantFrom("file", "folder"), mode: text,
+    attributes: fc.array(fc.record({ attribute: text, before: text, after: text }, { requiredKeys: ["attribute"] }), { maxLength: 3 }),
+    group: fc.constantFrom("immutable", "config", "odd"), rule: text, sha256: fc.constant("00ff"), reason: text,
+    actor: fc.record({ pid, startTime: count, comm: text, exe: text }, { requiredKeys: ["pid"] }),
+  }, ["pathHex", "from", "fileType", "mode", "rule", "sha256", "reason", "actor"]), // prettier-ignore
   kind("uprobe.seen", {
     pid, startTime, path: text, file, count, name: text, byPid: pid, byStartTime: count,
     probes: fc.array(fc.record({ offset: count, returns: flag }), { maxLength: 3 }),

@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include "bpf.h"
+#include "file_walk.h"
+#include "file_watch.h"
 #include "rimon.h"
 
 #define UNPACKED 3000
@@ -26,6 +28,23 @@ static void unpack(const char *buf, size_t len)
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The first half are rules, the second a path. */
+static void match_rules(const char *buf, size_t len)
+{
+	struct file_rules rules;
+	size_t half = len / 2, found;
+
+	while (half && buf[half - 1])
+		half--;
+	if (file_rules_parse(buf, half, &rules))
+		return;
+	found = file_rules_find(&rules, FILE_RULE_FILE, buf + half, len - half);
+	if (found > rules.n)
+		abort();
+	file_rules_want_below(&rules, found, buf + half, len - half);
+	file_rules_free(&rules);
+}
 
 /* What a parser hands out must lie in what it was given. */
 static void inside(const char *part, size_t part_len, const char *buf, size_t len)
@@ -173,6 +192,96 @@ static void drain_ring(const char *buf, size_t len)
 	free(data);
 }
 
+static void inside_id(const struct file_id *id, const char *buf, size_t len)
+{
+	if (id->len > FILE_HANDLE_MAX)
+		abort();
+	if (id->bytes)
+		inside((const char *)id->bytes, id->len, buf, len);
+}
+
+static void inside_entry(const struct file_entry *entry, const char *buf, size_t len)
+{
+	inside_id(&entry->folder, buf, len);
+	/* That of the folder itself is no part of the event. */
+	if (entry->name && !(entry->name_len == 1 && entry->name[0] == '.'))
+		inside(entry->name, entry->name_len, buf, len);
+}
+
+static void parse_file_events(const char *buf, size_t len)
+{
+	struct file_event event;
+	size_t at, used;
+
+	for (at = 0; at < len && file_event_parse(buf + at, len - at, &event, &used) == 0; at += used) {
+		if (!used || used > len - at)
+			abort();
+		inside_entry(&event.entry, buf, len);
+		inside_entry(&event.old, buf, len);
+		inside_id(&event.target, buf, len);
+	}
+}
+
+/* What is watched in words of any bytes, and a path among them; the longest word decides. */
+static void aim_folders(const char *buf, size_t len)
+{
+	struct procfs procfs = { .root = -1, .self_fds = -1, .digest_key = { 1, 2 } };
+	size_t half = len / 2, i;
+	struct file_folders *f;
+
+	if (file_folders_new(&procfs, &f) < 0)
+		abort();
+	if (file_folders_aim(f, buf, half, buf + half, len - half) == 0) {
+		for (i = 0; i < len; i++) {
+			bool wants = file_folders_wants(f, buf + i, len - i);
+
+			if (wants != file_folders_wants(f, buf + i, len - i))
+				abort();
+			file_folders_leads(f, buf + i, len - i);
+		}
+		if (!half && file_folders_wants(f, buf, len))
+			abort();
+	}
+	file_folders_free(f);
+}
+
+/* Each piece of the bytes is a path, of a few processes: what is in the queue is what was put in, or counted. */
+static void fill_queue(const char *buf, size_t len)
+{
+	static const uint64_t key[2] = { 3, 4 };
+	uint64_t added = 0, told = 0;
+	struct file_queue q;
+	size_t at = 0, i;
+
+	if (file_queue_open(&q, key) < 0)
+		abort();
+	while (at < len) {
+		size_t path_len = (unsigned char)buf[at] % 16, from_len = (unsigned char)buf[at] / 16 % 4;
+		struct file_change change = { .pid = (unsigned char)buf[at] & 3, .bits = 1u << (unsigned char)buf[at] % 8 };
+
+		at++;
+		if (path_len + from_len > len - at)
+			break;
+		change.path_len = (uint16_t)path_len;
+		change.from_len = (uint16_t)from_len;
+		if (!file_queue_add(&q, &change, buf + at, buf + at + path_len))
+			abort();
+		added++;
+		at += path_len + from_len;
+	}
+	for (i = 0; i < q.n; i++) {
+		told += q.changes[i].count;
+		inside(q.bytes + q.changes[i].at, (size_t)q.changes[i].path_len + q.changes[i].from_len, q.bytes, q.len);
+	}
+	if (told != added)
+		abort();
+	file_queue_clear(&q);
+	for (i = 0; i < 2 * 65536; i++)
+		if (q.slots[i])
+			abort();
+	file_queue_close(&q);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	/* Exactly as large as what it holds, so that one byte too far is found. */
@@ -202,11 +311,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (batch_count(buf, size, &part_len) == 0 && part_len > size / sizeof(struct record_head))
 		abort();
 	parse_environ(buf, size);
+	match_rules(buf, size);
 	parse_maps(buf, size);
 	compare_code(buf, size);
 	parse_kallsyms(buf, size);
 	parse_uprobes(buf, size);
 	drain_ring(buf, size);
+	parse_file_events(buf, size);
+	/* These take room that costs more to get than to fill. */
+	a = siphash24((const uint64_t[2]){ 5, 6 }, buf, size);
+	if (a % 512 == 0)
+		aim_folders(buf, size);
+	if (a % 512 == 1)
+		fill_queue(buf, size);
 	unpack(buf, size);
 	if (proc_path_parse(buf, size, &path) == 0) {
 		if (path.len > size || !path.file || !path.pid)
@@ -248,6 +365,9 @@ static const char *const texts[] = {
 
 static const char environment[] = "PATH=/bin\0LD_PRELOAD=/a.so:/b.so\0LD_AUDIT=/c.so\0LAST=1\0unterminated";
 
+/* Rules, each how and a pattern, and a path as long as they are. */
+static const char rules_and_path[] = "\x11/etc/**/*.conf\0\x20/e*c\\*\0\x30/etc\0/etc/a/b/x.conf/etc/a/b/x.conf/ef";
+
 /* nlmsghdr, cn_msg, proc_event: a tracer that attaches. */
 static const uint32_t datagram[] = {
 	76, 3, 0, 0, 1, 1, 9, 0, 40, 0x100, 0, 1, 0, 42, 43, 7, 7, 0, 0,
@@ -262,6 +382,19 @@ static const uint32_t samples[] = {
 static const uint32_t records[] = {
 	1, 24, 7, 7, 7, 7, 2, 8,
 };
+
+/*
+ * fanotify_event_metadata and three infos behind it: a file made in a folder, its
+ * own handle, a descriptor of who did it.
+ */
+static const uint32_t file_event[] = {
+	24 + 36 + 28 + 8, 3 | 24 << 16, 0x100, 0, 0xffffffff, 93,
+	2 | 36 << 16, 7, 8, 8, 1, 42, 43, 0x656c6966, 0,
+	1 | 28 << 16, 7, 8, 8, 1, 44, 45,
+	4 | 8 << 16, 5,
+};
+
+static const char aimed[] = "/usr/bin\0/etc\0/etc/ssl\0/usr/bin/x\0/";
 
 /* Deflated text: a block with codes of its own, and one with those of the RFC. */
 static const uint8_t own_codes[] = {
@@ -299,7 +432,7 @@ static uint64_t next(uint64_t *state)
 
 static size_t seed_choose(uint64_t *state, uint8_t *buf)
 {
-	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 6), len;
+	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 9), len;
 	const void *seed;
 
 	if (which < n) {
@@ -320,6 +453,15 @@ static size_t seed_choose(uint64_t *state, uint8_t *buf)
 	} else if (which == n + 4) {
 		seed = fixed_codes;
 		len = sizeof(fixed_codes);
+	} else if (which == n + 5) {
+		seed = file_event;
+		len = sizeof(file_event);
+	} else if (which == n + 6) {
+		seed = aimed;
+		len = sizeof(aimed) - 1;
+	} else if (which == n + 7) {
+		seed = rules_and_path;
+		len = sizeof(rules_and_path) - 1;
 	} else {
 		seed = datagram;
 		len = sizeof(datagram);

@@ -31,6 +31,7 @@ snapshots:
   interval: 1m
   subsystems: [seccomp, modules]
   baseline: { file: /etc/rimon/good.dsse, publicKeys: [/etc/rimon/a.pub, /etc/rimon/b.pub], threshold: 2, ifRefused: none }
+files: { publicKeys: [/etc/rimon/files.pub], realtime: true, interval: 2h, paths: [/usr], rules: [{ path: /usr/lib/x, group: ignore }] }
 rules:
   memory-read: { enabled: true, severity: critical, respond: [capture, rotate-master-key] }
   library-preloaded:
@@ -134,6 +135,17 @@ test("everything that can be set is set", () => {
         ifRefused: "none",
         lastGood: "/var/lib/rimon/baselines/isolation.dsse",
       },
+    },
+    files: {
+      baseline: "/var/lib/rimon/files.json",
+      publicKeys: ["/etc/rimon/files.pub"],
+      threshold: 1,
+      realtime: true,
+      intervalMs: 7_200_000,
+      fullEveryMs: 86_400_000,
+      bytesPerSecond: 50 * 1024 * 1024,
+      paths: ["/usr"],
+      rules: [{ path: "/usr/lib/x", group: "ignore" }],
     },
     rules: {
       "memory-read": { enabled: true, severity: "critical", respond: ["capture", "rotate-master-key"] },

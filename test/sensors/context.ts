@@ -31,6 +31,7 @@ export function createContext(protectedIds: ProcessId[] = []): TestContext {
     isProtected: (pid) => context.protectedIds.some((each) => each.pid === pid),
     resolve: () => undefined,
     isLive: () => false,
+    lineage: () => [],
     refusals: () => [],
     nodeRefusals: () => [],
     exemptions: () => [],

@@ -1,0 +1,198 @@
+// What was done to files held against the baseline, at once and of these files alone: so that a finding says what a file
+// is now, what it was, and who did it. The baseline stays open while it is the same file.
+
+import { stat } from "node:fs/promises";
+import { isAtOrBelow } from "../baselines/files/entry.ts";
+import type { FileSettings } from "../configuration.ts";
+import type { FileActor, FileDifference } from "../file-changed.ts";
+import type { FileTouched } from "../file-touched.ts";
+import { openFileBaseline, type FileBaseline } from "../files/baseline-file.ts";
+import { checkFiles, checkPaths } from "../files/check.ts";
+import { keyOf, keysOf, sayingOf, shortened } from "./files.ts";
+import type { SensorContext } from "./sensor.ts";
+
+/** Waiting to be compared: more are found by a comparison of everything. */
+const MAX_WAITING = 16_384;
+const AT_ONCE = 256;
+/** A file that is written all the time is read once in this time. */
+const REST_MS = 1_000;
+const MAX_TOLD = 1_000;
+const MAX_REMEMBERED = 50_000;
+
+interface Waiting {
+  readonly touched: FileTouched;
+  readonly paths: readonly Buffer[];
+  /** With what is below it. */
+  readonly below: boolean;
+}
+
+export type BaselineSettings = Pick<FileSettings, "baseline" | "publicKeys" | "threshold">;
+
+export interface FileComparison {
+  /** Opens it, or what has taken its place; undefined: there is none that can be believed. */
+  refresh(settings: BaselineSettings): Promise<FileBaseline | undefined>;
+  has(): boolean;
+  /** False if there is nothing to compare with. */
+  add(touched: FileTouched, paths: readonly Buffer[], below: boolean): boolean;
+  /** Compares what waits. */
+  flush(): Promise<void>;
+  /** Compares everything: events were lost. */
+  all(): Promise<void>;
+  /** Another sensor, or this one, told a difference. */
+  told(difference: FileDifference): void;
+  close(): Promise<void>;
+}
+
+export function createFileComparison(
+  context: Pick<SensorContext, "emit" | "now" | "lineage">,
+  sensor: string,
+): FileComparison {
+  let baseline: FileBaseline | undefined;
+  let version = "";
+  let waiting = new Map<string, Waiting>();
+  let tooMany = false;
+  const comparedAt = new Map<string, number>();
+  const told = new Map<string, string>();
+
+  function actorOf({ pid, startTime }: FileTouched): FileActor | undefined {
+    if (pid === undefined) return undefined;
+    const process = context.lineage(pid, startTime).find((each) => each.pid === pid);
+    const start = startTime ?? process?.startTime;
+    return {
+      pid,
+      ...(start === undefined ? {} : { startTime: start }),
+      ...(process === undefined ? {} : { comm: process.comm }),
+      ...(process?.exe === undefined ? {} : { exe: process.exe }),
+    };
+  }
+
+  function tell(difference: FileDifference, touched: FileTouched | undefined): void {
+    const actor = touched === undefined ? undefined : actorOf(touched);
+    context.emit({
+      kind: "file.changed",
+      at: touched?.at ?? context.now(),
+      sensor,
+      ...shortened(difference),
+      ...(actor === undefined ? {} : { actor }),
+    });
+  }
+
+  async function compare(base: FileBaseline, some: readonly Waiting[]): Promise<void> {
+    const single = some.filter(({ below }) => !below);
+    const differences = await checkPaths(
+      base,
+      single.flatMap(({ paths }) => paths),
+    );
+    const byPath = new Map(differences.map((difference) => [keyOf(difference), difference]));
+    for (const { touched, paths } of single) {
+      const found = paths.flatMap((path) => byPath.get(nameOf(path)) ?? []);
+      for (const difference of found) tell(difference, touched);
+      if (found.length === 0) context.emit({ ...touched, asBefore: true });
+    }
+    for (const { touched, paths } of some.filter(({ below }) => below)) {
+      let count = 0;
+      const inScope = paths.filter((path) => base.scope.roots.some((root) => isAtOrBelow(path, Buffer.from(root))));
+      if (inScope.length > 0)
+        await checkFiles(base, {
+          paths: inScope,
+          threads: 1,
+          onDifference: (difference) => {
+            if (count++ < MAX_TOLD) tell(difference, touched);
+          },
+        });
+      if (count === 0) context.emit({ ...touched, asBefore: true });
+      lostIf(count - MAX_TOLD);
+    }
+  }
+
+  function lostIf(count: number): void {
+    if (count <= 0) return;
+    context.emit({
+      kind: "sensor.lost",
+      at: context.now(),
+      sensor,
+      count,
+      reason: "so many files differ from the baseline that not each is told; rimon files check names them",
+    });
+  }
+
+  return {
+    async refresh(settings) {
+      try {
+        const found = await stat(settings.baseline, { bigint: true });
+        const now = JSON.stringify([settings, String(found.ino), String(found.ctimeNs)]);
+        if (now === version) return baseline;
+        version = now;
+        await baseline?.close();
+        baseline = undefined;
+        baseline = await openFileBaseline(settings.baseline, {
+          keys: await keysOf(settings.publicKeys),
+          threshold: settings.threshold,
+        });
+      } catch (thrown) {
+        await baseline?.close();
+        baseline = undefined;
+        if ((thrown as NodeJS.ErrnoException).code === "ENOENT") version = "";
+      }
+      return baseline;
+    },
+    has: () => baseline !== undefined,
+    add(touched, paths, below) {
+      if (baseline === undefined) return false;
+      const key = `${touched.pid ?? ""}:${touched.startTime ?? ""} ${touched.path}`;
+      if (waiting.size >= MAX_WAITING && !waiting.has(key)) tooMany = true;
+      else waiting.set(key, { touched, paths, below: below || waiting.get(key)?.below === true });
+      return true;
+    },
+    async flush() {
+      const base = baseline;
+      const now = context.now();
+      if (base === undefined) return;
+      const due = [...waiting].filter(
+        ([key]) => now - (comparedAt.get(key) ?? 0) >= REST_MS || now < (comparedAt.get(key) ?? 0),
+      );
+      for (let at = 0; at < due.length; at += AT_ONCE) {
+        const some = due.slice(at, at + AT_ONCE);
+        for (const [key] of some) {
+          waiting.delete(key);
+          comparedAt.delete(key);
+          comparedAt.set(key, now);
+        }
+        await compare(base, some.map(([, each]) => each)); // prettier-ignore
+      }
+      for (const oldest of comparedAt.keys()) {
+        if (comparedAt.size <= MAX_REMEMBERED) break;
+        comparedAt.delete(oldest);
+      }
+      if (!tooMany) return;
+      tooMany = false;
+      await this.all();
+    },
+    async all() {
+      if (baseline === undefined) return;
+      let count = 0;
+      await checkFiles(baseline, {
+        threads: 1,
+        onDifference: (difference) => {
+          if (told.get(keyOf(difference)) === sayingOf(difference)) return;
+          if (count++ < MAX_TOLD) tell(difference, undefined);
+        },
+      });
+      lostIf(count - MAX_TOLD);
+    },
+    told(difference) {
+      if (told.size < MAX_REMEMBERED) told.set(keyOf(difference), sayingOf(difference));
+    },
+    async close() {
+      waiting = new Map();
+      version = "";
+      await baseline?.close();
+      baseline = undefined;
+    },
+  };
+}
+
+function nameOf(path: Buffer): string {
+  const text = path.toString("utf8");
+  return Buffer.from(text).equals(path) ? text : path.toString("hex");
+}
