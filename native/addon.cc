@@ -15,6 +15,11 @@ Napi::Value OpenWatch(const Napi::CallbackInfo &info)
 	return info.Env().GetInstanceData<Instance>()->watch.New({ info[0], info[1], info[2] });
 }
 
+Napi::Value OpenGate(const Napi::CallbackInfo &info)
+{
+	return info.Env().GetInstanceData<Instance>()->gate.New({ info[0], info[1] });
+}
+
 Napi::Value SignalProcess(const Napi::CallbackInfo &info)
 {
 	static const char *const names[] = { "sent", "gone", "reused" };
@@ -87,12 +92,15 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 
 	instance->procfs = Napi::Persistent(DefineProcfs(env));
 	instance->watch = Napi::Persistent(DefineWatch(env));
+	instance->gate = Napi::Persistent(DefineGate(env));
 	env.SetInstanceData(instance);
 	exports.Set("attack", DefineAttack(env));
 	exports.Set("bench", DefineBench(env));
 	exports.Set("recordVersion", RECORD_VERSION);
 	exports.Set("openProcfs", Napi::Function::New<OpenProcfs>(env, "openProcfs"));
 	exports.Set("openWatch", Napi::Function::New<OpenWatch>(env, "openWatch"));
+	exports.Set("openGate", Napi::Function::New<OpenGate>(env, "openGate"));
+	exports.Set("gateTry", Napi::Function::New<GateTry>(env, "gateTry"));
 	exports.Set("signalProcess", Napi::Function::New<SignalProcess>(env, "signalProcess"));
 	exports.Set("harden", Napi::Function::New<Harden>(env, "harden"));
 	exports.Set("giveBack", Napi::Function::New<GiveBack>(env, "giveBack"));

@@ -50,6 +50,11 @@ Napi::Object DefineAttack(Napi::Env env);
 /* addon_bench.cc */
 Napi::Function DefineBench(Napi::Env env);
 
+/* addon_gate.cc */
+Napi::Function DefineGate(Napi::Env env);
+/* What a table says of a file. */
+Napi::Value GateTry(const Napi::CallbackInfo &info);
+
 /* addon_watch.cc */
 Napi::Function DefineWatch(Napi::Env env);
 
@@ -57,6 +62,7 @@ Napi::Function DefineWatch(Napi::Env env);
 struct Instance {
 	Napi::FunctionReference procfs;
 	Napi::FunctionReference watch;
+	Napi::FunctionReference gate;
 };
 
 } // namespace addon

@@ -107,6 +107,46 @@ export interface WatchStatus extends Readonly<Record<keyof WatchSources, SourceS
   readonly callsAtEntry: boolean;
 }
 
+export const GATE_MODE = { learn: 1, audit: 2, enforce: 3 } as const;
+
+/** Answers, on threads of its own, what is executed on file systems that are marked. */
+export interface Gate {
+  /** A table of src/baselines/gate-table.ts in place of the one before. Throws EBADMSG if it is none. */
+  load(table: Buffer): void;
+  /** The whole file system that the path is on; its st_dev. `opens`: also what interpreters open, and ELF files. */
+  mark(path: string, mode: number, opens: boolean): number;
+  unmark(path: string): void;
+  /** Whether what descends from the table's updaters may run anything. */
+  upgrade(on: boolean): void;
+  status(): GateStatus;
+  /** Whoever waits goes on. */
+  close(): void;
+}
+
+/** Counts since it was opened, but `queued` and `busy`, which are now; see struct exec_gate_status of native/rimon.h. */
+export interface GateStatus {
+  readonly events: number;
+  readonly allowed: number;
+  readonly denied: number;
+  readonly wouldDeny: number;
+  readonly unanswered: number;
+  readonly spared: number;
+  readonly hashed: number;
+  readonly hashedBytes: number;
+  /** Answered without reading the file again. */
+  readonly remembered: number;
+  /** Left to the kernel until the file is changed. */
+  readonly settled: number;
+  readonly unsettled: number;
+  readonly lost: number;
+  readonly overflows: number;
+  readonly longestNs: number;
+  readonly queued: number;
+  readonly busy: number;
+  /** The errno name, if its memory may be paged out. */
+  readonly lockError?: string;
+}
+
 export interface FileMark {
   readonly dev: number;
   readonly inode: number;
@@ -126,6 +166,10 @@ export interface SourceStatus {
 export interface Addon {
   readonly recordVersion: number;
   openProcfs(): Procfs;
+  /** The exec gate, which allows everything until it has a table and marks. Batches are of gate, mounts (id 0) and lost records. */
+  openGate(procfs: Procfs, onBatch: (batch: Buffer) => void): Gate;
+  /** A gate record: what the table says of this file, run by `uid` from the executable `by` ("": unknown). Reads it; blocks. */
+  gateTry(procfs: Procfs, table: Buffer, path: string, uid: number, by: string): Buffer;
   /** Batches arrive on the event loop as packed records; a batch is never larger than 1 MiB. */
   openWatch(sources: WatchSources, procfs: Procfs, onBatch: (batch: Buffer) => void): Watch;
   /** Sends a signal to exactly this process: by pidfd, the start time checked after opening it. */

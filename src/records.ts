@@ -16,6 +16,7 @@ import {
   type ThreadRecord,
   type UprobeRecord,
 } from "./record.ts";
+import { readGate } from "./record-gate.ts";
 import { readCodePages, readMaps } from "./record-maps.ts";
 import { readIdentity, readProcess } from "./record-process.ts";
 import { nonsense, RecordReader } from "./record-reader.ts";
@@ -40,11 +41,12 @@ const KIND = {
   sysctl: 23,
   uprobe: 24,
   uprobes: 25,
+  gate: 30,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
 const FIXED_SIZE = [
-  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 0, 64, 0, 48, 48, 40, 24,
+  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 0, 40, 72, 24, 0, 64, 0, 48, 48, 40, 24, 0, 0, 0, 0, 72,
 ];
 
 const EVENTS: readonly (ProcessEventName | undefined)[] = [
@@ -83,6 +85,8 @@ const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [
   "signals",
   "access",
   "sysctl",
+  ...Array<undefined>(10).fill(undefined),
+  "gate",
 ];
 
 const OPERATIONS: readonly (MemoryOperation | undefined)[] = Object.keys(MEMORY_OPERATION) as MemoryOperation[];
@@ -183,6 +187,9 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
         break;
       case KIND.mounts:
         records.push({ kind: "mounts", id: reader.u32(8) });
+        break;
+      case KIND.gate:
+        records.push(readGate(reader));
         break;
       case KIND.lost: {
         const source = named(LOST_SOURCES, reader.u32(16), "source of a loss");
