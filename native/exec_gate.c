@@ -312,6 +312,9 @@ static uint64_t expire(struct exec_gate *g, struct worker *me)
 		if (s->state == SLOT_FREE)
 			continue;
 		left--;
+		/* Its thread lets nobody know when it leaves a lease behind. */
+		if (s->state == SLOT_HASHING && GATE_HOLD_NS < next)
+			next = GATE_HOLD_NS;
 		if (s->state == SLOT_NEW || (s->state == SLOT_HASHING && s->is_answered))
 			continue;
 		if (now < at) {
