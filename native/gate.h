@@ -41,7 +41,7 @@ struct gate_answer {
 
 struct gate_table;
 
-/* Any bytes; -EBADMSG if they are no table. The copy is the table's own. */
+/* Any bytes; -EINVAL if they are no table. The copy is the table's own. */
 int gate_table_parse(const void *bytes, size_t len, struct gate_table **ret);
 void gate_table_free(struct gate_table *t);
 const struct gate_table_head *gate_table_head(const struct gate_table *t);

@@ -41,7 +41,7 @@ int gate_table_parse(const void *bytes, size_t len, struct gate_table **ret)
 	uint32_t i;
 
 	if (len < sizeof(h))
-		return -EBADMSG;
+		return -EINVAL;
 	memcpy(&h, bytes, sizeof(h));
 	size = sizeof(h) + (uint64_t)h.rules * sizeof(struct gate_rule) +
 	       ((uint64_t)h.interpreters + h.updaters) * sizeof(struct gate_text) +
@@ -49,7 +49,7 @@ int gate_table_parse(const void *bytes, size_t len, struct gate_table **ret)
 	if (h.magic != GATE_MAGIC || h.version != GATE_VERSION || h.rules > GATE_RULES_MAX ||
 	    h.interpreters > GATE_TEXTS_MAX || h.updaters > GATE_TEXTS_MAX || h.hashes > GATE_HASHES_MAX || size != len || h.otherwise > GATE_DENY || h.unanswered > GATE_DENY ||
 	    h.deadline_ms < GATE_DEADLINE_MIN_MS || h.deadline_ms > GATE_DEADLINE_MAX_MS)
-		return -EBADMSG;
+		return -EINVAL;
 	t = malloc(sizeof(*t) + len);
 	if (!t)
 		return -ENOMEM;
@@ -73,7 +73,7 @@ int gate_table_parse(const void *bytes, size_t len, struct gate_table **ret)
 	return 0;
 bad:
 	free(t);
-	return -EBADMSG;
+	return -EINVAL;
 }
 
 void gate_table_free(struct gate_table *t)

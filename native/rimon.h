@@ -413,7 +413,7 @@ struct exec_gate_status {
 int exec_gate_open(const struct procfs *p, void (*notify)(void *arg), void *arg, struct exec_gate **ret,
 		   const char **ret_what);
 void exec_gate_close(struct exec_gate *g);
-/* Any bytes; -EBADMSG if they are no table, and the one before holds. Until there is one everything is allowed. */
+/* Any bytes; -EINVAL if they are no table, and the one before holds. Until there is one everything is allowed. */
 int exec_gate_load(struct exec_gate *g, const void *table, size_t len);
 /* The whole file system that the path is on. `opens`: also what is opened there by interpreters, and ELF files by anybody. */
 int exec_gate_mark(struct exec_gate *g, const char *path, uint32_t mode, bool opens, uint64_t *ret_dev);

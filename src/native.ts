@@ -111,7 +111,7 @@ export const GATE_MODE = { learn: 1, audit: 2, enforce: 3 } as const;
 
 /** Answers, on threads of its own, what is executed on file systems that are marked. */
 export interface Gate {
-  /** A table of src/baselines/gate-table.ts in place of the one before. Throws EBADMSG if it is none. */
+  /** A table of src/baselines/gate-table.ts in place of the one before. Throws EINVAL if it is none. */
   load(table: Buffer): void;
   /** The whole file system that the path is on; its st_dev. `opens`: also what interpreters open, and ELF files. */
   mark(path: string, mode: number, opens: boolean): number;

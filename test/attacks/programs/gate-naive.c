@@ -5,7 +5,6 @@
  *
  *   read    compares each file with the good one, and allows it: nobody is kept from writing after that
  *   lease   the same behind a lease that is given up with the answer
- *   brief   the same behind a lease that is held for 5 ms
  *   mtime   remembers what it allowed by inode, size and modification time
  *   ctime   by the change time, too
  *   ignore  leaves what it allowed to the kernel until it is written to
@@ -80,7 +79,7 @@ int main(int argc, char **argv)
 	ready[1] = (struct pollfd){ .fd = 0, .events = POLLIN };
 	while (poll(ready, 2, -1) > 0 && !ready[1].revents) {
 		struct fanotify_event_metadata ev;
-		bool leases = !strcmp(way, "lease") || !strcmp(way, "brief"), allow;
+		bool leases = !strcmp(way, "lease"), allow;
 		struct stat st;
 
 		if (read(group, &ev, sizeof(ev)) != sizeof(ev))
@@ -98,8 +97,6 @@ int main(int argc, char **argv)
 		if (allow && n_known < sizeof(known) / sizeof(known[0]))
 			known[n_known++] = st;
 		answer(group, ev.fd, allow);
-		if (!strcmp(way, "brief"))
-			usleep(5000);
 		close(ev.fd);
 	}
 	return 0;
