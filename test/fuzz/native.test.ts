@@ -15,6 +15,8 @@ const SOURCES = [
   "batch.c",
   "bpf.c",
   "file_events.c",
+  "gate_cache.c",
+  "gate_table.c",
   "inflate.c",
   "kallsyms.c",
   "proc_events.c",
