@@ -123,32 +123,23 @@ static bool is_elf(int fd)
 	return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) && !memcmp(magic, "\177ELF", sizeof(magic));
 }
 
-/* Reads the file, on the thread that it may hang. */
-static void work(struct exec_gate *g, struct worker *me, struct slot *s)
+/* Reads and judges an executable; false, where it must not `wait`, if for that it had to. */
+static bool read_and_judge(struct exec_gate *g, struct worker *me, struct slot *s, bool wait)
 {
-	struct gate_answer allow = { GATE_ALLOW, GATE_RULE_NONE, false };
 	struct gate_file after;
 	struct timespec now;
 	int err;
 
-	gate_ask_begin(&me->ask, g->procfs, s->fd, s->tid, &s->file);
 	clock_gettime(CLOCK_REALTIME, &now);
-	if (s->is_open && !s->is_interpreted && !is_elf(s->fd)) {
-		answer(g, &me->ask, s, &allow, GATE_BY_RULE, 0);
-		goto out;
-	}
-	if (s->is_written) {
-		allow.verdict = GATE_DENY;
-		answer(g, &me->ask, s, &allow, GATE_WRITTEN_TO, 0);
-		goto out;
-	}
-	err = gate_file_hash(&me->reader, s->fd, &s->file, &s->is_answered, s->digest);
+	err = gate_file_hash(&me->reader, s->fd, &s->file, wait, &s->is_answered, s->digest);
+	if (err == -EAGAIN && !wait)
+		return false;
 	if (!err && (gate_file_stat(s->fd, &after) < 0 || !gate_file_same(&after, &s->file)))
 		err = -ESTALE;
 	if (err) {
 		if (err != -ECANCELED)
 			unanswered(g, &me->ask, s, GATE_UNREADABLE, -err);
-		goto out;
+		return true;
 	}
 	judge(g, &me->ask, s);
 	pthread_mutex_lock(&g->lock);
@@ -157,7 +148,23 @@ static void work(struct exec_gate *g, struct worker *me, struct slot *s)
 	if (gate_file_is_datable(s->fd, &s->file, (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec))
 		gate_cache_keep(&g->cache, &s->file, s->digest);
 	pthread_mutex_unlock(&g->lock);
-out:
+	return true;
+}
+
+/* On the thread that it may hang. */
+static void work(struct exec_gate *g, struct worker *me, struct slot *s)
+{
+	struct gate_answer a = { GATE_ALLOW, GATE_RULE_NONE, false };
+
+	gate_ask_begin(&me->ask, g->procfs, s->fd, s->tid, &s->file);
+	if (s->is_open && !s->is_interpreted && !is_elf(s->fd)) {
+		answer(g, &me->ask, s, &a, GATE_BY_RULE, 0);
+	} else if (s->is_written) {
+		a.verdict = GATE_DENY;
+		answer(g, &me->ask, s, &a, GATE_WRITTEN_TO, 0);
+	} else {
+		read_and_judge(g, me, s, true);
+	}
 	gate_hold(g, s);
 }
 
@@ -379,6 +386,11 @@ static struct slot *lead(struct exec_gate *g, struct worker *me)
 			s = event_consider(g, &me->ask, &ev);
 			if (!s)
 				continue;
+			/* To wake another thread takes longer than to read what is small. */
+			if (!s->is_open && s->file.size <= GATE_AT_ONCE_MAX && read_and_judge(g, me, s, false)) {
+				gate_hold(g, s);
+				continue;
+			}
 			pthread_mutex_lock(&g->lock);
 			hands_over = g->idle > 0;
 			s->state = hands_over ? SLOT_HASHING : SLOT_WAITING;

@@ -99,8 +99,8 @@ bool gate_file_is_datable(int fd, const struct gate_file *f, uint64_t realtime_n
 /* -EAGAIN: somebody has it open for writing. Until it is given up nobody can open it for that. */
 int gate_lease_take(int fd);
 void gate_lease_give_up(int fd);
-/* -ECANCELED once `cancel` is set. */
-int gate_file_hash(struct gate_reader *r, int fd, const struct gate_file *f, const bool *cancel,
+/* -ECANCELED once `cancel` is set; -EAGAIN, where it must not `wait`, if not all of it is in memory. */
+int gate_file_hash(struct gate_reader *r, int fd, const struct gate_file *f, bool wait, const bool *cancel,
 		   unsigned char ret[DIGEST_LEN]);
 
 /* gate_cache.c: digests of files that have not changed since. */

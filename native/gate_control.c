@@ -339,7 +339,7 @@ int exec_gate_try(const struct procfs *p, const void *table, size_t len, const c
 		if (s.file.size > gate_table_head(t)->size_max) {
 			reason = GATE_TOO_LARGE;
 		} else {
-			err = gate_file_hash(reader, s.fd, &s.file, &never, s.digest);
+			err = gate_file_hash(reader, s.fd, &s.file, true, &never, s.digest);
 			if (err)
 				goto out;
 			s.is_hashed = true;

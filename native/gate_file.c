@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #define XFS_MAGIC	0x58465342u
 #define BTRFS_MAGIC	0x9123683eu
 #define F2FS_MAGIC	0xf2f52010u
+#define TMPFS_MAGIC	0x01021994u
 
 static int64_t ns_of(const struct timespec *t)
 {
@@ -64,6 +66,13 @@ bool gate_file_is_datable(int fd, const struct gate_file *f, uint64_t realtime_n
 	}
 }
 
+static bool is_memory(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && (uint32_t)fs.f_type == TMPFS_MAGIC;
+}
+
 int gate_lease_take(int fd)
 {
 	/* Of a lease that is broken the kernel tells by SIGIO, which would end the process: SIGURG is ignored. */
@@ -77,7 +86,7 @@ void gate_lease_give_up(int fd)
 	fcntl(fd, F_SETLEASE, F_UNLCK);
 }
 
-int gate_file_hash(struct gate_reader *r, int fd, const struct gate_file *f, const bool *cancel,
+int gate_file_hash(struct gate_reader *r, int fd, const struct gate_file *f, bool wait, const bool *cancel,
 		   unsigned char ret[DIGEST_LEN])
 {
 	uint64_t at = 0;
@@ -88,9 +97,16 @@ int gate_file_hash(struct gate_reader *r, int fd, const struct gate_file *f, con
 	while (!err && at < f->size) {
 		if (__atomic_load_n(cancel, __ATOMIC_ACQUIRE))
 			return -ECANCELED;
-		n = pread(fd, r->chunk, sizeof(r->chunk), (off_t)at);
+		n = preadv2(fd, &(struct iovec){ r->chunk, sizeof(r->chunk) }, 1, (off_t)at, wait ? 0 : RWF_NOWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EOPNOTSUPP && !wait) {
+			/* Not every file system can tell; what is on tmpfs is in memory. */
+			if (!is_memory(fd))
+				return -EAGAIN;
+			wait = true;
+			continue;
+		}
 		if (n < 0)
 			return -errno;
 		/* Shorter than it was: whoever made it so had it open for writing. */

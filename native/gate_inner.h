@@ -9,6 +9,7 @@
 #define GATE_MARKS		256
 #define GATE_RING		512
 #define GATE_NAME		1024
+#define GATE_AT_ONCE_MAX	((uint64_t)1 << 18)	/* what the leader reads itself, if it is in memory */
 #define GATE_SETTLED_MAX	16384
 
 /* How long a lease is held at least; looked at again after twice that, and so on. An exec may be kept from a processor. */

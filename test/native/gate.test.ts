@@ -162,7 +162,7 @@ test("a path that only the mounts of who runs it have allows nothing", (t) => {
 test("what is not read in time is answered as it is said to be, and everything else goes on", async (t) => {
   const { folder, good, evil, known } = scene(t);
   const files = ["a", "b", "c", "d", "e", "f"].map((name) => huge(folder, name));
-  const table: GateTable = { ...knowing(known), deadlineMs: 700, maxBytes: 2 * HUGE };
+  const table: GateTable = { ...knowing(known), deadlineMs: 3_000, maxBytes: 2 * HUGE };
   const { gate, told } = openGate(t, folder, table);
   // Nothing of it is remembered, so that each is read.
   chownSync(good, NOBODY, NOBODY);
