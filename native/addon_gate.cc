@@ -128,7 +128,7 @@ private:
 	{
 		std::string path = StringOf(info[0], "path");
 
-		Check(info.Env(), exec_gate_unmark(Open(info.Env()), path.c_str()), "unmark " + path);
+		exec_gate_unmark(Open(info.Env()), path.c_str(), Uint53Of(info[1], "dev"));
 	}
 
 	void Upgrade(const Napi::CallbackInfo &info)

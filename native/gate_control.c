@@ -257,28 +257,23 @@ out:
 	return err;
 }
 
-int exec_gate_unmark(struct exec_gate *g, const char *path)
+void exec_gate_unmark(struct exec_gate *g, const char *path, uint64_t dev)
 {
 	struct stat st;
-	int err = 0;
 	size_t at;
 
-	if (stat(path, &st) < 0)
-		return -errno;
 	pthread_mutex_lock(&g->lock);
-	at = mark_find(g, st.st_dev);
-	if (at == g->n_marks) {
-		err = -ENOENT;
-	} else {
-		if (fanotify_mark(g->fan, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_EXEC_PERM | FAN_OPEN_PERM,
-				  AT_FDCWD, path) < 0)
-			err = -errno;
+	at = mark_find(g, dev);
+	if (at < g->n_marks) {
 		g->marks[at] = g->marks[--g->n_marks];
 		strictest_find(g);
 		gate_unsettle_all(g);
 	}
+	/* Where it is no longer mounted its mark has gone with it. */
+	if (stat(path, &st) == 0 && st.st_dev == dev)
+		fanotify_mark(g->fan, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_EXEC_PERM | FAN_OPEN_PERM, AT_FDCWD,
+			      path);
 	pthread_mutex_unlock(&g->lock);
-	return err;
 }
 
 void exec_gate_upgrade(struct exec_gate *g, bool on)

@@ -417,7 +417,8 @@ void exec_gate_close(struct exec_gate *g);
 int exec_gate_load(struct exec_gate *g, const void *table, size_t len);
 /* The whole file system that the path is on. `opens`: also what is opened there by interpreters, and ELF files by anybody. */
 int exec_gate_mark(struct exec_gate *g, const char *path, uint32_t mode, bool opens, uint64_t *ret_dev);
-int exec_gate_unmark(struct exec_gate *g, const char *path);
+/* `path`: where it was marked; it may lead elsewhere by now. */
+void exec_gate_unmark(struct exec_gate *g, const char *path, uint64_t dev);
 /* Whether what descends from one of the table's updaters may run anything. */
 void exec_gate_upgrade(struct exec_gate *g, bool on);
 void exec_gate_take(struct exec_gate *g, struct batch *out);

@@ -1,6 +1,7 @@
 // What the exec gate has to tell: an executable that was not allowed, or that could not be judged. A word of its own,
 // since observation.ts is long enough.
 
+import type { IsolationChanged } from "./isolation-changed.ts";
 import type { FileId } from "./observation.ts";
 
 /** What a denial does: nothing and is no finding; nothing and is one; the exec fails with EPERM. */
@@ -58,3 +59,6 @@ export interface GateGap {
   /** It had ended by itself and not by being killed. */
   readonly orderly: boolean;
 }
+
+/** What is observed against a baseline. */
+export type BaselineObservation = IsolationChanged | ExecJudged | GateGap;

@@ -115,7 +115,8 @@ export interface Gate {
   load(table: Buffer): void;
   /** The whole file system that the path is on; its st_dev. `opens`: also what interpreters open, and ELF files. */
   mark(path: string, mode: number, opens: boolean): number;
-  unmark(path: string): void;
+  /** `dev` as mark() gave it; the path may lead elsewhere by now. */
+  unmark(path: string, dev: number): void;
   /** Whether what descends from the table's updaters may run anything. */
   upgrade(on: boolean): void;
   status(): GateStatus;

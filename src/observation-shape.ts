@@ -1,6 +1,7 @@
 // What an observation looks like when it comes from a file instead of a sensor. The types of observation.ts are gone at
 // run time; the tables here say the same, and do not compile if they say less.
 
+import type { GateMode, GateReason } from "./exec-judged.ts";
 import type {
   AccessCall, Call, CodeChange, ExecutableTraits, FileId, FileVersion, Machine, Mapping, MemoryOperation, Observation,
   ObservationOf, Posture, ProcFile, Process,
@@ -287,6 +288,38 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     message: must(TEXT),
     changes: must(listOf(object({ fact: must(TEXT), expected: may(TEXT), actual: may(TEXT), impossible: may(TEXT) }))),
     evidence: must(listOf(object({ text: must(TEXT), expected: may(TEXT), actual: may(TEXT) }))),
+  },
+  "exec.judged": {
+    ...HEAD,
+    pid: may(PID),
+    startTime: may(COUNT),
+    uid: must(PID),
+    mode: must(oneOf<GateMode>({ learn: true, audit: true, enforce: true })),
+    reason: must(
+      oneOf<GateReason>({
+        rule: true,
+        "written-to": true,
+        deadline: true,
+        "too-large": true,
+        unreadable: true,
+        "no-lease": true,
+        busy: true,
+      }),
+    ),
+    rule: may(TEXT),
+    denied: must(YES_NO),
+    opened: must(YES_NO),
+    path: must(TEXT),
+    by: must(TEXT),
+    sha256: may(TEXT),
+    file: must(object({ dev: must(COUNT), inode: must(COUNT), size: must(COUNT), owner: must(PID) })),
+    error: may(TEXT),
+  },
+  "gate.gap": {
+    ...HEAD,
+    since: must(TIME),
+    mode: must(oneOf<GateMode>({ learn: true, audit: true, enforce: true })),
+    orderly: must(YES_NO),
   },
   "uprobe.seen": {
     ...HEAD,

@@ -2,7 +2,7 @@
 // forensics file. `undefined` means unknown, never zero. No observation holds an environment value (but the paths that
 // LD_PRELOAD and LD_AUDIT name), a byte of memory (but of code that was changed) or a key.
 
-import type { IsolationChanged } from "./isolation-changed.ts";
+import type { BaselineObservation } from "./exec-judged.ts";
 
 /** A process for as long as it lives: a pid alone is reused. */
 export interface ProcessId {
@@ -476,7 +476,7 @@ export type Observation =
   | MachineMemoryOpened
   | SysctlWritten
   | SettingSeen
-  | IsolationChanged
+  | BaselineObservation
   | ProcessDumping
   | PostureSeen
   | MapsSeen

@@ -103,7 +103,8 @@ export interface MountsRecord {
 
 export interface LostRecord {
   readonly kind: "lost";
-  readonly source: "connector" | "files" | "queue" | "memory" | "exec" | "calls" | "signals" | "access" | "sysctl" | "gate";
+  readonly source:
+    "connector" | "files" | "queue" | "memory" | "exec" | "calls" | "signals" | "access" | "sysctl" | "gate";
   /** Undefined if the kernel only says that some were lost. */
   readonly count?: number;
 }

@@ -91,6 +91,7 @@ export async function survey(
     "sysctl",
     "own-files",
     "snapshots",
+    "exec-gate",
   ];
   const polling = sensors.filter(({ pass, name }) => pass !== undefined && !standing.includes(name));
   for (const sensor of polling) {

@@ -42,7 +42,7 @@ function importsOf(from: string): Import[] {
 /** The words everything else is said in: pure, and they know only each other. */
 const WORDS = new Set(
   ["errors", "observation", "observation-shape", "finding", "configuration", "protection", "known-holders"]
-    .concat(["known-debuggers", "record", "state", "identifier", "package", "isolation-changed"])
+    .concat(["known-debuggers", "record", "state", "identifier", "package", "isolation-changed", "exec-judged"])
     .map((name) => `${name}.ts`),
 );
 /** Where the stages meet. */
@@ -69,11 +69,19 @@ const RULES: Readonly<Record<string, Rule>> = {
   "function-map": { ours: ["words"], others: [] },
   baselines: { ours: ["words"], others: ["node:crypto"] },
   "isolation.ts": { ours: ["words", "baselines"], others: [NODE] },
+  "exec-gate.ts": { ours: ["words", "baselines", "machine.ts"], others: [NODE] },
   "machine.ts": { ours: ["baselines"], others: [NODE] },
-  sensors: { ours: ["words", "records.ts", "native.ts", "function-map", "baselines", "isolation.ts"], others: [NODE] },
+  sensors: {
+    ours: ["words", "records.ts", "native.ts", "function-map", "baselines", "isolation.ts", "exec-gate.ts"],
+    others: [NODE],
+  },
   responders: { ours: ["words", "native.ts", "store"], others: [NODE] },
   store: { ours: ["words"], others: [NODE] },
-  "records.ts": { ours: ["words", "record-reader.ts", "record-maps.ts", "record-process.ts"], others: [] },
+  "records.ts": {
+    ours: ["words", "record-reader.ts", "record-maps.ts", "record-process.ts", "record-gate.ts"],
+    others: [],
+  },
+  "record-gate.ts": { ours: ["words", "record-reader.ts"], others: ["node:util"] },
   "record-process.ts": { ours: ["words", "record-reader.ts"], others: [] },
   "record-maps.ts": { ours: ["words", "record-reader.ts"], others: [] },
   "record-reader.ts": { ours: ["words"], others: ["node:os"] },

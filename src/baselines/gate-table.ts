@@ -1,6 +1,8 @@
 // Compiles the rules of the exec gate and the digests they speak of to the table of native/gate_table.h, by which C
 // answers. Everything that takes thought is done here, once.
 
+import type { GateRule, GateVerdict } from "../configuration.ts";
+
 const MAGIC = 0x31544752; // "RGT1"
 const VERSION = 1;
 export const MAX_RULES = 1024;
@@ -31,27 +33,6 @@ export const FILESYSTEMS: Readonly<Record<string, number>> = {
   vfat: 0x4d44,
   xfs: 0x58465342,
 };
-
-export type GateVerdict = "allow" | "deny";
-/** Whoever is not root and may write to the file: its owner, its group, everybody. */
-export type Writer = keyof typeof WRITERS;
-
-/** All that is given must hold. */
-export interface GateRule {
-  readonly verdict: GateVerdict;
-  /** This file, or what is below this folder. */
-  readonly path?: string;
-  readonly owner?: number;
-  /** Any of these may write to it. */
-  readonly writableBy?: readonly Writer[];
-  readonly filesystem?: string;
-  /** Its digest is in any of these sets. */
-  readonly sets?: readonly string[];
-  /** Effective, of who runs it. */
-  readonly uid?: number;
-  /** The executable of who runs it. */
-  readonly by?: string;
-}
 
 export interface GateTable {
   /** The first that matches decides. */
@@ -109,7 +90,7 @@ export function compileGateTable(table: GateTable): Buffer {
 }
 
 function ruleOf(rule: GateRule, bits: ReadonlyMap<string, number>, strings: Strings): readonly number[] {
-  const { path, owner, writableBy, filesystem, sets, uid, by } = rule;
+  const { path, owner, writableBy, filesystem, in: sets, uid, by } = rule;
   const conditions =
     (filesystem === undefined ? 0 : ON.filesystem) |
     (owner === undefined ? 0 : ON.owner) |

@@ -7,6 +7,7 @@ import { debuggerPresent } from "./debugger-present.ts";
 import { descriptorTaken } from "./descriptor-taken.ts";
 import type { Detector } from "./detector.ts";
 import { environRead } from "./environ-read.ts";
+import { execDenied } from "./exec-denied.ts";
 import { filelessExec } from "./fileless-exec.ts";
 import { inspectorOpened } from "./inspector-opened.ts";
 import { isolationChanged } from "./isolation-changed.ts";
@@ -34,6 +35,7 @@ export const DETECTORS: readonly Detector[] = [
   mapsRead,
   debuggerPresent,
   filelessExec,
+  execDenied,
   coreDump,
   libraryPreloaded,
   mapsChanged,

@@ -22,6 +22,7 @@ export function build(effective: Effective): Configuration {
             subsystems: effective.snapshots.subsystems,
           },
         }),
+    ...(effective.gate === undefined ? {} : { gate: buildGate(effective.gate, effective.mode) }),
     rules: effective.rules as Configuration["rules"],
     respond: effective.respond as Configuration["respond"],
     exceptions: effective.exceptions.map(({ target, expires, suspect, ...rest }) => ({
@@ -56,6 +57,22 @@ export function build(effective: Effective): Configuration {
     enforce: effective.enforce.map(({ protect, operations }) =>
       protect === undefined ? { operations } : { protect: parseSelector(protect), operations },
     ),
+  };
+}
+
+/** Nothing is refused but in mode enforce: below it the gate only tells. */
+function buildGate(
+  { mode: _, deadline, maxSize, upgrade, mounts, ...rest }: NonNullable<Effective["gate"]>,
+  mode: Configuration["mode"],
+): NonNullable<Configuration["gate"]> {
+  return {
+    ...rest,
+    mounts: mounts.map((mount) =>
+      mode !== "enforce" && mount.mode === "enforce" ? { ...mount, mode: "audit" } : mount,
+    ),
+    deadlineMs: durationOf(deadline),
+    maxBytes: notation.parseSize(maxSize) ?? 0,
+    upgrade: { by: upgrade.by, marker: upgrade.marker, atMostMs: durationOf(upgrade.atMost) },
   };
 }
 

@@ -16,6 +16,26 @@ export const DEFAULT = {
   keep: 100,
   rotateSize: "64MiB",
   checkpointEvery: 256,
+  gateMode: "audit",
+  gateRules: [
+    { verdict: "deny", in: ["denied"], name: "denied" },
+    { verdict: "allow", in: ["baseline", "packages"], name: "known" },
+  ],
+  gateOtherwise: "deny",
+  gateUnanswered: "allow",
+  gateDeadline: "2s",
+  gateMaxSize: "256MiB",
+  gateInterpreters: [
+    "/usr/bin/bash",
+    "/usr/bin/busybox",
+    "/usr/bin/dash",
+    "/usr/bin/node",
+    "/usr/bin/perl",
+    "/usr/bin/python3",
+  ],
+  gateUpdaters: ["/usr/bin/apt", "/usr/bin/apt-get", "/usr/bin/dpkg", "/usr/bin/unattended-upgrade"],
+  gateUpgradeMarker: "/run/rimon/upgrade",
+  gateUpgradeAtMost: "1h",
   snapshotInterval: "30s",
   /** All there are (baselines/all.ts). */
   snapshotSubsystems: [

@@ -5,6 +5,7 @@ import type { WatchSources } from "../native.ts";
 import { createAddressSpace } from "./address-space.ts";
 import { createCodePages } from "./code-pages.ts";
 import { createDescriptors } from "./descriptors.ts";
+import { createExecGate } from "./exec-gate.ts";
 import { createExecutables } from "./executables.ts";
 import { createKernelEvents, type OwnFile } from "./kernel-events.ts";
 import { createOwnFiles } from "./own-files.ts";
@@ -17,7 +18,7 @@ import { createUprobes } from "./uprobes.ts";
 
 export function createSensors(
   context: SensorContext,
-  configuration: () => Pick<Configuration, "exceptions" | "snapshots">,
+  configuration: () => Pick<Configuration, "exceptions" | "snapshots" | "gate">,
   ownFiles: () => readonly OwnFile[],
   sources: WatchSources,
 ): readonly Sensor[] {
@@ -41,6 +42,7 @@ export function createSensors(
     createCodePages(context),
     createUprobes(context),
     createSnapshots(context, () => configuration().snapshots),
+    createExecGate(context, () => configuration().gate),
     own,
   ];
 }

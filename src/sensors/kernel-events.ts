@@ -207,6 +207,7 @@ export function createKernelEvents(
       signals: [PROGRAMS.signals.sensor, "the ring of the eBPF programs was full"],
       sysctl: [SYSCTL, "the ring of the eBPF program was full"],
       exec: [EXEC, "the ring of the eBPF program was full"],
+      gate: ["exec-gate", "the exec gate's ring was full"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
     context.requestSweep();

@@ -66,7 +66,9 @@ for (const each of ATTACKS) {
     const folder = tmpfs(t);
     const made = programs();
     if (naive !== undefined) {
-      const counts = await withNaive(folder, naive, made.good, () => attack(each, folder, made, each.naiveRounds ?? rounds));
+      const counts = await withNaive(folder, naive, made.good, () =>
+        attack(each, folder, made, each.naiveRounds ?? rounds),
+      );
       assert.ok(counts.evil > 0, `the attack must work on a gate of the way "${naive}", got ${JSON.stringify(counts)}`);
     }
     const { gate } = openGate(t, folder, knowing(sha256Of(made.good)));
@@ -81,7 +83,10 @@ for (const each of ATTACKS) {
 /** Runs TARGET by ways that the mark of a mount does not see. */
 const ELSEWHERE: readonly (readonly [name: string, script: string])[] = [
   ["a mount namespace of one's own", 'exec setpriv --reuid 65534 --regid 65534 --clear-groups unshare -Urm "$1"'],
-  ["a bind mount", 'mkdir "$2/bound"; unshare -m sh -c \'mount --bind "$1" "$2/bound"; "$2/bound/target"\' sh "$3" "$2"'],
+  [
+    "a bind mount",
+    'mkdir "$2/bound"; unshare -m sh -c \'mount --bind "$1" "$2/bound"; "$2/bound/target"\' sh "$3" "$2"',
+  ],
   [
     "a layer of an overlay",
     'mkdir "$2/low" "$2/over"; unshare -m sh -c \'mount -t overlay -o "lowerdir=$1:$2/low" none "$2/over"; "$2/over/target"\' sh "$3" "$2"',

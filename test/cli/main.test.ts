@@ -17,6 +17,7 @@ const rimon = (...args: string[]) => runCommand(args, { env });
 const COMMANDS = [
   ["run"], ["scan"], ["doctor"], ["drill"], ["bench"], ["replay", "FILE"], ["audit", "show", "FILE"], ["audit", "verify", "FILE"],
   ["snapshot", "take"], ["snapshot", "check", "FILE"], ["snapshot", "watch", "FILE"],
+  ["gate", "status"], ["gate", "try", "FILE"],
   ["seal", "keygen", "FILE"], ["seal", "sign", "FILE"], ["seal", "verify", "FILE"], ["config", "check", "FILE"], ["config", "schema"], ["config", "show"], ["explain", "RULE"],
 ]; // prettier-ignore
 
@@ -24,6 +25,7 @@ const COMMANDS = [
 const VALUES: Readonly<Record<string, string>> = {
   "--mode": "monitor",
   "--pid": "1",
+  "--uid": "1",
   "--expires": "1",
   "--threshold": "1",
   "--interval": "1",

@@ -6,7 +6,8 @@ import { chmodSync, chownSync, copyFileSync, readFileSync, readdirSync, truncate
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { compileGateTable, type GateRule, type GateTable } from "../../src/baselines/gate-table.ts";
+import { compileGateTable, type GateTable } from "../../src/baselines/gate-table.ts";
+import type { GateRule } from "../../src/configuration.ts";
 import { GATE_MODE, requireAddon } from "../../src/native.ts";
 import { decodeRecords } from "../../src/records.ts";
 import { compile } from "../fixtures/compile.ts";
@@ -85,12 +86,12 @@ test("a gate that is closed lets everything run, as one without a table does", (
   const procfs = addon.openProcfs();
   t.after(() => procfs.close());
   const gate = addon.openGate(procfs, () => undefined);
-  gate.mark(folder, GATE_MODE.enforce, false);
+  const dev = gate.mark(folder, GATE_MODE.enforce, false);
   assert.equal(run(evil), EVIL);
   assert.throws(() => gate.load(Buffer.from("no table")), { code: "EINVAL" });
   gate.load(compileGateTable(knowing(known)));
   assert.equal(run(evil), REFUSED);
-  gate.unmark(folder);
+  gate.unmark(folder, dev);
   assert.equal(run(evil), EVIL);
   gate.close();
   assert.throws(() => gate.status(), { code: "EBADF" });
@@ -108,9 +109,27 @@ interface Case {
 const onScene = (folder: string): readonly Case[] => [
   { name: "nothing", rules: [], otherwise: "allow", evil: "runs", good: "runs" },
   { name: "its owner", rules: [{ verdict: "deny", owner: NOBODY }], otherwise: "allow", evil: "refused", good: "runs" },
-  { name: "its writers", rules: [{ verdict: "deny", writableBy: ["others"] }], otherwise: "allow", evil: "refused", good: "runs" },
-  { name: "its owner as a writer", rules: [{ verdict: "deny", writableBy: ["owner"] }], otherwise: "allow", evil: "refused", good: "runs" },
-  { name: "its group, which may not write", rules: [{ verdict: "deny", writableBy: ["group"] }], otherwise: "allow", evil: "runs", good: "runs" },
+  {
+    name: "its writers",
+    rules: [{ verdict: "deny", writableBy: ["others"] }],
+    otherwise: "allow",
+    evil: "refused",
+    good: "runs",
+  },
+  {
+    name: "its owner as a writer",
+    rules: [{ verdict: "deny", writableBy: ["owner"] }],
+    otherwise: "allow",
+    evil: "refused",
+    good: "runs",
+  },
+  {
+    name: "its group, which may not write",
+    rules: [{ verdict: "deny", writableBy: ["group"] }],
+    otherwise: "allow",
+    evil: "runs",
+    good: "runs",
+  },
   { name: "its file system", rules: [{ verdict: "allow", filesystem: "tmpfs" }], evil: "runs", good: "runs" },
   { name: "another file system", rules: [{ verdict: "allow", filesystem: "xfs" }], evil: "refused", good: "refused" },
   { name: "who runs it", rules: [{ verdict: "allow", uid: 0 }], evil: "runs", good: "runs" },
@@ -118,8 +137,19 @@ const onScene = (folder: string): readonly Case[] => [
   { name: "what runs it", rules: [{ verdict: "allow", by: readlink("/bin/sh") }], evil: "runs", good: "runs" },
   { name: "its folder", rules: [{ verdict: "allow", path: folder }], evil: "runs", good: "runs" },
   { name: "its path", rules: [{ verdict: "allow", path: join(folder, "good") }], evil: "refused", good: "runs" },
-  { name: "the beginning of its name", rules: [{ verdict: "allow", path: join(folder, "goo") }], evil: "refused", good: "refused" },
-  { name: "a list of digests", rules: [{ verdict: "deny", sets: ["bad"] }], otherwise: "allow", evil: "refused", good: "runs" },
+  {
+    name: "the beginning of its name",
+    rules: [{ verdict: "allow", path: join(folder, "goo") }],
+    evil: "refused",
+    good: "refused",
+  },
+  {
+    name: "a list of digests",
+    rules: [{ verdict: "deny", in: ["bad"] }],
+    otherwise: "allow",
+    evil: "refused",
+    good: "runs",
+  },
   {
     name: "all of a rule, the first that matches",
     rules: [
@@ -144,10 +174,10 @@ test("rules decide by", async (t) => {
     await t.test(name, () => {
       const sets = new Map([["bad", [sha256Of(evil)]]]);
       gate.load(compileGateTable({ ...TABLE, rules, otherwise, sets }));
-      assert.deepEqual([run(evil), run(good)], [
-        expected.evil === "runs" ? EVIL : REFUSED,
-        expected.good === "runs" ? 0 : REFUSED,
-      ]);
+      assert.deepEqual(
+        [run(evil), run(good)],
+        [expected.evil === "runs" ? EVIL : REFUSED, expected.good === "runs" ? 0 : REFUSED],
+      );
     });
   }
 });
@@ -170,7 +200,10 @@ test("what is not read in time is answered as it is said to be, and everything e
   await until("every thread but the leader to be busy", () => (gate.status().busy === 3 ? true : undefined));
   // A known one waits behind those that are read, one that a rule decides does not.
   assert.equal(run(good), 0);
-  assert.deepEqual(await Promise.all(stuck.map(lineOf)), files.map(() => "0"));
+  assert.deepEqual(
+    await Promise.all(stuck.map(lineOf)),
+    files.map(() => "0"),
+  );
   const late = told().filter(({ reason }) => reason === "deadline");
   assert.ok(late.length >= files.length, JSON.stringify(told()));
   assert.ok(late.every(({ denied, error }) => !denied && error === "ETIMEDOUT"));
@@ -297,7 +330,15 @@ test("what an updater starts is spared while an upgrade is declared, and only wh
   assert.equal(await below(), EVIL);
   assert.equal(await below("setpriv", "--reuid", String(NOBODY), "--clear-groups"), REFUSED);
   // A mount namespace of one's own gives any file the updater's name.
-  const named = ["unshare", "-m", "sh", "-c", 'mount --bind "$1" "$2"; shift; "$@"', "sh", readlink("/usr/bin/timeout")];
+  const named = [
+    "unshare",
+    "-m",
+    "sh",
+    "-c",
+    'mount --bind "$1" "$2"; shift; "$@"',
+    "sh",
+    readlink("/usr/bin/timeout"),
+  ];
   assert.equal(await below(...named), REFUSED);
   gate.upgrade(false);
   assert.equal(await below(), REFUSED);
@@ -311,7 +352,9 @@ test("where openings are looked at, scripts and libraries that are not known are
   const library = join(folder, "evil.so");
   copyFileSync(compile("evil", { shared: true }), library);
   const shell = readlink("/bin/sh");
-  const interpreter = /interpreter: (\S+)|(\/lib\S+\/ld-linux\S+)/.exec(execFileSync("ldd", ["/bin/true"], { encoding: "utf8" }));
+  const interpreter = /interpreter: (\S+)|(\/lib\S+\/ld-linux\S+)/.exec(
+    execFileSync("ldd", ["/bin/true"], { encoding: "utf8" }),
+  );
   const loader = interpreter?.[1] ?? interpreter?.[2] ?? "";
   const table = { ...knowing(known, sha256Of(script)), interpreters: [shell] };
   const { gate } = openGate(t, folder, table, GATE_MODE.enforce, true);
@@ -350,7 +393,7 @@ test("gateTry says what the gate would, by the same table", (t) => {
     rules: [
       { verdict: "deny", uid: NOBODY },
       { verdict: "allow", by: "/usr/bin/dpkg" },
-      { verdict: "allow", sets: ["known"] },
+      { verdict: "allow", in: ["known"] },
     ],
   });
   const tried = (path: string, uid: number, by: string) => {

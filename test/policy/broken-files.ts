@@ -22,7 +22,7 @@ export const BROKEN_FILES: readonly BrokenFile[] = [
     name: "a key nobody knows",
     text: "colour: red\n",
     problems: [
-      "1:1: colour is not known; known here: environment, mode, interval, node, protect, rules, snapshots, respond, exceptions, alerts, tenants, actions, audit, enforce",
+      "1:1: colour is not known; known here: environment, mode, interval, node, protect, rules, snapshots, gate, respond, exceptions, alerts, tenants, actions, audit, enforce",
     ],
   },
   {
@@ -151,7 +151,7 @@ export const BROKEN_FILES: readonly BrokenFile[] = [
     name: "a key that is a list",
     text: "? [a, b]\n: c\n",
     problems: [
-      '1:1: ["[ a, b ]"] is not known; known here: environment, mode, interval, node, protect, rules, snapshots, respond, exceptions, alerts, tenants, actions, audit, enforce',
+      '1:1: ["[ a, b ]"] is not known; known here: environment, mode, interval, node, protect, rules, snapshots, gate, respond, exceptions, alerts, tenants, actions, audit, enforce',
       "1:3: a key must be plain text",
     ],
   },
