@@ -117,10 +117,12 @@ private:
 	Napi::Value Mark(const Napi::CallbackInfo &info)
 	{
 		std::string path = StringOf(info[0], "path");
-		uint32_t mode = Uint32Of(info[1], "mode");
+		uint64_t mount = Uint53Of(info[1], "mount");
+		uint32_t mode = Uint32Of(info[2], "mode");
 		uint64_t dev;
 
-		Check(info.Env(), exec_gate_mark(Open(info.Env()), path.c_str(), mode, info[2].ToBoolean(), &dev), "mark " + path);
+		Check(info.Env(), exec_gate_mark(Open(info.Env()), path.c_str(), mount, mode, info[3].ToBoolean(), &dev),
+		      "mark " + path);
 		return Napi::Number::New(info.Env(), static_cast<double>(dev));
 	}
 

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "gate_inner.h"
@@ -222,18 +223,47 @@ static size_t mark_find(struct exec_gate *g, uint64_t dev)
 	return i;
 }
 
-int exec_gate_mark(struct exec_gate *g, const char *path, uint32_t mode, bool opens, uint64_t *ret_dev)
+/* The mount that it is the root of; -ENODEV if that is another one, or it is none. */
+static int open_mount(const char *path, uint64_t mount_id, int *ret_fd, uint64_t *ret_dev)
 {
+	struct statx sx;
 	struct stat st;
+	int fd, err;
+
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	/* By number, since glibc has a version of its own for statx(2). */
+	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &sx) < 0 || fstat(fd, &st) < 0) {
+		err = -errno;
+	} else if (!(sx.stx_mask & STATX_MNT_ID) || !(sx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT)) {
+		err = -EOPNOTSUPP;	/* v5.8 */
+	} else if (sx.stx_mnt_id != mount_id || !(sx.stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
+		err = -ENODEV;
+	} else {
+		*ret_fd = fd;
+		*ret_dev = st.st_dev;
+		return 0;
+	}
+	close(fd);
+	return err;
+}
+
+/* Never by the path alone: where a file system was unmounted it leads to the one below, which nobody has named. */
+int exec_gate_mark(struct exec_gate *g, const char *path, uint64_t mount_id, uint32_t mode, bool opens,
+		   uint64_t *ret_dev)
+{
+	uint64_t dev;
 	size_t at;
-	int err = 0;
+	int fd, err;
 
 	if (mode < GATE_LEARN || mode > GATE_ENFORCE)
 		return -EINVAL;
-	if (stat(path, &st) < 0)
-		return -errno;
+	err = open_mount(path, mount_id, &fd, &dev);
+	if (err)
+		return err;
 	pthread_mutex_lock(&g->lock);
-	at = mark_find(g, st.st_dev);
+	at = mark_find(g, dev);
 	if (at == GATE_MARKS) {
 		err = -ENOSPC;
 		goto out;
@@ -242,18 +272,19 @@ int exec_gate_mark(struct exec_gate *g, const char *path, uint32_t mode, bool op
 	if (at == g->n_marks)
 		g->n_marks++;
 	else if (g->marks[at].opens && !opens)
-		fanotify_mark(g->fan, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, AT_FDCWD, path);
-	g->marks[at] = (struct mark){ st.st_dev, mode, opens };
-	if (fanotify_mark(g->fan, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_OPEN_EXEC_PERM | (opens ? FAN_OPEN_PERM : 0u),
-			  AT_FDCWD, path) < 0) {
+		fanotify_mark(g->fan, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, fd, NULL);
+	g->marks[at] = (struct mark){ dev, mode, opens };
+	if (fanotify_mark(g->fan, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_OPEN_EXEC_PERM | (opens ? FAN_OPEN_PERM : 0u), fd,
+			  NULL) < 0) {
 		err = -errno;
 		g->marks[at] = g->marks[--g->n_marks];
 	}
 	strictest_find(g);
 out:
 	pthread_mutex_unlock(&g->lock);
+	close(fd);
 	if (!err)
-		*ret_dev = st.st_dev;
+		*ret_dev = dev;
 	return err;
 }
 

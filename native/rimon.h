@@ -415,8 +415,12 @@ int exec_gate_open(const struct procfs *p, void (*notify)(void *arg), void *arg,
 void exec_gate_close(struct exec_gate *g);
 /* Any bytes; -EINVAL if they are no table, and the one before holds. Until there is one everything is allowed. */
 int exec_gate_load(struct exec_gate *g, const void *table, size_t len);
-/* The whole file system that the path is on. `opens`: also what is opened there by interpreters, and ELF files by anybody. */
-int exec_gate_mark(struct exec_gate *g, const char *path, uint32_t mode, bool opens, uint64_t *ret_dev);
+/*
+ * The whole file system that is mounted there, by that number in mountinfo: -ENODEV if it is another mount, or none.
+ * `opens`: also what is opened there by interpreters, and ELF files by anybody.
+ */
+int exec_gate_mark(struct exec_gate *g, const char *path, uint64_t mount_id, uint32_t mode, bool opens,
+		   uint64_t *ret_dev);
 /* `path`: where it was marked; it may lead elsewhere by now. */
 void exec_gate_unmark(struct exec_gate *g, const char *path, uint64_t dev);
 /* Whether what descends from one of the table's updaters may run anything. */

@@ -113,8 +113,11 @@ export const GATE_MODE = { learn: 1, audit: 2, enforce: 3 } as const;
 export interface Gate {
   /** A table of src/baselines/gate-table.ts in place of the one before. Throws EINVAL if it is none. */
   load(table: Buffer): void;
-  /** The whole file system that the path is on; its st_dev. `opens`: also what interpreters open, and ELF files. */
-  mark(path: string, mode: number, opens: boolean): number;
+  /**
+   * The whole file system that is mounted there, by its number in mountinfo; its st_dev. Throws ENODEV if another is
+   * mounted there, or none. `opens`: also what interpreters open, and ELF files.
+   */
+  mark(path: string, mount: number, mode: number, opens: boolean): number;
   /** `dev` as mark() gave it; the path may lead elsewhere by now. */
   unmark(path: string, dev: number): void;
   /** Whether what descends from the table's updaters may run anything. */

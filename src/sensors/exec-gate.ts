@@ -11,7 +11,6 @@ import { GATE_MODE, type Gate, type GateStatus } from "../native.ts";
 import type { NativeRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
 import { wantedMarks, type WantedMark } from "./gate-mounts.ts";
-import { deviceOf } from "./mountinfo.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 const KEEP_EVERY_MS = 5_000;
@@ -104,14 +103,12 @@ export function createExecGate(context: SensorContext, settings: () => Configura
     }
     const failed = [...problems];
     for (const each of marks) {
-      const { device, path, mode, opens } = each;
+      const { device, id, path, mode, opens } = each;
       const known = marked.get(device);
       if (known?.mode === mode && known.opens === opens) continue;
       try {
-        const dev = gate.mark(path, GATE_MODE[mode], opens);
-        // btrfs has numbers of its own for what the table calls by the superblock's.
+        const dev = gate.mark(path, id, GATE_MODE[mode], opens);
         marked.set(device, { ...each, dev });
-        if (deviceOf(dev) !== device && known === undefined && !marked.has(deviceOf(dev))) keptAt = -Infinity;
       } catch (thrown) {
         failed.push(`${path}: ${reasonOf(thrown)}`);
       }

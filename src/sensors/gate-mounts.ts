@@ -24,6 +24,8 @@ const CHECKED: ReadonlySet<string> = new Set(
 export interface WantedMark {
   /** "0:23": major and minor of the superblock. */
   readonly device: string;
+  /** Of the mount. */
+  readonly id: number;
   readonly path: string;
   readonly mode: GateMount["mode"];
   readonly opens: boolean;
@@ -31,47 +33,48 @@ export interface WantedMark {
 
 interface Mounted {
   readonly device: string;
+  readonly id: number;
   readonly path: string;
   readonly type: string;
 }
 
-/** One for each superblock, and a sentence for each mount that is named and cannot be had. */
+/**
+ * One for each superblock, and a sentence for each that cannot be had. What is named must be mounted: a path alone would
+ * lead, once it is unmounted, to the file system below it.
+ */
 export function wantedMarks(
   settings: readonly GateMount[],
   mountinfo: string,
 ): { readonly marks: readonly WantedMark[]; readonly problems: readonly string[] } {
-  const mounts = mountsIn(mountinfo);
+  // What is mounted last at a path covers what was mounted there before.
+  const mounts = [...new Map(mountsIn(mountinfo).map((each) => [each.path, each])).values()];
   const marks = new Map<string, WantedMark>();
   const problems: string[] = [];
   // The longest path knows best.
   for (const { path, mode, opens, below } of settings.toSorted((a, b) => b.path.length - a.path.length)) {
-    const on = mounts.findLast((mounted) => isBelow(path, mounted.path) && isLongest(path, mounted, mounts));
-    if (on === undefined || !CHECKED.has(on.type)) {
-      problems.push(`${path} is on a file system of type ${on?.type ?? "unknown"}, where nothing is checked`);
-    } else if (!marks.has(on.device)) marks.set(on.device, { device: on.device, path, mode, opens });
-    if (!below) continue;
-    for (const each of mounts)
-      if (isBelow(each.path, path) && CHECKED.has(each.type) && !marks.has(each.device))
-        marks.set(each.device, { device: each.device, path: each.path, mode, opens });
+    const named = mounts.find((mounted) => mounted.path === path);
+    if (named === undefined) problems.push(`nothing is mounted at ${path}: a mount point was expected`);
+    else if (!CHECKED.has(named.type))
+      problems.push(`what is mounted at ${path} is ${named.type}, which is not checked`);
+    for (const { device, id, path: at, type } of mounts) {
+      if (at !== path && !(below && isBelow(at, path))) continue;
+      if (CHECKED.has(type) && !marks.has(device)) marks.set(device, { device, id, path: at, mode, opens });
+    }
   }
   return { marks: [...marks.values()], problems };
 }
 
-function isLongest(path: string, { path: on }: Mounted, mounts: readonly Mounted[]): boolean {
-  return mounts.every((other) => !isBelow(path, other.path) || other.path.length <= on.length);
-}
-
 function isBelow(path: string, folder: string): boolean {
-  return path === folder || folder === "/" || path.startsWith(`${folder}/`);
+  return folder === "/" || path.startsWith(`${folder}/`);
 }
 
 function mountsIn(text: string): readonly Mounted[] {
   return text.split("\n").flatMap((line) => {
     const [before, after] = line.split(" - ");
-    const [, , device, , path] = before?.split(" ") ?? [];
+    const [id, , device, , path] = before?.split(" ") ?? [];
     const type = after?.split(" ")[0];
     return device === undefined || path === undefined || type === undefined
       ? []
-      : [{ device, path: unescapeOctal(path), type }];
+      : [{ device, id: Number(id), path: unescapeOctal(path), type }];
   });
 }

@@ -2,7 +2,16 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync, copyFileSync, readFileSync, readdirSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,7 +20,7 @@ import type { GateRule } from "../../src/configuration.ts";
 import { GATE_MODE, requireAddon } from "../../src/native.ts";
 import { decodeRecords } from "../../src/records.ts";
 import { compile } from "../fixtures/compile.ts";
-import { EVIL, NOBODY, TABLE, knowing, openGate, programs, run, sha256Of, tmpfs } from "../fixtures/gate.ts";
+import { EVIL, NOBODY, TABLE, knowing, mountOf, openGate, programs, run, sha256Of, tmpfs } from "../fixtures/gate.ts";
 import { exitOf, lineOf, start, startNode, until } from "./child.ts";
 
 const REFUSED = 126;
@@ -86,7 +95,7 @@ test("a gate that is closed lets everything run, as one without a table does", (
   const procfs = addon.openProcfs();
   t.after(() => procfs.close());
   const gate = addon.openGate(procfs, () => undefined);
-  const dev = gate.mark(folder, GATE_MODE.enforce, false);
+  const dev = gate.mark(folder, mountOf(folder), GATE_MODE.enforce, false);
   assert.equal(run(evil), EVIL);
   assert.throws(() => gate.load(Buffer.from("no table")), { code: "EINVAL" });
   gate.load(compileGateTable(knowing(known)));
@@ -95,6 +104,16 @@ test("a gate that is closed lets everything run, as one without a table does", (
   assert.equal(run(evil), EVIL);
   gate.close();
   assert.throws(() => gate.status(), { code: "EBADF" });
+});
+
+test("what is not the mount that is named is not marked: a path alone leads elsewhere once it is unmounted", (t) => {
+  const { folder } = scene(t);
+  const { gate } = openGate(t, folder, TABLE);
+  const [below, beside] = [join(folder, "below"), tmpfs(t)];
+  mkdirSync(below);
+  for (const path of [below, beside])
+    assert.throws(() => gate.mark(path, mountOf(folder), GATE_MODE.enforce, false), { code: "ENODEV" }, path);
+  assert.throws(() => gate.mark(folder, mountOf(folder) + 1, GATE_MODE.enforce, false), { code: "ENODEV" });
 });
 
 interface Case {
@@ -237,7 +256,7 @@ test("a gate that is killed while a program waits lets it run", async (t) => {
     `const procfs = addon.openProcfs();
     const gate = addon.openGate(procfs, () => {});
     gate.load(Buffer.from(${JSON.stringify(table.toString("base64"))}, "base64"));
-    gate.mark(${JSON.stringify(folder)}, ${GATE_MODE.enforce}, false);
+    gate.mark(${JSON.stringify(folder)}, ${mountOf(folder)}, ${GATE_MODE.enforce}, false);
     console.log("ready");
     setInterval(() => { if (gate.status().busy === 1) console.log("reads"); }, 20);`,
   );
@@ -304,7 +323,7 @@ test("a new table and a new mode hold for what was left to the kernel, too", (t)
   assert.equal(run(good), 0);
   gate.load(compileGateTable(knowing(NOTHING)));
   assert.equal(run(good), REFUSED);
-  gate.mark(folder, GATE_MODE.audit, false);
+  gate.mark(folder, mountOf(folder), GATE_MODE.audit, false);
   assert.equal(run(good), 0);
 });
 
