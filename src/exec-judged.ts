@@ -2,7 +2,6 @@
 // since observation.ts is long enough.
 
 import type { IsolationChanged } from "./isolation-changed.ts";
-import type { FileId } from "./observation.ts";
 
 /** What a denial does: nothing and is no finding; nothing and is one; the exec fails with EPERM. */
 export type GateMode = "learn" | "audit" | "enforce";
@@ -43,7 +42,7 @@ export interface ExecJudged {
   /** The executable that ran it, before. */
   readonly by: string;
   readonly sha256?: string;
-  readonly file: FileId & { readonly size: number; readonly owner: number };
+  readonly file: { readonly dev: number; readonly inode: number; readonly size: number; readonly owner: number };
   /** The errno name. */
   readonly error?: string;
 }

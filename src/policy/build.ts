@@ -62,11 +62,22 @@ export function build(effective: Effective): Configuration {
 
 /** Nothing is refused but in mode enforce: below it the gate only tells. */
 function buildGate(
-  { mode: _, deadline, maxSize, upgrade, mounts, ...rest }: NonNullable<Effective["gate"]>,
+  effective: NonNullable<Effective["gate"]>,
   mode: Configuration["mode"],
 ): NonNullable<Configuration["gate"]> {
+  const { deadline, maxSize, upgrade, mounts, known, publicKeys, threshold, packages, denied } = effective;
+  const { rules, otherwise, unanswered, interpreters, stateFile } = effective;
   return {
-    ...rest,
+    known,
+    publicKeys,
+    threshold,
+    packages,
+    denied,
+    rules,
+    otherwise,
+    unanswered,
+    interpreters,
+    stateFile,
     mounts: mounts.map((mount) =>
       mode !== "enforce" && mount.mode === "enforce" ? { ...mount, mode: "audit" } : mount,
     ),
