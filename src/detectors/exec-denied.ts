@@ -50,7 +50,9 @@ export const execDenied: Detector = {
     }
     if (observation.kind !== "exec.judged") return;
     const { pid, startTime, path, by, mode, reason, rule, denied, opened, sha256, uid } = observation;
-    const who = pid === undefined ? `${by || "a program"} (uid ${uid})` : nameOf(state, pid, startTime);
+    // A child that was refused its program is gone at once, and was never more than a copy of what runs there.
+    const known = pid !== undefined && state.find(pid, startTime) !== undefined;
+    const who = known ? nameOf(state, pid, startTime) : `${by || "a program"} (${pid ?? "?"}, uid ${uid})`;
     const why = WHY[reason] || (rule === undefined ? "nothing allows it" : `rule ${rule}`);
     const digest = sha256 === undefined ? "" : `, sha256 ${sha256}`;
     return {

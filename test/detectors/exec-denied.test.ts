@@ -77,8 +77,14 @@ check(execDenied, [
         judged({ reason: "deadline", denied: false, error: "ETIMEDOUT" }),
       ),
     ],
-    says: "medium: /usr/bin/dash (uid 0) ran /tmp/evil: it could not be read in time",
+    says: "medium: /usr/bin/dash (?, uid 0) ran /tmp/evil: it could not be read in time",
     technique: "deadline",
+  },
+  {
+    when: "who was refused has ended",
+    observed: [judged({ rule: "denied" })],
+    says: `high: /usr/bin/dash (41, uid 0) was refused /tmp/evil: rule denied, sha256 ${DIGEST}`,
+    suspect: 41,
   },
   {
     when: "rimon was killed",
