@@ -11,7 +11,7 @@
 #define GATE_MAGIC		0x31544752u	/* "RGT1" */
 #define GATE_VERSION		1u
 #define GATE_RULES_MAX		1024u
-#define GATE_TEXTS_MAX		1024u
+#define GATE_TEXTS_MAX		2048u	/* each may be there by two names */
 #define GATE_HASHES_MAX		4000000u
 #define GATE_DEADLINE_MIN_MS	10u
 #define GATE_DEADLINE_MAX_MS	60000u

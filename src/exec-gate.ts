@@ -3,7 +3,7 @@
 
 import { createHash, type Hash } from "node:crypto";
 import { constants, type Stats } from "node:fs";
-import { open, readdir, type FileHandle } from "node:fs/promises";
+import { open, readdir, realpath, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { MAX_ENVELOPE_BYTES, MAX_KEY_TEXT_BYTES, readPublicKeys, type PublicKey } from "./baselines/dsse.ts";
 import { EXECUTABLES_BASELINE, executablesOf, type Executable } from "./baselines/executables.ts";
@@ -24,6 +24,8 @@ export interface LoadedGate {
   readonly counts: Readonly<Record<GateSet, number>>;
   /** The counter of each baseline, by its file: none with a lesser one is believed after it. */
   readonly counters: Readonly<Record<string, number>>;
+  /** As /proc/PID/exe names them. */
+  readonly interpreters: readonly string[];
 }
 
 /** Reads everything; throws, with what is wrong, if anything cannot be believed. */
@@ -56,13 +58,21 @@ export async function loadGate(
     ["packages", packages],
     ["denied", denied],
   ]);
-  const { deadlineMs, maxBytes, otherwise, unanswered, interpreters, rules, upgrade } = settings;
-  const updaters = upgrade.by;
+  const { deadlineMs, maxBytes, otherwise, unanswered, rules } = settings;
+  const interpreters = await asTheyRun(settings.interpreters);
+  const updaters = await asTheyRun(settings.upgrade.by);
   return {
+    interpreters,
     table: compileGateTable({ rules, sets, otherwise, unanswered, deadlineMs, maxBytes, interpreters, updaters }),
     counts: { baseline: baseline.size, packages: packages.size, denied: denied.size },
     counters,
   };
+}
+
+/** python3 is a link, and what runs is python3.11. */
+async function asTheyRun(paths: readonly string[]): Promise<readonly string[]> {
+  const resolved = await Promise.all(paths.map((path) => realpath(path).catch(() => path)));
+  return [...new Set([...paths, ...resolved])];
 }
 
 /** One that is sealed may come from another machine, by whoever holds the key; one that is not must be this one's. */

@@ -6,7 +6,7 @@ import type { GateRule, GateVerdict } from "../configuration.ts";
 const MAGIC = 0x31544752; // "RGT1"
 const VERSION = 1;
 export const MAX_RULES = 1024;
-export const MAX_TEXTS = 1024;
+export const MAX_TEXTS = 2048;
 export const MAX_HASHES = 4_000_000;
 export const MAX_SETS = 32;
 const HEAD_SIZE = 48;

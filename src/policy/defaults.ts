@@ -33,7 +33,7 @@ export const DEFAULT = {
     "/usr/bin/perl",
     "/usr/bin/python3",
   ],
-  gateUpdaters: ["/usr/bin/apt", "/usr/bin/apt-get", "/usr/bin/dpkg", "/usr/bin/unattended-upgrade"],
+  gateUpdaters: ["/usr/bin/apt", "/usr/bin/apt-get", "/usr/bin/dpkg"],
   gateUpgradeMarker: "/run/rimon/upgrade",
   gateUpgradeAtMost: "1h",
   snapshotInterval: "30s",

@@ -8,13 +8,18 @@ import { reasonOf } from "../errors.ts";
 import type { GateMode } from "../exec-judged.ts";
 import { loadGate, type LoadedGate } from "../exec-gate.ts";
 import { GATE_MODE, type Gate, type GateStatus } from "../native.ts";
+import { processKey, type Observation } from "../observation.ts";
 import type { NativeRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
 import { wantedMarks, type WantedMark } from "./gate-mounts.ts";
+import { handedOver } from "./gate-scripts.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 const KEEP_EVERY_MS = 5_000;
 const MANY_WAITING = 10_000;
+/** A script that is larger is not read here, on the event loop. */
+const MAX_SCRIPT_BYTES = 4 << 20;
+const MAX_LOOKED_AT = 4_096;
 const MODES: readonly GateMode[] = ["learn", "audit", "enforce"];
 
 /** How the gate stands, kept for `rimon gate status` and for the next start. */
@@ -89,6 +94,36 @@ export function createExecGate(context: SensorContext, settings: () => Configura
         ...(pid === 0 ? {} : { pid }),
         ...(named === undefined ? {} : { rule: named }),
       });
+    }
+  }
+
+  const lookedAt = new Set<string>();
+
+  /** What a loader or an interpreter was given to run from a mount that is marked, where openings are not looked at. */
+  function lookAfter(observation: Observation): void {
+    if (observation.kind !== "process.seen" || current === undefined || loaded === undefined) return;
+    const { process } = observation;
+    const path = handedOver(process, loaded.interpreters);
+    if (path === undefined) return;
+    const key = `${processKey(process)} ${process.exe} ${path}`;
+    if (lookedAt.has(key)) return;
+    if (lookedAt.size >= MAX_LOOKED_AT) lookedAt.clear();
+    lookedAt.add(key);
+    const there = path.startsWith("/") ? `/proc/${process.pid}/root${path}` : `/proc/${process.pid}/cwd/${path}`;
+    try {
+      const { dev, size } = statSync(there);
+      if (![...marked.values()].some((each) => each.dev === dev && !each.opens)) return;
+      if (size > Math.min(MAX_SCRIPT_BYTES, current.maxBytes)) return;
+      const uid = process.euid ?? process.uid ?? 0;
+      const answer = context.addon.gateTry(context.procfs, loaded.table, there, uid, process.exe ?? "");
+      for (const record of decodeRecords(answer)) {
+        if (record.kind !== "gate" || !record.denied) continue;
+        const { pid, startTime } = process;
+        // It was not refused, whatever the mode: it is running.
+        take({ ...record, pid, startTime, path, by: process.exe ?? "", opened: true, denied: false, mode: "audit" });
+      }
+    } catch {
+      // The process has ended, or the file is gone: there is nothing to be looked at any more.
     }
   }
 
@@ -211,6 +246,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
     needs: ["sys_admin", "lease"],
     start: () => pass(),
     pass: () => pass(),
+    notice: lookAfter,
     async settled() {
       await loading;
     },

@@ -123,6 +123,20 @@ test("in mode monitor nothing is refused, and a list of what never runs is told 
   await monitor.stop();
 });
 
+test("what a shell or the loader was given to run is told, though the kernel asks nobody", async (t) => {
+  const made = await scene(t);
+  const monitor = started(t, { config: configOf(made) });
+  assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+  const script = join(made.folder, "script.sh");
+  writeFileSync(script, "sleep 3\nexit 7\n");
+  assert.equal(run("/bin/sh", script), 7);
+  const found = await monitor.waitForFinding("exec-denied", DEADLINE_MS, ({ message }) =>
+    message.includes("script.sh"),
+  );
+  assert.deepEqual([found.severity, found.technique], ["medium", "open"]);
+  await monitor.stop();
+});
+
 test("a file system that is mounted below is checked from when rimon has seen it", async (t) => {
   const made = await scene(t);
   const monitor = started(t, { config: configOf(made) });
