@@ -52,6 +52,10 @@ Napi::Function DefineBench(Napi::Env env);
 
 /* addon_files.cc */
 Napi::Function DefineFileWalk(Napi::Env env);
+/* addon_gate.cc */
+Napi::Function DefineGate(Napi::Env env);
+/* What a table says of a file. */
+Napi::Value GateTry(const Napi::CallbackInfo &info);
 
 /* addon_watch.cc */
 Napi::Function DefineWatch(Napi::Env env);
@@ -61,6 +65,7 @@ struct Instance {
 	Napi::FunctionReference procfs;
 	Napi::FunctionReference watch;
 	Napi::FunctionReference file_walk;
+	Napi::FunctionReference gate;
 };
 
 } // namespace addon

@@ -43,6 +43,7 @@ enum record_kind {
 	RECORD_UPROBE = 24,
 	RECORD_UPROBES = 25,
 	RECORD_FILE_CHANGE = 28,
+	RECORD_GATE = 30,
 	RECORD_FILE_ENTRY = 40,
 };
 
@@ -195,6 +196,7 @@ enum lost_source {
 	LOST_SYSCTL = 9,	/* of bpf/sysctl.bpf.c */
 	LOST_FILE_EVENTS = 10,	/* FAN_Q_OVERFLOW of the group of file_watch.c; count is 0 */
 	LOST_FILE_CHANGES = 11,	/* its changes were not taken in time */
+	LOST_GATE = 20,		/* the exec gate's ring had no room, or its queue */
 };
 
 struct lost_record {

@@ -1,5 +1,6 @@
 /* The layout of record.h, held at compile time: a hole in a struct is an error, and src/records.ts counts on these sizes. */
 #pragma GCC diagnostic error "-Wpadded"
+#include "gate_table.h"
 #include "record.h"
 
 _Static_assert(sizeof(struct record_head) == 8, "record_head");
@@ -31,3 +32,7 @@ _Static_assert(sizeof(struct uprobe_record) == 40, "uprobe_record");
 _Static_assert(sizeof(struct uprobes_record) == 24, "uprobes_record");
 _Static_assert(sizeof(struct file_entry_record) == 128, "file_entry_record");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a baseline of files is kept as it is read");
+_Static_assert(sizeof(struct gate_record) == 72, "gate_record");
+_Static_assert(sizeof(struct gate_table_head) == 48, "gate_table_head");
+_Static_assert(sizeof(struct gate_rule) == 48, "gate_rule");
+_Static_assert(sizeof(struct gate_hash) == 36, "gate_hash");

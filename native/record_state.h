@@ -134,4 +134,41 @@ struct file_entry_record {
 	__u8 digest[32];	/* SHA-256 */
 };
 
+enum gate_mode {
+	GATE_LEARN = 1,
+	GATE_AUDIT = 2,
+	GATE_ENFORCE = 3,
+};
+
+enum gate_reason {
+	GATE_BY_RULE = 1,
+	GATE_WRITTEN_TO = 2,	/* it is open for writing, so that what runs may be something else than what was read */
+	GATE_DEADLINE = 3,	/* the rest: it could not be judged */
+	GATE_TOO_LARGE = 4,
+	GATE_UNREADABLE = 5,
+	GATE_NO_LEASE = 6,
+	GATE_BUSY = 7,
+};
+
+/* An executable, or what an interpreter or loader opened, that is not allowed or could not be judged. Strings: its SHA-256, its path, the asker's executable. */
+struct gate_record {
+	struct record_head head;
+	__u64 start_ticks;	/* 0: unknown */
+	__u64 dev;
+	__u64 inode;
+	__u64 size;
+	__u32 pid;		/* 0: of another pid namespace */
+	__u32 uid;
+	__u32 owner;
+	__u32 rule;		/* GATE_RULE_NONE: what is said for the rest */
+	__u16 is_denied;	/* 0: it went on */
+	__u16 mode;		/* enum gate_mode */
+	__u16 reason;		/* enum gate_reason */
+	__u16 is_open;		/* opened and not executed */
+	__u16 digest_len;	/* 0: not read */
+	__u16 path_len;		/* of its first 1023 bytes, as by_len */
+	__u16 by_len;
+	__u16 error;		/* errno */
+};
+
 #endif

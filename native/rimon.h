@@ -13,6 +13,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "exec_gate.h"
 #include "record.h"
 
 #ifdef __cplusplus

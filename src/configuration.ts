@@ -149,6 +149,66 @@ export interface FileRuleSettings {
   readonly why?: string;
 }
 
+export type GateVerdict = "allow" | "deny";
+/** Who is not root and may write to a file: its owner, its group, everybody. */
+export type GateWriter = "owner" | "group" | "others";
+/** Where a digest can be: in the sealed baselines, among what packages brought, on a list of what is never to run. */
+export type GateSet = "baseline" | "packages" | "denied";
+
+/** All that is given must hold. */
+export interface GateRule {
+  /** For findings; its number if it has none. */
+  readonly name?: string;
+  readonly verdict: GateVerdict;
+  /** This file, or what is below this folder. */
+  readonly path?: string;
+  readonly owner?: number;
+  /** Any of these may write to it. */
+  readonly writableBy?: readonly GateWriter[];
+  /** As /proc/mounts names it. */
+  readonly filesystem?: string;
+  /** Its digest is in any of these. */
+  readonly in?: readonly string[];
+  /** Effective, of who runs it. */
+  readonly uid?: number;
+  /** The executable of who runs it. */
+  readonly by?: string;
+}
+
+export interface GateMount {
+  readonly path: string;
+  readonly mode: "learn" | "audit" | "enforce";
+  /** Also what interpreters open there, and ELF files by whomever. */
+  readonly opens: boolean;
+  /** Also the file systems that are, or come to be, mounted below. */
+  readonly below: boolean;
+}
+
+/** The exec gate: what is checked before it runs, and by what. */
+export interface GateSettings {
+  readonly mounts: readonly GateMount[];
+  /** Baselines of executables. */
+  readonly known: readonly string[];
+  /** Who may have sealed them; none: they need not be sealed. */
+  readonly publicKeys: readonly string[];
+  readonly threshold: number;
+  /** Whether what dpkg installed, and its md5sums agree with, is known. */
+  readonly packages: boolean;
+  /** Files of digests, one a line, that never run. */
+  readonly denied: readonly string[];
+  /** The first that matches decides. */
+  readonly rules: readonly GateRule[];
+  readonly otherwise: GateVerdict;
+  /** What cannot be judged: too large, unreadable, too late. */
+  readonly unanswered: GateVerdict;
+  readonly deadlineMs: number;
+  readonly maxBytes: number;
+  readonly interpreters: readonly string[];
+  readonly upgrade: { readonly by: readonly string[]; readonly marker: string; readonly atMostMs: number };
+  /** Where it is kept how it stands, for `rimon gate status` and for the next start. */
+  readonly stateFile: string;
+}
+
 export interface Configuration {
   readonly environment: "production" | "development";
   readonly mode: Mode;
@@ -166,6 +226,8 @@ export interface Configuration {
   };
   /** Undefined: files are not compared with a baseline. */
   readonly files?: FileSettings;
+  /** Undefined: nothing is checked before it runs. */
+  readonly gate?: GateSettings;
   readonly rules: Readonly<Record<string, RuleSettings>>;
   readonly respond: Readonly<Partial<Record<Severity, readonly ActionName[]>>>;
   readonly exceptions: readonly Exception[];

@@ -131,6 +131,50 @@ export interface WatchStatus extends Readonly<Record<keyof WatchSources | "chang
   readonly callsAtEntry: boolean;
 }
 
+export const GATE_MODE = { learn: 1, audit: 2, enforce: 3 } as const;
+
+/** Answers, on threads of its own, what is executed on file systems that are marked. */
+export interface Gate {
+  /** A table of src/baselines/gate-table.ts in place of the one before. Throws EINVAL if it is none. */
+  load(table: Buffer): void;
+  /**
+   * The whole file system that is mounted there, by its number in mountinfo; its st_dev. Throws ENODEV if another is
+   * mounted there, or none. `opens`: also what interpreters open, and ELF files.
+   */
+  mark(path: string, mount: number, mode: number, opens: boolean): number;
+  /** `dev` as mark() gave it; the path may lead elsewhere by now. */
+  unmark(path: string, dev: number): void;
+  /** Whether what descends from the table's updaters may run anything. */
+  upgrade(on: boolean): void;
+  status(): GateStatus;
+  /** Whoever waits goes on. */
+  close(): void;
+}
+
+/** Counts since it was opened, but `queued` and `busy`, which are now; see struct exec_gate_status of native/rimon.h. */
+export interface GateStatus {
+  readonly events: number;
+  readonly allowed: number;
+  readonly denied: number;
+  readonly wouldDeny: number;
+  readonly unanswered: number;
+  readonly spared: number;
+  readonly hashed: number;
+  readonly hashedBytes: number;
+  /** Answered without reading the file again. */
+  readonly remembered: number;
+  /** Left to the kernel until the file is changed. */
+  readonly settled: number;
+  readonly unsettled: number;
+  readonly lost: number;
+  readonly overflows: number;
+  readonly longestNs: number;
+  readonly queued: number;
+  readonly busy: number;
+  /** The errno name, if its memory may be paged out. */
+  readonly lockError?: string;
+}
+
 export interface FileMark {
   readonly dev: number;
   readonly inode: number;
@@ -166,6 +210,10 @@ export interface Addon {
    */
   openFileWalk(roots: Buffer, rules: Buffer, how: BigUint64Array, limits?: BigUint64Array): FileWalk;
   openProcfs(): Procfs;
+  /** The exec gate, which allows everything until it has a table and marks. Batches are of gate, mounts (id 0) and lost records. */
+  openGate(procfs: Procfs, onBatch: (batch: Buffer) => void): Gate;
+  /** A gate record: what the table says of this file, run by `uid` from the executable `by` ("": unknown). Reads it; blocks. */
+  gateTry(procfs: Procfs, table: Buffer, path: string, uid: number, by: string): Buffer;
   /** Batches arrive on the event loop as packed records; a batch is never larger than 1 MiB. */
   openWatch(sources: WatchSources, procfs: Procfs, onBatch: (batch: Buffer) => void): Watch;
   /** Sends a signal to exactly this process: by pidfd, the start time checked after opening it. */

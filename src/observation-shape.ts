@@ -2,6 +2,7 @@
 // run time; the tables here say the same, and do not compile if they say less.
 
 import type { BaselineOf } from "./baseline-refused.ts";
+import type { GateMode, GateReason } from "./exec-judged.ts";
 import type { Verdict } from "./isolation-changed.ts";
 import type {
   AccessCall, Call, CodeChange, ExecutableTraits, FileId, FileVersion, Machine, Mapping, MemoryOperation, Observation,
@@ -360,6 +361,38 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     sha256: may(HEX),
     reason: may(TEXT),
     actor: may(object({ pid: must(PID), startTime: may(COUNT), comm: may(TEXT), exe: may(TEXT) })),
+  },
+  "exec.judged": {
+    ...HEAD,
+    pid: may(PID),
+    startTime: may(COUNT),
+    uid: must(PID),
+    mode: must(oneOf<GateMode>({ learn: true, audit: true, enforce: true })),
+    reason: must(
+      oneOf<GateReason>({
+        rule: true,
+        "written-to": true,
+        deadline: true,
+        "too-large": true,
+        unreadable: true,
+        "no-lease": true,
+        busy: true,
+      }),
+    ),
+    rule: may(TEXT),
+    denied: must(YES_NO),
+    opened: must(YES_NO),
+    path: must(TEXT),
+    by: must(TEXT),
+    sha256: may(TEXT),
+    file: must(object({ dev: must(COUNT), inode: must(COUNT), size: must(COUNT), owner: must(PID) })),
+    error: may(TEXT),
+  },
+  "gate.gap": {
+    ...HEAD,
+    since: must(TIME),
+    mode: must(oneOf<GateMode>({ learn: true, audit: true, enforce: true })),
+    orderly: must(YES_NO),
   },
   "uprobe.seen": {
     ...HEAD,

@@ -1,10 +1,12 @@
 // What the records of native/record.h say, once they are read. Types, and the one table of numbers that goes both ways.
 
+import type { GateMode, GateReason } from "./exec-judged.ts";
 import type {
   AccessCall,
   AccessChecked,
   Call,
   CodePage,
+  FileId,
   MachineMemoryOpened,
   Mapping,
   MemoryOperation,
@@ -143,9 +145,35 @@ export interface LostRecord {
     | "access"
     | "sysctl"
     | "file-events"
-    | "file-changes";
+    | "file-changes"
+    | "gate";
   /** Undefined if the kernel only says that some were lost. */
   readonly count?: number;
+}
+
+/** What the exec gate did not allow, or could not judge. */
+export interface GateRecord {
+  readonly kind: "gate";
+  /** 0 if it is of another pid namespace. */
+  readonly pid: number;
+  /** Undefined if it was gone. */
+  readonly startTime?: number;
+  readonly uid: number;
+  /** The number of the rule; undefined: of none. */
+  readonly rule?: number;
+  readonly denied: boolean;
+  readonly mode: GateMode;
+  readonly reason: GateReason;
+  /** Opened by an interpreter or a loader, and not executed. */
+  readonly opened: boolean;
+  /** Undefined if the file was not read to its end. */
+  readonly sha256?: string;
+  /** As the mounts of who asked have it. */
+  readonly path: string;
+  /** The executable of who asked. */
+  readonly by: string;
+  readonly file: FileId & { readonly size: number; readonly owner: number };
+  readonly error?: string;
 }
 
 /** A protected address space was touched from outside. */
@@ -340,6 +368,7 @@ export type NativeRecord =
   | FileRecord
   | FileChangeRecord
   | MountsRecord
+  | GateRecord
   | LostRecord
   | MemoryRecord
   | AccessRecord

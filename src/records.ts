@@ -17,6 +17,7 @@ import {
   type ThreadRecord,
   type UprobeRecord,
 } from "./record.ts";
+import { readGate } from "./record-gate.ts";
 import { readCodePages, readCodeText, readMaps } from "./record-maps.ts";
 import { readIdentity, readProcess } from "./record-process.ts";
 import { nonsense, RecordReader } from "./record-reader.ts";
@@ -45,11 +46,13 @@ const KIND = {
   uprobe: 24,
   uprobes: 25,
   fileChange: 28,
+  gate: 30,
 } as const;
 
 /** The size of each kind's fixed part, by its number. */
 const FIXED_SIZE = [
-  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 32, 40, 72, 24, 192, 64, 48, 48, 48, 40, 24, 0, 0, 40,
+  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 32, 40, 72, 24, 192, 64, 48, 48, 48, 40, 24, 0, 0, 40, 0,
+  72,
 ];
 
 const EVENTS: readonly (ProcessEventName | undefined)[] = [
@@ -90,6 +93,8 @@ const LOST_SOURCES: readonly (LostRecord["source"] | undefined)[] = [
   "sysctl",
   "file-events",
   "file-changes",
+  ...Array<undefined>(8).fill(undefined),
+  "gate",
 ];
 
 const OPERATIONS: readonly (MemoryOperation | undefined)[] = Object.keys(MEMORY_OPERATION) as MemoryOperation[];
@@ -193,6 +198,9 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
         break;
       case KIND.mounts:
         records.push({ kind: "mounts", id: reader.u32(8) });
+        break;
+      case KIND.gate:
+        records.push(readGate(reader));
         break;
       case KIND.lost: {
         const source = named(LOST_SOURCES, reader.u32(16), "source of a loss");

@@ -95,6 +95,7 @@ export async function survey(
     "snapshots",
     "file-events",
     "files",
+    "exec-gate",
   ];
   const polling = sensors.filter(({ pass, name }) => pass !== undefined && !standing.includes(name));
   for (const sensor of polling) {

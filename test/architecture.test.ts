@@ -51,6 +51,7 @@ const WORDS = new Set(
       "isolation-changed",
       "baseline-refused",
       "state-changed",
+      "exec-judged",
       "file-changed",
       "file-touched",
     ])
@@ -83,12 +84,17 @@ const RULES: Readonly<Record<string, Rule>> = {
   "machine.ts": { ours: ["baselines"], others: [NODE] },
   files: { ours: ["words", "baselines", "native.ts", "machine.ts", "store"], others: [NODE] },
   sensors: {
-    ours: ["words", "records.ts", "native.ts", "function-map", "baselines", "isolation.ts", "files"],
+    ours: ["words", "records.ts", "native.ts", "function-map", "baselines", "isolation.ts", "files", "exec-gate.ts"],
     others: [NODE],
   },
   responders: { ours: ["words", "native.ts", "store"], others: [NODE] },
   store: { ours: ["words", "baselines", "machine.ts"], others: [NODE] },
-  "records.ts": { ours: ["words", "record-reader.ts", "record-maps.ts", "record-process.ts"], others: [] },
+  "records.ts": {
+    ours: ["words", "record-reader.ts", "record-maps.ts", "record-process.ts", "record-gate.ts"],
+    others: [],
+  },
+  "exec-gate.ts": { ours: ["words", "baselines", "machine.ts"], others: [NODE] },
+  "record-gate.ts": { ours: ["words", "record-reader.ts"], others: ["node:util"] },
   "record-process.ts": { ours: ["words", "record-reader.ts"], others: [] },
   "record-maps.ts": { ours: ["words", "record-reader.ts"], others: [] },
   "record-reader.ts": { ours: ["words"], others: ["node:os"] },

@@ -276,6 +276,53 @@ addFilesCommands(program, {
   },
 });
 
+const gate = program
+  .command("gate")
+  .description("the exec gate: what is checked before it runs")
+  .addHelpText(
+    "after",
+    "\nA baseline is believed where gate.known names it: sealed by one of gate.publicKeys, or, without keys, made on this machine.",
+  );
+gate
+  .command("status")
+  .description("what is checked here and what came of it; exit code 1 if nothing is checked now")
+  .addOption(configOption())
+  .addOption(jsonOption())
+  .action(async (options: Common) => {
+    const { gateStatusCommand } = await import("./gate.ts");
+    code = await gateStatusCommand({ ...options, json: options.json === true }, terminal);
+  });
+gate
+  .command("try")
+  .description("what would become of this file, and by which rule; exit code 1 if it would not run")
+  .argument("<file>", "an executable; it is read and not run")
+  .addOption(new Option("--uid <uid>", "who would run it (default: you)").argParser(countFrom(0)))
+  .option("--by <path>", "the executable that would run it (default: unknown)")
+  .addOption(configOption())
+  .addOption(jsonOption())
+  .action(async (file: string, options: Common & { uid?: number; by?: string }) => {
+    const { gateTryCommand } = await import("./gate.ts");
+    code = await gateTryCommand(file, { ...options, json: options.json === true }, terminal);
+  });
+gate
+  .command("learn")
+  .description("write a baseline of every executable below these folders; exit code 1 if one could not be read")
+  .argument("<path...>", "folders, or executables")
+  .addOption(
+    new Option("--expires <days>", "how many days it holds (default: until it is replaced)").argParser(countFrom(1)),
+  )
+  .option("--out <file>", "where it is to be (default: standard output)")
+  .addOption(jsonOption())
+  .action(async (paths: readonly string[], options: Common & { expires?: number; out?: string }) => {
+    const { gateLearnCommand } = await import("./gate.ts");
+    const { expires, ...rest } = options;
+    code = await gateLearnCommand(
+      paths,
+      { ...rest, json: options.json === true, ...(expires === undefined ? {} : { expiresDays: expires }) },
+      terminal,
+    );
+  });
+
 const seal = program
   .command("seal")
   .description("sign baselines, and prove who signed one")

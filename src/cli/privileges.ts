@@ -38,6 +38,16 @@ export const NEEDS: readonly Need[] = [
   { capability: "sys_nice", why: "read a process that acts before it is gone, on a busy node too", needed: always },
   { capability: "dac_read_search", why: "reach files and mounts of other users", needed: always },
   { capability: "dac_override", why: "write its own files where a folder belongs to another user", needed: always },
+  {
+    capability: "lease",
+    why: "keep others from writing to what is checked before it runs",
+    needed: ({ gate }) => gate !== undefined,
+  },
+  {
+    capability: "ipc_lock",
+    why: "keep the exec gate's memory from being paged out",
+    needed: ({ gate }) => gate !== undefined,
+  },
   { capability: "kill", why: "kill-suspect", needed: ({ actions }) => actions["kill-suspect"].enabled },
 ];
 
@@ -103,12 +113,12 @@ export async function confine(config: string | undefined): Promise<void> {
 
 /**
  * The configuration, if it may need more than what is always needed. To load what parses it and to parse it takes as long
- * as to start Node, so it is done only where that word stands in it, or an escape by which it could.
+ * as to start Node, so it is done only where one of these words stands in it, or an escape by which it could.
  */
 async function suspicious(config: string | undefined): Promise<Configuration | undefined> {
   try {
     const text = readFileSync(config ?? DEFAULT_CONFIGURATION, "utf8");
-    if (!/kill-suspect|\\/.test(text)) return undefined;
+    if (!/kill-suspect|gate|\\/.test(text)) return undefined;
     const { loadSetup } = await import("./setup.ts");
     return (await loadSetup(config === undefined ? {} : { config })).configuration;
   } catch {

@@ -8,6 +8,7 @@ import { debuggerPresent } from "./debugger-present.ts";
 import { descriptorTaken } from "./descriptor-taken.ts";
 import type { Detector } from "./detector.ts";
 import { environRead } from "./environ-read.ts";
+import { execDenied } from "./exec-denied.ts";
 import { fileChanged } from "./file-changed.ts";
 import { fileTouched } from "./file-touched.ts";
 import { filelessExec } from "./fileless-exec.ts";
@@ -38,6 +39,7 @@ export const DETECTORS: readonly Detector[] = [
   mapsRead,
   debuggerPresent,
   filelessExec,
+  execDenied,
   coreDump,
   libraryPreloaded,
   mapsChanged,

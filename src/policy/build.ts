@@ -31,6 +31,7 @@ export function build(effective: Effective): Configuration {
           },
         }),
     ...(effective.files === undefined ? {} : { files: buildFiles(effective.files) }),
+    ...(effective.gate === undefined ? {} : { gate: buildGate(effective.gate, effective.mode) }),
     rules: effective.rules as Configuration["rules"],
     respond: effective.respond as Configuration["respond"],
     exceptions: effective.exceptions.map(({ target, expires, suspect, ...rest }) => ({
@@ -74,6 +75,33 @@ function buildFiles({ interval, full, rate, ...rest }: NonNullable<Effective["fi
     intervalMs: durationOf(interval),
     fullEveryMs: durationOf(full),
     bytesPerSecond: notation.parseSize(rate) ?? 0,
+  };
+}
+
+/** Nothing is refused but in mode enforce: below it the gate only tells. */
+function buildGate(
+  effective: NonNullable<Effective["gate"]>,
+  mode: Configuration["mode"],
+): NonNullable<Configuration["gate"]> {
+  const { deadline, maxSize, upgrade, mounts, known, publicKeys, threshold, packages, denied } = effective;
+  const { rules, otherwise, unanswered, interpreters, stateFile } = effective;
+  return {
+    known,
+    publicKeys,
+    threshold,
+    packages,
+    denied,
+    rules,
+    otherwise,
+    unanswered,
+    interpreters,
+    stateFile,
+    mounts: mounts.map((mount) =>
+      mode !== "enforce" && mount.mode === "enforce" ? { ...mount, mode: "audit" } : mount,
+    ),
+    deadlineMs: durationOf(deadline),
+    maxBytes: notation.parseSize(maxSize) ?? 0,
+    upgrade: { by: upgrade.by, marker: upgrade.marker, atMostMs: durationOf(upgrade.atMost) },
   };
 }
 

@@ -49,6 +49,7 @@ export function complete(file: File, { hostname, stateDirectory }: Place) {
             rules: file.files.rules ?? [],
           },
         }),
+    ...(file.gate === undefined ? {} : { gate: completeGate(file.gate, stateDirectory) }),
     rules: file.rules ?? {},
     respond: { ...DEFAULT.respond, ...file.respond },
     exceptions: file.exceptions ?? [],
@@ -79,6 +80,31 @@ export function complete(file: File, { hostname, stateDirectory }: Place) {
       checkpointEvery: audit.checkpointEvery ?? DEFAULT.checkpointEvery,
     },
     enforce: file.enforce ?? [],
+  };
+}
+
+function completeGate(gate: NonNullable<File["gate"]>, stateDirectory: string) {
+  const mode = gate.mode ?? DEFAULT.gateMode;
+  return {
+    mode,
+    mounts: gate.mounts.map((mount) => ({ mode, opens: false, below: false, ...mount })),
+    known: gate.known ?? [],
+    publicKeys: gate.publicKeys ?? [],
+    threshold: gate.threshold ?? 1,
+    packages: gate.packages ?? false,
+    denied: gate.denied ?? [],
+    rules: gate.rules ?? DEFAULT.gateRules,
+    otherwise: gate.otherwise ?? DEFAULT.gateOtherwise,
+    unanswered: gate.unanswered ?? DEFAULT.gateUnanswered,
+    deadline: gate.deadline ?? DEFAULT.gateDeadline,
+    maxSize: gate.maxSize ?? DEFAULT.gateMaxSize,
+    interpreters: gate.interpreters ?? DEFAULT.gateInterpreters,
+    upgrade: {
+      by: gate.upgrade?.by ?? DEFAULT.gateUpdaters,
+      marker: gate.upgrade?.marker ?? DEFAULT.gateUpgradeMarker,
+      atMost: gate.upgrade?.atMost ?? DEFAULT.gateUpgradeAtMost,
+    },
+    stateFile: gate.stateFile ?? `${stateDirectory}/gate.json`,
   };
 }
 

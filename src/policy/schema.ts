@@ -10,6 +10,12 @@ import { DEFAULT } from "./defaults.ts";
 import * as notation from "./notation.ts";
 import { NODE_REFUSABLE, REFUSABLE } from "./refusals.ts";
 
+/** Those that rules of the gate can name: baselines/gate-table.ts has their numbers. */
+// prettier-ignore
+const FILESYSTEM_NAMES = [
+  "btrfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "squashfs", "tmpfs", "vfat", "xfs",
+] as const;
+
 function mapping<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   return z.strictObject(shape, {
     // For unknown keys the message is the list of the known ones; see problemsOf.
@@ -126,6 +132,55 @@ const keyAction = mapping({
   cooldown: duration("0s", "1d").exactOptional().meta({ default: DEFAULT.cooldown }),
 });
 
+const gateMode = choice(["learn", "audit", "enforce"]);
+const verdict = choice(["allow", "deny"]);
+const uid = whole(0, 4_294_967_294);
+const gate = mapping({
+  mode: gateMode.exactOptional().meta({ default: DEFAULT.gateMode, description: "Of mounts that say no other." }),
+  mounts: list(
+    mapping({
+      path,
+      mode: gateMode.exactOptional(),
+      opens: boolean.exactOptional().meta({ default: false, description: "Also what interpreters and loaders open." }),
+      below: boolean.exactOptional().meta({ default: false, description: "Also file systems mounted below." }),
+    }),
+    1,
+    "a list of at least one mount",
+  ),
+  known: list(path).exactOptional().meta({ description: "Baselines that rimon gate learn made." }),
+  publicKeys: list(path).exactOptional().meta({ description: "Who may have sealed them, in PEM." }),
+  threshold: whole(1, 100).exactOptional().meta({ default: 1 }),
+  packages: boolean.exactOptional().meta({ default: false, description: "What dpkg installed is known." }),
+  denied: list(path).exactOptional().meta({ description: "Files of SHA-256 digests, one a line, that never run." }),
+  rules: list(
+    mapping({
+      name: line.exactOptional(),
+      verdict,
+      path: path.exactOptional(),
+      owner: uid.exactOptional(),
+      writableBy: list(choice(["owner", "group", "others"]), 1, "a list of owner, group or others").exactOptional(),
+      filesystem: choice(FILESYSTEM_NAMES).exactOptional(),
+      in: list(choice(["baseline", "packages", "denied"]), 1, "a list of baseline, packages or denied").exactOptional(),
+      uid: uid.exactOptional(),
+      by: path.exactOptional().meta({ description: "The executable of who runs it." }),
+    }),
+  )
+    .max(1024, { error: "must be a list of at most 1024 rules" })
+    .exactOptional()
+    .meta({ default: DEFAULT.gateRules }),
+  otherwise: verdict.exactOptional().meta({ default: DEFAULT.gateOtherwise }),
+  unanswered: verdict.exactOptional().meta({ default: DEFAULT.gateUnanswered }),
+  deadline: duration("10ms", "1m").exactOptional().meta({ default: DEFAULT.gateDeadline }),
+  maxSize: size("4KiB", "1024GiB").exactOptional().meta({ default: DEFAULT.gateMaxSize }),
+  interpreters: list(path).max(1024, { error: "must be a list of at most 1024 paths" }).exactOptional(),
+  upgrade: mapping({
+    by: list(path).max(1024, { error: "must be a list of at most 1024 paths" }).exactOptional(),
+    marker: path.exactOptional().meta({ default: DEFAULT.gateUpgradeMarker }),
+    atMost: duration("1s", "1d").exactOptional().meta({ default: DEFAULT.gateUpgradeAtMost }),
+  }).exactOptional(),
+  stateFile: path.exactOptional().meta({ description: "gate.json in the state folder by default." }),
+});
+
 /** The whole file. */
 const sealedBaseline = mapping({
   file: path,
@@ -194,6 +249,7 @@ export const fileSchema = mapping({
   })
     .exactOptional()
     .meta({ description: "Compares files with a baseline." }),
+  gate: gate.exactOptional().meta({ description: "Checks executables of the mounts named before they run." }),
   respond: mapping(
     Object.fromEntries(SEVERITIES.map((name) => [name, actionNames.exactOptional()])) as Record<
       Severity,

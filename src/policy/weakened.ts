@@ -15,9 +15,14 @@ export interface WeakenedContext {
 }
 
 /** What a mode does not give that its name may promise. */
-export function modeWeakness({ mode, enforce }: Pick<Configuration, "mode" | "enforce">): string | undefined {
+export function modeWeakness({
+  mode,
+  enforce,
+  gate,
+}: Pick<Configuration, "mode" | "enforce" | "gate">): string | undefined {
   if (mode === "off") return "The mode is off: findings are neither alerted nor answered.";
-  if (mode === "enforce" && enforce.length === 0)
+  const refusing = enforce.length > 0 || gate?.mounts.some((mount) => mount.mode === "enforce") === true;
+  if (mode === "enforce" && !refusing)
     return "The mode is enforce, but enforce has no entry: nothing is refused, as in monitor.";
   return undefined;
 }

@@ -6,6 +6,7 @@ import { createAddressSpace } from "./address-space.ts";
 import { createCodePages } from "./code-pages.ts";
 import { createDescriptors } from "./descriptors.ts";
 import { DEFAULT_ROOTS, DEFAULT_RULES } from "../baselines/files/defaults.ts";
+import { createExecGate } from "./exec-gate.ts";
 import { createExecutables } from "./executables.ts";
 import { createFiles } from "./files.ts";
 import { createKernelEvents, type OwnFile } from "./kernel-events.ts";
@@ -19,7 +20,10 @@ import { createUprobes } from "./uprobes.ts";
 
 export function createSensors(
   context: SensorContext,
-  configuration: () => Pick<Configuration, "exceptions" | "snapshots" | "files" | "audit" | "alerts" | "actions">,
+  configuration: () => Pick<
+    Configuration,
+    "exceptions" | "snapshots" | "files" | "gate" | "audit" | "alerts" | "actions"
+  >,
   ownFiles: () => readonly OwnFile[],
   sources: WatchSources,
 ): readonly Sensor[] {
@@ -54,6 +58,7 @@ export function createSensors(
     createUprobes(context),
     createSnapshots(context, () => configuration().snapshots),
     createFiles(context, () => configuration().files),
+    createExecGate(context, () => configuration().gate),
     own,
   ];
 }

@@ -216,6 +216,7 @@ export function createKernelEvents(
       exec: [EXEC, "the ring of the eBPF program was full"],
       "file-events": [FILE_EVENTS, "the kernel's fanotify queue overflowed (fs.fanotify.max_queued_events)"],
       "file-changes": [FILE_EVENTS, "rimon could not keep up with the changes of files"],
+      gate: ["exec-gate", "the exec gate's ring was full"],
     }[source] as [string, string];
     context.emit({ kind: "sensor.lost", at, sensor, reason, ...(count === undefined || count === 0 ? {} : { count }) });
     if (sensor === FILE_EVENTS) fileEvents.lost();

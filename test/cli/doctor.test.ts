@@ -72,7 +72,7 @@ describe("rimon doctor", { concurrency: 2 }, () => {
     assert.equal((await child.exited).code, 0, child.stderr);
     const { sensors, techniques } = reportOf(child);
     // Not every kernel lets an eBPF program refuse; these are there only where they are asked for.
-    const asked = ["sysctl", "snapshots", "files", "file-events"];
+    const asked = ["sysctl", "snapshots", "files", "file-events", "exec-gate"];
     const seeing = sensors.filter(({ name }) => name !== "ptrace-access" && !asked.includes(name));
     assert.ok(seeing.every(({ health }) => health === "attached but not proven"));
     for (const each of asked) assert.equal(sensors.find(({ name }) => name === each)?.health, "off", each);

@@ -19,6 +19,7 @@ const COMMANDS = [
   ["snapshot", "take"], ["snapshot", "check", "FILE"], ["snapshot", "watch", "FILE"],
   ["files", "init", "PATH"], ["files", "check", "PATH"], ["files", "update", "PATH"], ["files", "show", "PATH"], ["files", "diff", "FILE", "FILE"],
   ["files", "explain", "PATH"],
+  ["gate", "status"], ["gate", "try", "FILE"],
   ["seal", "keygen", "FILE"], ["seal", "sign", "FILE"], ["seal", "verify", "FILE"], ["config", "check", "FILE"], ["config", "schema"], ["config", "show"], ["explain", "RULE"],
 ]; // prettier-ignore
 
@@ -26,6 +27,7 @@ const COMMANDS = [
 const VALUES: Readonly<Record<string, string>> = {
   "--mode": "monitor",
   "--pid": "1",
+  "--uid": "1",
   "--expires": "1",
   "--threshold": "1",
   "--interval": "1",

@@ -180,6 +180,13 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     group: fc.constantFrom("immutable", "config", "odd"), rule: text, sha256: fc.constant("00ff"), reason: text,
     actor: fc.record({ pid, startTime: count, comm: text, exe: text }, { requiredKeys: ["pid"] }),
   }, ["pathHex", "from", "fileType", "mode", "rule", "sha256", "reason", "actor"]), // prettier-ignore
+  kind("exec.judged", {
+    pid, startTime, uid: pid, mode: fc.constantFrom("learn", "audit", "enforce"),
+    reason: fc.constantFrom("rule", "written-to", "deadline", "too-large", "unreadable", "no-lease", "busy"),
+    rule: text, denied: flag, opened: flag, path: text, by: text, sha256: text, error: text,
+    file: fc.record({ dev: count, inode: count, size: count, owner: pid }),
+  }, ["pid", "startTime", "rule", "sha256", "error"]), // prettier-ignore
+  kind("gate.gap", { since: count, mode: fc.constantFrom("learn", "audit", "enforce"), orderly: flag }),
   kind("uprobe.seen", {
     pid, startTime, path: text, file, count, name: text, byPid: pid, byStartTime: count,
     probes: fc.array(fc.record({ offset: count, returns: flag }), { maxLength: 3 }),

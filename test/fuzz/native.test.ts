@@ -19,6 +19,8 @@ const SOURCES = [
   "file_parse.c",
   "file_queue.c",
   "file_rules.c",
+  "gate_cache.c",
+  "gate_table.c",
   "inflate.c",
   "kallsyms.c",
   "proc_events.c",

@@ -6,6 +6,7 @@
  *
  * It prints nothing unless a sanitizer stops it; the seed is then the test's.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "bpf.h"
 #include "file_walk.h"
 #include "file_watch.h"
+#include "gate.h"
 #include "rimon.h"
 
 #define UNPACKED 3000
@@ -282,6 +284,75 @@ static void fill_queue(const char *buf, size_t len)
 	file_queue_close(&q);
 }
 
+static int ask_number(void *arg, uint32_t *ret)
+{
+	*ret = *(const uint32_t *)arg;
+	return 0;
+}
+
+static int ask_name(void *arg, const char **ret, size_t *ret_len, bool *ret_is_proven)
+{
+	(void)arg;
+	*ret = "/bin/sh";
+	*ret_len = 7;
+	*ret_is_proven = true;
+	return 0;
+}
+
+/* A table that is taken judges whatever comes, and needs a digest at most. */
+static void judge_gate(const char *buf, size_t len)
+{
+	static const unsigned char digest[DIGEST_LEN] = "digest";
+	static uint32_t number = 1;
+	struct gate_file file = { .mode = 0100757, .uid = 1, .gid = 1 };
+	struct gate_asked asked = { &file, NULL, ask_number, ask_number, ask_name, ask_name, &number };
+	struct gate_answer answer;
+	struct gate_table *t;
+	int err;
+
+	if (gate_table_parse(buf, len, &t) < 0)
+		return;
+	err = gate_table_judge(t, &asked, &answer);
+	if (err && err != -EAGAIN)
+		abort();
+	asked.digest = digest;
+	if (gate_table_judge(t, &asked, &answer) || answer.verdict > GATE_DENY ||
+	    (answer.rule != GATE_RULE_NONE && answer.rule >= gate_table_head(t)->rules))
+		abort();
+	gate_table_interprets(t, "/bin/sh", 7);
+	gate_table_updates(t, "/bin/sh", 7);
+	gate_table_free(t);
+}
+
+/* What is found is what was kept for that very file. */
+static void remember(const char *buf, size_t len)
+{
+	static struct gate_cache cache;
+	unsigned char digest[DIGEST_LEN] = { 0 }, found[DIGEST_LEN];
+	size_t at;
+
+	for (at = 0; at + 4 <= len; at += 4) {
+		const unsigned char *b = (const unsigned char *)buf + at;
+		struct gate_file f = { .dev = b[0] & 1, .inode = b[1], .size = b[2] & 3, .ctime_ns = b[3] & 3 };
+
+		/* The digest says which file it is of. */
+		digest[0] = (unsigned char)f.dev;
+		digest[1] = (unsigned char)f.inode;
+		digest[2] = (unsigned char)f.size;
+		digest[3] = (unsigned char)f.ctime_ns;
+		if (gate_cache_find(&cache, &f, found) && memcmp(found, digest, DIGEST_LEN))
+			abort();
+		if (b[0] & 2)
+			gate_cache_keep(&cache, &f, digest);
+		else if (b[0] & 4)
+			gate_cache_forget(&cache, f.dev, f.inode);
+		if ((b[0] & 2) && (!gate_cache_find(&cache, &f, found) || memcmp(found, digest, DIGEST_LEN)))
+			abort();
+		if ((b[0] & 6) == 4 && gate_cache_find(&cache, &f, found))
+			abort();
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	/* Exactly as large as what it holds, so that one byte too far is found. */
@@ -325,6 +396,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (a % 512 == 1)
 		fill_queue(buf, size);
 	unpack(buf, size);
+	judge_gate(buf, size);
+	remember(buf, size);
 	if (proc_path_parse(buf, size, &path) == 0) {
 		if (path.len > size || !path.file || !path.pid)
 			abort();
@@ -396,6 +469,23 @@ static const uint32_t file_event[] = {
 
 static const char aimed[] = "/usr/bin\0/etc\0/etc/ssl\0/usr/bin/x\0/";
 
+/* A table of the exec gate. */
+static const struct {
+	struct gate_table_head head;
+	struct gate_rule rules[3];
+	struct gate_text texts[2];
+	struct gate_hash hashes[2];
+	char strings[8];
+} gate_table = {
+	{ GATE_MAGIC, GATE_VERSION, 3, 1, 1, 2, 8, GATE_DENY, GATE_ALLOW, 1000, 1 << 20 },
+	{ { GATE_DENY, GATE_ON_OWNER | GATE_ON_WRITERS | GATE_ON_PATH, 0, 1, 7, 0, 0, 0, { 0, 0 }, { 4, 4 } },
+	  { GATE_ALLOW, GATE_ON_BY | GATE_ON_UID | GATE_ON_FILESYSTEM, 1, 0, 0, 0, 2, 0, { 0, 7 }, { 0, 0 } },
+	  { GATE_ALLOW, GATE_ON_SETS, 0, 0, 0, 2, 0, 0, { 0, 0 }, { 0, 0 } } },
+	{ { 0, 7 }, { 0, 4 } },
+	{ { "digest", 2 }, { "e", 1 } },
+	"/bin/sh",
+};
+
 /* Deflated text: a block with codes of its own, and one with those of the RFC. */
 static const uint8_t own_codes[] = {
 	0x95, 0x96, 0x4b, 0x6a, 0x04, 0x41, 0x0c, 0x43, 0xaf, 0x52, 0x07, 0xc8, 0xa2, 0xfc, 0xab, 0x0f, 0x3a, 0x4d, 0x43, 0x1a,
@@ -432,7 +522,7 @@ static uint64_t next(uint64_t *state)
 
 static size_t seed_choose(uint64_t *state, uint8_t *buf)
 {
-	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 9), len;
+	size_t n = sizeof(texts) / sizeof(texts[0]), which = next(state) % (n + 10), len;
 	const void *seed;
 
 	if (which < n) {
@@ -447,6 +537,9 @@ static size_t seed_choose(uint64_t *state, uint8_t *buf)
 	} else if (which == n + 2) {
 		seed = records;
 		len = sizeof(records);
+	} else if (which == n + 8) {
+		seed = &gate_table;
+		len = sizeof(gate_table);
 	} else if (which == n + 3) {
 		seed = own_codes;
 		len = sizeof(own_codes);

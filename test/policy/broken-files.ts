@@ -22,7 +22,27 @@ export const BROKEN_FILES: readonly BrokenFile[] = [
     name: "a key nobody knows",
     text: "colour: red\n",
     problems: [
-      "1:1: colour is not known; known here: environment, mode, interval, node, protect, rules, snapshots, files, respond, exceptions, alerts, tenants, actions, audit, enforce",
+      "1:1: colour is not known; known here: environment, mode, interval, node, protect, rules, snapshots, files, gate, respond, exceptions, alerts, tenants, actions, audit, enforce",
+    ],
+  },
+  {
+    name: "a gate of nothing",
+    text: "gate: { mounts: [], deadline: 5ms }\n",
+    problems: [
+      "1:17: gate.mounts must be a list of at least one mount, got an empty list",
+      '1:31: gate.deadline must be a duration from 10ms to 1m, such as 500ms, 1s or 1m, got "5ms"',
+    ],
+  },
+  {
+    name: "a rule of the gate that says what there is not",
+    text: "gate:\n  mounts: [{ path: usr, mode: block }]\n  rules: [{ verdict: maybe, writableBy: [], in: [mine], filesystem: ntfs }]\n",
+    problems: [
+      '2:20: gate.mounts[0].path must be an absolute path, got "usr"',
+      '2:31: gate.mounts[0].mode must be learn, audit or enforce, got "block"',
+      '3:22: gate.rules[0].verdict must be allow or deny, got "maybe"',
+      "3:41: gate.rules[0].writableBy must be a list of owner, group or others, got an empty list",
+      '3:50: gate.rules[0].in[0] must be baseline, packages or denied, got "mine"',
+      '3:69: gate.rules[0].filesystem must be btrfs, erofs, ext2, ext3, ext4, f2fs, overlay, ramfs, squashfs, tmpfs, vfat or xfs, got "ntfs"',
     ],
   },
   {
@@ -151,7 +171,7 @@ export const BROKEN_FILES: readonly BrokenFile[] = [
     name: "a key that is a list",
     text: "? [a, b]\n: c\n",
     problems: [
-      '1:1: ["[ a, b ]"] is not known; known here: environment, mode, interval, node, protect, rules, snapshots, files, respond, exceptions, alerts, tenants, actions, audit, enforce',
+      '1:1: ["[ a, b ]"] is not known; known here: environment, mode, interval, node, protect, rules, snapshots, files, gate, respond, exceptions, alerts, tenants, actions, audit, enforce',
       "1:3: a key must be plain text",
     ],
   },

@@ -32,6 +32,26 @@ snapshots:
   subsystems: [seccomp, modules]
   baseline: { file: /etc/rimon/good.dsse, publicKeys: [/etc/rimon/a.pub, /etc/rimon/b.pub], threshold: 2, ifRefused: none }
 files: { publicKeys: [/etc/rimon/files.pub], realtime: true, interval: 2h, paths: [/usr], rules: [{ path: /usr/lib/x, group: ignore }] }
+gate:
+  mode: enforce
+  mounts:
+    - { path: /usr, opens: true }
+    - { path: /srv, mode: learn, below: true }
+  known: [/etc/rimon/executables.json]
+  publicKeys: [/etc/rimon/org.pub]
+  threshold: 2
+  packages: true
+  denied: [/etc/rimon/denied]
+  rules:
+    - { name: ours, verdict: allow, path: /opt/ours, owner: 0, filesystem: ext4, in: [baseline], uid: 7, by: /usr/bin/make }
+    - { verdict: deny, writableBy: [group, others] }
+  otherwise: allow
+  unanswered: deny
+  deadline: 500ms
+  maxSize: 1GiB
+  interpreters: [/usr/bin/perl]
+  upgrade: { by: [/usr/bin/dpkg], marker: /run/upgrade, atMost: 10m }
+  stateFile: /srv/gate.json
 rules:
   memory-read: { enabled: true, severity: critical, respond: [capture, rotate-master-key] }
   library-preloaded:
@@ -146,6 +166,37 @@ test("everything that can be set is set", () => {
       bytesPerSecond: 50 * 1024 * 1024,
       paths: ["/usr"],
       rules: [{ path: "/usr/lib/x", group: "ignore" }],
+    },
+    gate: {
+      mounts: [
+        { path: "/usr", mode: "enforce", opens: true, below: false },
+        { path: "/srv", mode: "learn", opens: false, below: true },
+      ],
+      known: ["/etc/rimon/executables.json"],
+      publicKeys: ["/etc/rimon/org.pub"],
+      threshold: 2,
+      packages: true,
+      denied: ["/etc/rimon/denied"],
+      rules: [
+        {
+          name: "ours",
+          verdict: "allow",
+          path: "/opt/ours",
+          owner: 0,
+          filesystem: "ext4",
+          in: ["baseline"],
+          uid: 7,
+          by: "/usr/bin/make",
+        },
+        { verdict: "deny", writableBy: ["group", "others"] },
+      ],
+      otherwise: "allow",
+      unanswered: "deny",
+      deadlineMs: 500,
+      maxBytes: 1024 ** 3,
+      interpreters: ["/usr/bin/perl"],
+      upgrade: { by: ["/usr/bin/dpkg"], marker: "/run/upgrade", atMostMs: 600_000 },
+      stateFile: "/srv/gate.json",
     },
     rules: {
       "memory-read": { enabled: true, severity: "critical", respond: ["capture", "rotate-master-key"] },
@@ -433,4 +484,26 @@ test("a written value is never taken for a default, whatever it is", () => {
       },
     ),
   );
+});
+
+test("in mode monitor the gate refuses nothing, and without a word it audits", () => {
+  const { configuration } = parseText(
+    "mode: monitor\ngate:\n  mounts: [{ path: /a, mode: enforce }, { path: /b }, { path: /c, mode: learn }]\n",
+  );
+  assert.deepEqual(
+    configuration.gate?.mounts.map(({ path, mode }) => [path, mode]),
+    [
+      ["/a", "audit"],
+      ["/b", "audit"],
+      ["/c", "learn"],
+    ],
+  );
+  assert.deepEqual(
+    configuration.gate?.rules.map(({ name, verdict }) => [name, verdict]),
+    [
+      ["denied", "deny"],
+      ["known", "allow"],
+    ],
+  );
+  assert.equal(configuration.gate?.stateFile, "/var/lib/rimon/gate.json");
 });

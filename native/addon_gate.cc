@@ -1,0 +1,211 @@
+/* The Gate object: what it has to tell goes to a function, on the event loop; what it answers never does. */
+#include <cerrno>
+
+#include "addon.h"
+
+namespace addon {
+
+namespace {
+
+/* Outlives the Gate that made it, as in addon_watch.cc. `gate` is NULL once it is closed. */
+struct Delivery {
+	struct exec_gate *gate = nullptr;
+	napi_threadsafe_function function = nullptr;
+};
+
+void Deliver(napi_env env, napi_value on_batch, void *context, void *)
+{
+	Delivery *delivery = static_cast<Delivery *>(context);
+	napi_value receiver, argument, thrown;
+	napi_handle_scope scope;
+	struct batch batch = {};
+	bool pending = false;
+
+	if (!env || !delivery->gate)
+		return;
+	exec_gate_take(delivery->gate, &batch);
+	if (!batch.error && napi_open_handle_scope(env, &scope) == napi_ok) {
+		if (napi_create_buffer_copy(env, batch.len, batch.data, nullptr, &argument) == napi_ok &&
+		    napi_get_undefined(env, &receiver) == napi_ok)
+			napi_call_function(env, receiver, on_batch, 1, &argument, nullptr);
+		if (napi_is_exception_pending(env, &pending) == napi_ok && pending &&
+		    napi_get_and_clear_last_exception(env, &thrown) == napi_ok)
+			napi_fatal_exception(env, thrown);
+		napi_close_handle_scope(env, scope);
+	}
+	batch_free(&batch);
+}
+
+class Gate : public Napi::ObjectWrap<Gate> {
+public:
+	static Napi::Function Define(Napi::Env env)
+	{
+		return DefineClass(env, "Gate", {
+			InstanceMethod<&Gate::Load>("load"),
+			InstanceMethod<&Gate::Mark>("mark"),
+			InstanceMethod<&Gate::Unmark>("unmark"),
+			InstanceMethod<&Gate::Upgrade>("upgrade"),
+			InstanceMethod<&Gate::Status>("status"),
+			InstanceMethod<&Gate::Close>("close"),
+		});
+	}
+
+	explicit Gate(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Gate>(info), env_(info.Env())
+	{
+		Napi::Env env = info.Env();
+		const char *what = "";
+
+		if (!info[0].IsObject() || !info[1].IsFunction())
+			Refuse(env, "openGate expects a procfs and a function");
+		procfs_ = ProcfsOf(info[0]);
+		/* The function's finalizer deletes it. */
+		delivery_ = new Delivery;
+		napi_status status = napi_create_threadsafe_function(
+			env, info[1], nullptr, Napi::String::New(env, "rimon"), 0, 1, nullptr,
+			[](napi_env, void *, void *context) { delete static_cast<Delivery *>(context); }, delivery_, Deliver,
+			&delivery_->function);
+		if (status != napi_ok) {
+			delete delivery_;
+			throw Napi::Error::New(env);
+		}
+		int err = exec_gate_open(procfs_.get(), Notify, delivery_, &delivery_->gate, &what);
+		if (err) {
+			napi_release_threadsafe_function(delivery_->function, napi_tsfn_abort);
+			throw ErrnoError(env, err, std::string("open the exec gate (") + what + ")");
+		}
+		Ref();
+		napi_add_env_cleanup_hook(env, AtExit, this);
+	}
+
+private:
+	static void Notify(void *context)
+	{
+		napi_call_threadsafe_function(static_cast<Delivery *>(context)->function, nullptr, napi_tsfn_nonblocking);
+	}
+
+	static void AtExit(void *self)
+	{
+		static_cast<Gate *>(self)->Stop();
+	}
+
+	void Stop()
+	{
+		if (!delivery_)
+			return;
+		exec_gate_close(delivery_->gate);
+		delivery_->gate = nullptr;
+		napi_release_threadsafe_function(delivery_->function, napi_tsfn_abort);
+		delivery_ = nullptr;
+		procfs_.reset();
+	}
+
+	struct exec_gate *Open(Napi::Env env)
+	{
+		if (!delivery_)
+			throw ErrnoError(env, -EBADF, "this gate is closed");
+		return delivery_->gate;
+	}
+
+	void Load(const Napi::CallbackInfo &info)
+	{
+		size_t len;
+		const char *bytes = BytesOf(info[0], "table", &len);
+
+		Check(info.Env(), exec_gate_load(Open(info.Env()), bytes, len), "load a table of the exec gate");
+	}
+
+	Napi::Value Mark(const Napi::CallbackInfo &info)
+	{
+		std::string path = StringOf(info[0], "path");
+		uint64_t mount = Uint53Of(info[1], "mount");
+		uint32_t mode = Uint32Of(info[2], "mode");
+		uint64_t dev;
+
+		Check(info.Env(), exec_gate_mark(Open(info.Env()), path.c_str(), mount, mode, info[3].ToBoolean(), &dev),
+		      "mark " + path);
+		return Napi::Number::New(info.Env(), static_cast<double>(dev));
+	}
+
+	void Unmark(const Napi::CallbackInfo &info)
+	{
+		std::string path = StringOf(info[0], "path");
+
+		exec_gate_unmark(Open(info.Env()), path.c_str(), Uint53Of(info[1], "dev"));
+	}
+
+	void Upgrade(const Napi::CallbackInfo &info)
+	{
+		exec_gate_upgrade(Open(info.Env()), info[0].ToBoolean());
+	}
+
+	Napi::Value Status(const Napi::CallbackInfo &info)
+	{
+		struct exec_gate_status status;
+
+		exec_gate_get_status(Open(info.Env()), &status);
+		const std::pair<const char *, uint64_t> counts[] = {
+			{ "events", status.events },
+			{ "allowed", status.allowed },
+			{ "denied", status.denied },
+			{ "wouldDeny", status.would_deny },
+			{ "unanswered", status.unanswered },
+			{ "spared", status.spared },
+			{ "hashed", status.hashed },
+			{ "hashedBytes", status.hashed_bytes },
+			{ "remembered", status.remembered },
+			{ "settled", status.settled },
+			{ "unsettled", status.unsettled },
+			{ "lost", status.lost },
+			{ "overflows", status.overflows },
+			{ "longestNs", status.longest_ns },
+			{ "queued", status.queued },
+			{ "busy", status.busy },
+		};
+		Napi::Object result = Napi::Object::New(info.Env());
+		for (const auto &[name, count] : counts)
+			result.Set(name, Napi::Number::New(info.Env(), static_cast<double>(count)));
+		if (status.lock_error)
+			result.Set("lockError", Napi::String::New(info.Env(), uv_err_name(-status.lock_error)));
+		return result;
+	}
+
+	void Close(const Napi::CallbackInfo &)
+	{
+		if (!delivery_)
+			return;
+		napi_remove_env_cleanup_hook(env_, AtExit, this);
+		Stop();
+		Unref();
+	}
+
+	napi_env env_;
+	ProcfsHandle procfs_;
+	Delivery *delivery_ = nullptr;
+};
+
+} // namespace
+
+Napi::Function DefineGate(Napi::Env env)
+{
+	return Gate::Define(env);
+}
+
+Napi::Value GateTry(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	ProcfsHandle procfs = ProcfsOf(info[0]);
+	size_t len;
+	const char *table = BytesOf(info[1], "table", &len);
+	std::string path = StringOf(info[2], "path");
+	uint32_t uid = Uint32Of(info[3], "uid");
+	std::string by = StringOf(info[4], "by");
+	struct batch batch = {};
+	int err = exec_gate_try(procfs.get(), table, len, path.c_str(), uid, by.c_str(), &batch);
+
+	if (err)
+		batch_free(&batch);
+	Check(env, err, "try " + path);
+	return BufferOf(env, &batch);
+}
+
+} // namespace addon

@@ -1,0 +1,219 @@
+// The exec gate's table, from what the configuration names: baselines, what packages brought, lists of what is never to
+// run. And the walk by which `rimon gate learn` makes a baseline.
+
+import { createHash, type Hash } from "node:crypto";
+import { constants, type Stats } from "node:fs";
+import { open, readdir, realpath, type FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+import { MAX_ENVELOPE_BYTES, MAX_KEY_TEXT_BYTES, readPublicKeys, type PublicKey } from "./baselines/dsse.ts";
+import { EXECUTABLES_BASELINE, executablesOf, type Executable } from "./baselines/executables.ts";
+import { compileGateTable } from "./baselines/gate-table.ts";
+import { checkHeader, openSealed } from "./baselines/seal.ts";
+import { parseStatement } from "./baselines/statement.ts";
+import type { GateSet, GateSettings } from "./configuration.ts";
+import { RimonError, reasonOf } from "./errors.ts";
+import { machineOf } from "./machine.ts";
+
+const DPKG_INFO = "/var/lib/dpkg/info";
+const CHUNK = 1 << 20;
+const MAX_LIST_BYTES = 64 * 1024 * 1024;
+
+export interface LoadedGate {
+  readonly table: Buffer;
+  /** How many digests each set has. */
+  readonly counts: Readonly<Record<GateSet, number>>;
+  /** The counter of each baseline, by its file: none with a lesser one is believed after it. */
+  readonly counters: Readonly<Record<string, number>>;
+  /** As /proc/PID/exe names them. */
+  readonly interpreters: readonly string[];
+}
+
+/** Reads everything; throws, with what is wrong, if anything cannot be believed. */
+export async function loadGate(
+  settings: GateSettings,
+  now: number,
+  lastCounters: Readonly<Record<string, number>> = {},
+): Promise<LoadedGate> {
+  const keys: PublicKey[] = [];
+  for (const file of settings.publicKeys)
+    keys.push(
+      ...(await within(file, async () => readPublicKeys((await readAll(file, MAX_KEY_TEXT_BYTES)).toString()))),
+    );
+  const baseline = new Set<string>();
+  const counters: Record<string, number> = {};
+  for (const file of settings.known) {
+    const { executables, counter } = await within(file, async () =>
+      openBaseline(await readAll(file, MAX_ENVELOPE_BYTES), keys, settings.threshold, now, lastCounters[file]),
+    );
+    counters[file] = counter;
+    for (const { sha256 } of executables) baseline.add(sha256);
+  }
+  const denied = new Set<string>();
+  for (const file of settings.denied)
+    for (const digest of await within(file, async () => digestsIn((await readAll(file, MAX_LIST_BYTES)).toString())))
+      denied.add(digest);
+  const packages = settings.packages ? await packagedDigests(DPKG_INFO, settings.maxBytes) : new Set<string>();
+  const sets = new Map<GateSet, ReadonlySet<string>>([
+    ["baseline", baseline],
+    ["packages", packages],
+    ["denied", denied],
+  ]);
+  const { deadlineMs, maxBytes, otherwise, unanswered, rules } = settings;
+  const interpreters = await asTheyRun(settings.interpreters);
+  const updaters = await asTheyRun(settings.upgrade.by);
+  return {
+    interpreters,
+    table: compileGateTable({ rules, sets, otherwise, unanswered, deadlineMs, maxBytes, interpreters, updaters }),
+    counts: { baseline: baseline.size, packages: packages.size, denied: denied.size },
+    counters,
+  };
+}
+
+/** python3 is a link, and what runs is python3.11. */
+async function asTheyRun(paths: readonly string[]): Promise<readonly string[]> {
+  const resolved = await Promise.all(paths.map((path) => realpath(path).catch(() => path)));
+  return [...new Set([...paths, ...resolved])];
+}
+
+/** One that is sealed may come from another machine, by whoever holds the key; one that is not must be this one's. */
+function openBaseline(
+  bytes: Buffer,
+  keys: readonly PublicKey[],
+  threshold: number,
+  now: number,
+  lastCounter: number | undefined,
+): { executables: readonly Executable[]; counter: number } {
+  const expected = {
+    predicateType: EXECUTABLES_BASELINE,
+    now,
+    ...(lastCounter === undefined ? {} : { lastCounter }),
+  };
+  if (keys.length > 0) {
+    const { statement, header } = openSealed(bytes, { keys, threshold, ...expected });
+    return { executables: executablesOf(statement), counter: header.counter };
+  }
+  const statement = parseStatement(bytes);
+  const { counter } = checkHeader(statement, { ...expected, machineId: machineOf().id });
+  return { executables: executablesOf(statement), counter };
+}
+
+/** One a line, in hexadecimal; what follows behind a space, and lines that begin with #, say something to people. */
+export function digestsIn(text: string): readonly string[] {
+  return text.split("\n").flatMap((line, index) => {
+    const trimmed = line.trim();
+    if (trimmed === "" || trimmed.startsWith("#")) return [];
+    const digest = /^([0-9a-f]{64})(?:\s|$)/i.exec(trimmed)?.[1];
+    if (digest !== undefined) return [digest.toLowerCase()];
+    throw new Error(`line ${index + 1} must begin with 64 hexadecimal digits, got "${trimmed.slice(0, 40)}"`);
+  });
+}
+
+/** Of executables whose MD5 is that of the package they came with. */
+async function packagedDigests(info: string, maxBytes: number): Promise<Set<string>> {
+  const digests = new Set<string>();
+  const lists = await within(info, () => readdir(info));
+  for (const list of lists.filter((name) => name.endsWith(".md5sums"))) {
+    const text = (await readAll(join(info, list), MAX_LIST_BYTES)).toString();
+    for (const line of text.split("\n")) {
+      const [, md5, path] = /^([0-9a-f]{32}) [ *](.+)$/.exec(line) ?? [];
+      if (md5 === undefined || path === undefined) continue;
+      const found = await digestsOf(`/${path}`, ["md5", "sha256"], maxBytes);
+      if (found?.[0] === md5 && found[1] !== undefined) digests.add(found[1]);
+    }
+  }
+  return digests;
+}
+
+/** What a walk came by and could not take. */
+export interface Unlearned {
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** Every executable file below these, links not followed; each once. */
+export async function executablesBelow(
+  paths: readonly string[],
+  onProgress: (found: number) => void = () => {},
+): Promise<{ executables: readonly Executable[]; unlearned: readonly Unlearned[] }> {
+  const executables = new Map<string, string>();
+  const unlearned: Unlearned[] = [];
+  const waiting = [...paths];
+  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+    try {
+      const entries = await readdir(path, { withFileTypes: true });
+      for (const entry of entries) if (entry.isDirectory() || entry.isFile()) waiting.push(join(path, entry.name));
+      continue;
+    } catch (thrown) {
+      const { code } = thrown as NodeJS.ErrnoException;
+      if (code !== "ENOTDIR") {
+        unlearned.push({ path, reason: reasonOf(thrown) });
+        continue;
+      }
+    }
+    try {
+      const [sha256] = (await digestsOf(path, ["sha256"], Infinity)) ?? [];
+      if (sha256 !== undefined) executables.set(path, sha256);
+      onProgress(executables.size);
+    } catch (thrown) {
+      unlearned.push({ path, reason: reasonOf(thrown) });
+    }
+  }
+  const sorted = [...executables].map(([path, sha256]) => ({ path, sha256 }));
+  return { executables: sorted.toSorted((a, b) => (a.path < b.path ? -1 : 1)), unlearned };
+}
+
+/** Undefined: it is no executable file, or gone. Throws if it was changed while it was read. */
+async function digestsOf(
+  path: string,
+  algorithms: readonly string[],
+  maxBytes: number,
+): Promise<readonly string[] | undefined> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ELOOP" || code === "ENXIO" || code === "ENOTDIR") return undefined;
+    throw thrown;
+  }
+  try {
+    const before = await handle.stat();
+    if (!before.isFile() || (before.mode & 0o111) === 0 || before.size > maxBytes) return undefined;
+    const hashes = algorithms.map((algorithm): Hash => createHash(algorithm));
+    const chunk = Buffer.allocUnsafe(Math.min(CHUNK, Math.max(1, before.size)));
+    for (;;) {
+      const { bytesRead } = await handle.read(chunk, 0, chunk.length, null);
+      if (bytesRead === 0) break;
+      for (const hash of hashes) hash.update(chunk.subarray(0, bytesRead));
+    }
+    if (versionOf(before) !== versionOf(await handle.stat())) throw new Error("it was changed while it was read");
+    return hashes.map((hash) => hash.digest("hex"));
+  } finally {
+    await handle.close();
+  }
+}
+
+function versionOf({ ino, size, mtimeMs, ctimeMs }: Stats): string {
+  return `${ino} ${size} ${mtimeMs} ${ctimeMs}`;
+}
+
+async function readAll(file: string, max: number): Promise<Buffer> {
+  // O_NONBLOCK: a FIFO must not hold us up.
+  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const found = await handle.stat();
+    if (!found.isFile()) throw new Error("it is not a regular file");
+    if (found.size > max) throw new Error(`it has ${found.size} bytes, at most ${max} were expected`);
+    return await handle.readFile();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function within<T>(file: string, act: () => Promise<T> | T): Promise<T> {
+  try {
+    return await act();
+  } catch (thrown) {
+    throw new RimonError("RIMON_CONFIG", `the exec gate cannot use ${file}: ${reasonOf(thrown)}`, { cause: thrown });
+  }
+}

@@ -1,0 +1,150 @@
+// The exec gate as an operator has it: learn a folder, seal what was learned, run with it, see what is refused; kill -9
+// and start again. All on a tmpfs of the test's own.
+
+import assert from "node:assert/strict";
+import { copyFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { runCommand } from "../fixtures/command.ts";
+import { EVIL, programs, run, sha256Of, tmpfs } from "../fixtures/gate.ts";
+import { isLive, startRimon, type Monitor, type RimonOptions } from "../fixtures/monitor.ts";
+import { temporaryDirectory } from "../fixtures/temporary.ts";
+
+const REFUSED = 126;
+const DEADLINE_MS = 20_000;
+
+interface Scene {
+  readonly folder: string;
+  readonly good: string;
+  readonly evil: string;
+  readonly baseline: string;
+  readonly key: string;
+}
+
+async function scene(t: TestContext): Promise<Scene> {
+  const folder = tmpfs(t);
+  const made = programs();
+  const [good, evil] = [join(folder, "good"), join(folder, "evil")];
+  copyFileSync(made.good, good);
+  const beside = temporaryDirectory("baseline");
+  const [baseline, key] = [join(beside, "executables.json"), join(beside, "key")];
+  const learned = await runCommand(["gate", "learn", folder, "--out", baseline]);
+  assert.equal(learned.code, 0, learned.stderr);
+  assert.match(learned.stdout, /knows 1 executables, not sealed yet/);
+  assert.equal((await runCommand(["seal", "keygen", key])).code, 0);
+  const signed = await runCommand(["seal", "sign", baseline, "--key", key]);
+  assert.equal(signed.code, 0, signed.stderr);
+  copyFileSync(made.evil, evil);
+  return { folder, good, evil, baseline, key };
+}
+
+const configOf = ({ folder, baseline, key }: Scene, mode = "enforce", more = ""): string => `
+mode: ${mode}
+environment: development
+gate:
+  mode: enforce
+  mounts: [{ path: ${folder}, below: true }]
+  known: [${baseline}]
+  publicKeys: [${key}.pub]
+${more}`;
+
+/** Gone before what it has marked is unmounted. */
+function started(t: TestContext, options: RimonOptions): Monitor {
+  const monitor = startRimon(options);
+  t.after(() => monitor.kill9());
+  return monitor;
+}
+
+test("what was not learned is refused and found, by a baseline that is sealed; the gap after a kill -9 is told", async (t) => {
+  const made = await scene(t);
+  const { folder, good, evil, baseline } = made;
+  const monitor = started(t, { config: configOf(made) });
+  assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+  assert.equal(run(good), 0);
+  assert.equal(run(evil), REFUSED);
+  const digest = sha256Of(evil);
+  const finding = await monitor.waitForFinding("exec-denied", DEADLINE_MS, ({ message }) => message.includes(digest));
+  assert.equal(finding.severity, "high");
+  assert.match(finding.message, /was refused .*evil: nothing allows it, sha256 /);
+
+  // What is mounted below is checked as soon as rimon has seen that it is.
+  const config = join(monitor.stateDirectory, "rimon.yaml");
+  const env = { RIMON_STATE_DIR: monitor.stateDirectory };
+  const status = await runCommand(["gate", "status", "--config", config], { env });
+  assert.equal(status.code, 0, status.stdout + status.stderr);
+  assert.match(status.stdout, new RegExp(`${folder} +enforce +executed, and what is mounted below +checked`));
+  const tried = await runCommand(["gate", "try", evil, "--config", config], { env });
+  assert.deepEqual(
+    [tried.code, tried.stdout],
+    [1, `denied  ${evil}: no rule matches, and otherwise is deny, sha256 ${digest}`],
+  );
+  const fine = await runCommand(["gate", "try", good, "--config", config, "--json"], { env });
+  assert.deepEqual([fine.code, (JSON.parse(fine.stdout) as { rule: string }).rule], [0, "known"]);
+
+  await monitor.kill9();
+  assert.equal(run(evil), EVIL);
+  const gone = await runCommand(["gate", "status", "--config", config], { env });
+  assert.equal(gone.code, 1);
+  assert.match(gone.stdout, /^NOT CHECKED/);
+
+  // A baseline that is taken away opens nothing while what was known still is; at a start nothing is known.
+  const again = started(t, { config: configOf(made), stateDirectory: monitor.stateDirectory });
+  await again.ready;
+  const gap = await again.waitForFinding("exec-denied", DEADLINE_MS, ({ technique }) => technique === "gap");
+  assert.match(gap.message, /nothing was checked before it ran: rimon ended without stopping/);
+  assert.equal(run(evil), REFUSED);
+  rmSync(baseline);
+  process.kill(again.pid, "SIGHUP");
+  await again.waitForFinding("sensor-blind", DEADLINE_MS, ({ message }) =>
+    message.includes("what was known before holds"),
+  );
+  assert.equal(run(evil), REFUSED);
+  assert.equal(run(good), 0);
+  await again.stop();
+  const blind = started(t, { config: configOf(made), stateDirectory: monitor.stateDirectory });
+  const { sensors = [] } = await blind.ready;
+  const own = sensors.find(({ name }) => name === "exec-gate");
+  assert.equal(own?.state, "down");
+  assert.match(own?.reason ?? "", /ENOENT.*nothing is checked before it runs/);
+  assert.equal(run(evil), EVIL);
+  await blind.stop();
+});
+
+test("in mode monitor nothing is refused, and a list of what never runs is told by its rule", async (t) => {
+  const made = await scene(t);
+  const list = join(temporaryDirectory("denied"), "denied");
+  writeFileSync(list, `# by hand\n${sha256Of(made.good)}  good\n`);
+  const monitor = started(t, { config: configOf(made, "monitor", `  denied: [${list}]`) });
+  assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+  assert.equal(run(made.good), 0);
+  const finding = await monitor.waitForFinding("exec-denied", DEADLINE_MS);
+  assert.equal(finding.severity, "medium");
+  assert.match(finding.message, /ran .*good: rule denied/);
+  await monitor.stop();
+});
+
+test("what a shell or the loader was given to run is told, though the kernel asks nobody", async (t) => {
+  const made = await scene(t);
+  const monitor = started(t, { config: configOf(made) });
+  assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+  const script = join(made.folder, "script.sh");
+  writeFileSync(script, "sleep 3\nexit 7\n");
+  assert.equal(run("/bin/sh", script), 7);
+  const found = await monitor.waitForFinding("exec-denied", DEADLINE_MS, ({ message }) =>
+    message.includes("script.sh"),
+  );
+  assert.deepEqual([found.severity, found.technique], ["medium", "open"]);
+  await monitor.stop();
+});
+
+test("a file system that is mounted below is checked from when rimon has seen it", async (t) => {
+  const made = await scene(t);
+  const monitor = started(t, { config: configOf(made) });
+  assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+  const below = join(made.folder, "below");
+  const script = `mkdir "$1" && mount -t tmpfs rimon-gate-test "$1" && cp "$2" "$1/evil"
+    i=0; while "$1/evil"; [ $? != ${REFUSED} ] && [ $i -lt 500 ]; do sleep 0.01; i=$((i+1)); done
+    "$1/evil"; code=$?; umount -l "$1"; exit $code`;
+  assert.equal(run("sh", "-c", script, "sh", below, made.evil), REFUSED);
+  await monitor.stop();
+});
