@@ -46,6 +46,7 @@ export interface FileComparison {
 export function createFileComparison(
   context: Pick<SensorContext, "emit" | "now" | "lineage">,
   sensor: string,
+  tellTouched: (touched: FileTouched) => void,
 ): FileComparison {
   let baseline: FileBaseline | undefined;
   let version = "";
@@ -87,7 +88,7 @@ export function createFileComparison(
     for (const { touched, paths } of single) {
       const found = paths.flatMap((path) => byPath.get(nameOf(path)) ?? []);
       for (const difference of found) tell(difference, touched);
-      if (found.length === 0) context.emit({ ...touched, asBefore: true });
+      if (found.length === 0) tellTouched({ ...touched, asBefore: true });
     }
     for (const { touched, paths } of some.filter(({ below }) => below)) {
       let count = 0;
@@ -100,7 +101,7 @@ export function createFileComparison(
             if (count++ < MAX_TOLD) tell(difference, touched);
           },
         });
-      if (count === 0) context.emit({ ...touched, asBefore: true });
+      if (count === 0) tellTouched({ ...touched, asBefore: true });
       lostIf(count - MAX_TOLD);
     }
   }
@@ -158,7 +159,14 @@ export function createFileComparison(
           comparedAt.delete(key);
           comparedAt.set(key, now);
         }
-        await compare(base, some.map(([, each]) => each)); // prettier-ignore
+        const each = some.map(([, one]) => one);
+        try {
+          await compare(base, each);
+        } catch (thrown) {
+          // What cannot be compared was done all the same.
+          for (const { touched } of each) tellTouched(touched);
+          throw thrown;
+        }
       }
       for (const oldest of comparedAt.keys()) {
         if (comparedAt.size <= MAX_REMEMBERED) break;

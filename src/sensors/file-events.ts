@@ -34,6 +34,11 @@ export interface WatchedFiles {
   readonly baseline?: BaselineSettings;
 }
 
+interface Closed {
+  readonly path: Buffer;
+  readonly by: { readonly record: FileChangeRecord; readonly at: number }[];
+}
+
 export interface FileEventOptions {
   readonly verify?: typeof verifyByDpkg;
   /** What of the kernel is made use of at most: Watch.openChanges(). */
@@ -51,6 +56,7 @@ const MARGIN_MS = 2_000;
 /** Names are remembered as watched or not. */
 const MAX_REMEMBERED = 8_192;
 const MAX_CLOSERS = 16;
+const MAX_CLOSED = 4_096;
 const TYPES = ["file", "link", "fifo"] as const;
 
 export function createFileEvents(
@@ -62,9 +68,10 @@ export function createFileEvents(
   const report = createStateReporter(context, FILE_EVENTS);
   const transactions = createPackageTransactions(context, FILE_EVENTS, (paths) => verify(paths));
   const teller = createFileTeller(context, FILE_EVENTS);
-  const comparison = createFileComparison(context, FILE_EVENTS);
+  const comparison = createFileComparison(context, FILE_EVENTS, teller.tell);
   const wanted = new Map<string, boolean>();
-  const closed = new Map<string, { readonly record: FileChangeRecord; readonly at: number }[]>();
+  /** By path: who closed it after it was open for writing, and wrote nothing by a call. */
+  let closed = new Map<string, Closed>();
   let watch: Watch | undefined;
   let watched: WatchedFiles | undefined;
   /** What was aimed at and marked last: nothing is done where it is the same. */
@@ -78,6 +85,15 @@ export function createFileEvents(
   let without: string | undefined;
   let flushing = false;
   let work = Promise.resolve();
+
+  async function prepare(asked: WatchedFiles): Promise<void> {
+    // It may have been switched off meanwhile.
+    if (settings() === undefined) return;
+    const baseline = asked.baseline && (await comparison.refresh(asked.baseline));
+    await aim(baseline === undefined ? asked : { ...asked, ...baseline.scope });
+    if (unmarked.length === 0) report("live");
+    else report("degraded", `watched by inotify, which does not say who: ${unmarked.slice(0, 4).join("; ")}`);
+  }
 
   async function aim(asked: WatchedFiles): Promise<void> {
     const paths = await withRealPaths(asked.roots);
@@ -112,7 +128,7 @@ export function createFileEvents(
       if (watched !== undefined) watch?.aimChanges([], []);
       watched = undefined;
       aimed = "";
-      await comparison.close();
+      later(() => comparison.close());
       return report("off", "not asked for");
     }
     if (watch === undefined) {
@@ -122,16 +138,14 @@ export function createFileEvents(
     }
     const status = watch.status().changes;
     if (!status.live) return report(status.events > 0 ? "down" : "unavailable", status.reason);
-    const baseline = asked.baseline && (await comparison.refresh(asked.baseline));
-    const scope = baseline === undefined ? asked : { ...asked, ...baseline.scope };
-    await aim(scope);
-    if (lost) later(() => lookAfterLoss(scope));
+    // In its turn: nothing is compared with a baseline that is being closed.
+    later(() => prepare(asked));
+    if (watched === undefined) await work;
+    if (lost) later(lookAfterLoss);
     else [soundAt, passedAt] = [passedAt, context.now()];
     teller.pass();
     later(() => comparison.flush());
     later(() => transactions.pass());
-    if (unmarked.length === 0) report("live");
-    else report("degraded", `watched by inotify, which does not say who: ${unmarked.slice(0, 4).join("; ")}`);
   }
 
   function later(step: () => Promise<void>): void {
@@ -166,10 +180,12 @@ export function createFileEvents(
     if (touched === undefined) {
       // Closed after it was open for writing: only a mapping can have written it, and then it has a ctime to show for it.
       const key = path.toString("latin1");
-      const others = closed.get(key);
-      if (others !== undefined) return void others.push({ record, at });
-      closed.set(key, [{ record, at }]);
-      later(() => lookAtClosed(key, path));
+      const before = closed.get(key);
+      if (closed.size === 0) later(lookAtClosed);
+      if (before !== undefined && before.by.length < MAX_CLOSERS) before.by.push({ record, at });
+      else if (before !== undefined || closed.size < MAX_CLOSED) closed.set(key, { path, by: [{ record, at }] });
+      // More than can be looked at are taken for written.
+      else tell({ ...record, written: true }, at, path);
       return;
     }
     if (byPackageManager(touched)) return;
@@ -193,21 +209,25 @@ export function createFileEvents(
   }
 
   /** Which of several it was cannot be told: each had it open for writing. */
-  async function lookAtClosed(key: string, path: Buffer): Promise<void> {
-    const by = closed.get(key) ?? [];
-    closed.delete(key);
-    for await (const batch of walk({ ...EVERYTHING, roots: [path], list: true })) {
+  async function lookAtClosed(): Promise<void> {
+    const some = closed;
+    closed = new Map();
+    const roots = [...some.values()].map(({ path }) => path);
+    for await (const batch of walk({ ...EVERYTHING, roots, list: true })) {
       for (const bytes of entriesIn(batch)) {
-        const { stat } = decodeEntry(bytes, 0, bytes.length);
+        const { path, stat } = decodeEntry(bytes, 0, bytes.length);
         if (stat === undefined || !teller.isNews(path, stat.ctimeNs)) continue;
-        for (const { record, at } of by.slice(0, MAX_CLOSERS)) {
-          const touched = touchedOf({ ...record, written: true }, at);
-          if (touched === undefined || byPackageManager(touched)) continue;
-          if (comparison.add(touched, [path], false)) flushSoon();
-          else teller.tell(touched);
-        }
+        for (const { record, at } of some.get(path.toString("latin1"))?.by ?? [])
+          tell({ ...record, written: true }, at, path);
       }
     }
+  }
+
+  function tell(record: FileChangeRecord, at: number, path: Buffer): void {
+    const touched = touchedOf(record, at);
+    if (touched === undefined || byPackageManager(touched)) return;
+    if (comparison.add(touched, [path], false)) flushSoon();
+    else teller.tell(touched);
   }
 
   /** A folder that came with all that is in it. */
@@ -222,8 +242,9 @@ export function createFileEvents(
     }
   }
 
-  async function lookAfterLoss(asked: WatchedFiles): Promise<void> {
-    if (!lost) return;
+  async function lookAfterLoss(): Promise<void> {
+    const asked = watched;
+    if (!lost || asked === undefined) return;
     lost = false;
     const since = BigInt(Math.floor(soundAt - MARGIN_MS)) * 1_000_000n;
     soundAt = passedAt = context.now();

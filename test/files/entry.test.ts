@@ -85,10 +85,9 @@ test("an attribute in words", () => {
     capability("01000002000000000000000000000000000000"),
     "malformed 01000002000000000000000000000000000000",
   );
-  assert.equal(capability("0100000100200000" + "00000000"), "net_raw=ep");
+  assert.equal(capability("010000010020000000000000"), "net_raw=ep");
   assert.equal(capability("0100000200000000000000000000000000000000"), "none");
-  const acl =
-    "02000000" + "01000600ffffffff" + "02000700e8030000" + "04000400ffffffff" + "10000700ffffffff" + "20000000ffffffff";
+  const acl = "0200000001000600ffffffff02000700e803000004000400ffffffff10000700ffffffff20000000ffffffff";
   const list = "user::rw-,user:1000:rwx,group::r--,mask::rwx,other::---";
   assert.equal(of({ xattrs: xattr("system.posix_acl_access", Buffer.from(acl, "hex")) }, "acl"), list);
   assert.equal(

@@ -176,7 +176,7 @@ describe("the rules that rimon brings", () => {
     ["/etc/ssh/sshd_config", "immutable"], ["/root/.ssh/authorized_keys", "immutable"], ["/opt/app/bin/server", "immutable"],
     ["/usr/local/bin/tool", "immutable"], ["/etc/passwd", "config"], ["/etc/ld.so.preload", "config"], ["/etc/systemd/system/x.service", "config"],
     ["/boot/vmlinuz-6.1", "immutable"], ["/root/.bashrc", "config"],
-    ["/etc/ld.so.cache", "ignore"], ["/usr/lib/python3/dist-packages/x/__pycache__/y.pyc", "ignore"], ["/root/.bash_history", "ignore"],
+    ["/etc/ld.so.cache", "ignore"], ["/usr/lib/python3/dist-packages/x/__pycache__/y.pyc", "ignore"], 
     ["/usr/share/doc/x/copyright", "ignore"], ["/boot/grub/grubenv", "ignore"],
   ]; // prettier-ignore
   for (const [name, group] of FOCUS) {

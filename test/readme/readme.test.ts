@@ -50,6 +50,11 @@ test("the example of snapshots finds its own process as it was", async () => {
   assert.deepEqual([code, stdout], [0, "as it was\n"], stderr);
 });
 
+test("the example of files finds its own folder as it was", async () => {
+  const { code, stdout, stderr } = await run("files", "mjs");
+  assert.deepEqual([code, stdout], [0, "as it was true\n[]\n"], stderr);
+});
+
 test("the custody example moves the epoch on and ends", async () => {
   const { code, stdout, stderr } = await run("custody", "mjs");
   assert.equal(code, 0, stderr);

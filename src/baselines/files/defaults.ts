@@ -15,7 +15,12 @@ export const DEFAULT_ROOTS: readonly string[] = [
   "/lib32",
   "/lib64",
   "/libx32",
-  "/root",
+  "/root/.bash_login",
+  "/root/.bash_profile",
+  "/root/.bashrc",
+  "/root/.profile",
+  "/root/.ssh",
+  "/root/.zshrc",
   "/var/spool/cron",
 ];
 
@@ -24,7 +29,7 @@ const ignore = (why: string, ...paths: readonly string[]): FileRule[] =>
 
 /** The first that matches decides. */
 export const DEFAULT_RULES: readonly FileRule[] = [
-  ...ignore("caches that programs write for themselves", "/usr/**/__pycache__", "/root/.cache", "/root/.npm"),
+  ...ignore("caches that programs write for themselves", "/usr/**/__pycache__"),
   ...ignore(
     "documentation and what is made of it: nothing runs it",
     "/usr/share/doc",
@@ -76,13 +81,6 @@ export const DEFAULT_RULES: readonly FileRule[] = [
     "/etc/gshadow-",
     "/etc/subuid-",
     "/etc/subgid-",
-  ),
-  ...ignore(
-    "what a person does at a shell",
-    "/root/.*_history",
-    "/root/.lesshst",
-    "/root/.viminfo",
-    "/root/.wget-hsts",
   ),
   { path: "/usr/local/**/*.log", group: "growing", why: "logs" },
   { path: "/opt/**/*.log", group: "growing", why: "logs" },
