@@ -16,16 +16,6 @@ Napi::Value OpenWatch(const Napi::CallbackInfo &info)
 	return info.Env().GetInstanceData<Instance>()->watch.New({ info[0], info[1], info[2] });
 }
 
-Napi::Value OpenFileWalk(const Napi::CallbackInfo &info)
-{
-	return info.Env().GetInstanceData<Instance>()->file_walk.New({ info[0], info[1], info[2], info[3] });
-}
-
-Napi::Value OpenGate(const Napi::CallbackInfo &info)
-{
-	return info.Env().GetInstanceData<Instance>()->gate.New({ info[0], info[1] });
-}
-
 Napi::Value SignalProcess(const Napi::CallbackInfo &info)
 {
 	static const char *const names[] = { "sent", "gone", "reused" };
@@ -146,15 +136,10 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 
 	instance->procfs = Napi::Persistent(DefineProcfs(env));
 	instance->watch = Napi::Persistent(DefineWatch(env));
-	instance->file_walk = Napi::Persistent(DefineFileWalk(env));
-	instance->gate = Napi::Persistent(DefineGate(env));
 	env.SetInstanceData(instance);
 	exports.Set("recordVersion", RECORD_VERSION);
 	exports.Set("openProcfs", Napi::Function::New<OpenProcfs>(env, "openProcfs"));
 	exports.Set("openWatch", Napi::Function::New<OpenWatch>(env, "openWatch"));
-	exports.Set("openFileWalk", Napi::Function::New<OpenFileWalk>(env, "openFileWalk"));
-	exports.Set("openGate", Napi::Function::New<OpenGate>(env, "openGate"));
-	exports.Set("gateTry", Napi::Function::New<GateTry>(env, "gateTry"));
 	exports.Set("signalProcess", Napi::Function::New<SignalProcess>(env, "signalProcess"));
 	exports.Set("bpfPrograms", Napi::Function::New<BpfPrograms>(env, "bpfPrograms"));
 	exports.Set("seccompFilters", Napi::Function::New<SeccompFilters>(env, "seccompFilters"));

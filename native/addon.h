@@ -50,7 +50,7 @@ Napi::Object DefineAttack(Napi::Env env);
 /* addon_bench.cc */
 Napi::Function DefineBench(Napi::Env env);
 
-/* addon_files.cc */
+/* addon_walk.cc */
 Napi::Function DefineFileWalk(Napi::Env env);
 /* addon_gate.cc */
 Napi::Function DefineGate(Napi::Env env);

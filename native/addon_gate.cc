@@ -36,6 +36,14 @@ void Deliver(napi_env env, napi_value on_batch, void *context, void *)
 	batch_free(&batch);
 }
 
+ProcfsHandle OpenProcfs(Napi::Env env)
+{
+	struct procfs *p;
+
+	Check(env, procfs_open(&p), "open a procfs");
+	return ProcfsHandle(p, [](const struct procfs *closed) { procfs_close(const_cast<struct procfs *>(closed)); });
+}
+
 class Gate : public Napi::ObjectWrap<Gate> {
 public:
 	static Napi::Function Define(Napi::Env env)
@@ -55,13 +63,13 @@ public:
 		Napi::Env env = info.Env();
 		const char *what = "";
 
-		if (!info[0].IsObject() || !info[1].IsFunction())
-			Refuse(env, "openGate expects a procfs and a function");
-		procfs_ = ProcfsOf(info[0]);
+		if (!info[0].IsFunction())
+			Refuse(env, "openGate expects a function");
+		procfs_ = OpenProcfs(env);
 		/* The function's finalizer deletes it. */
 		delivery_ = new Delivery;
 		napi_status status = napi_create_threadsafe_function(
-			env, info[1], nullptr, Napi::String::New(env, "rimon"), 0, 1, nullptr,
+			env, info[0], nullptr, Napi::String::New(env, "rimon"), 0, 1, nullptr,
 			[](napi_env, void *, void *context) { delete static_cast<Delivery *>(context); }, delivery_, Deliver,
 			&delivery_->function);
 		if (status != napi_ok) {
@@ -193,12 +201,12 @@ Napi::Function DefineGate(Napi::Env env)
 Napi::Value GateTry(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
-	ProcfsHandle procfs = ProcfsOf(info[0]);
 	size_t len;
-	const char *table = BytesOf(info[1], "table", &len);
-	std::string path = StringOf(info[2], "path");
-	uint32_t uid = Uint32Of(info[3], "uid");
-	std::string by = StringOf(info[4], "by");
+	const char *table = BytesOf(info[0], "table", &len);
+	std::string path = StringOf(info[1], "path");
+	uint32_t uid = Uint32Of(info[2], "uid");
+	std::string by = StringOf(info[3], "by");
+	ProcfsHandle procfs = OpenProcfs(env);
 	struct batch batch = {};
 	int err = exec_gate_try(procfs.get(), table, len, path.c_str(), uid, by.c_str(), &batch);
 

@@ -127,6 +127,15 @@ static bool differs(const struct code *c, enum place place, size_t len)
 	return (place == EXECUTED || c->direct >= 0) && memcmp(c->bytes[place], c->bytes[CACHED], len);
 }
 
+static unsigned int bits_in(unsigned int byte)
+{
+	unsigned int n;
+
+	for (n = 0; byte; n++)
+		byte &= byte - 1;
+	return n;
+}
+
 static void count(const struct code *c, enum place place, size_t len, struct code_difference *ret)
 {
 	size_t page, i;
@@ -137,7 +146,7 @@ static void count(const struct code *c, enum place place, size_t len, struct cod
 		uint64_t bits = 0;
 
 		for (i = page; i < page + c->page_size; i++)
-			bits += (uint64_t)__builtin_popcount(c->bytes[place][i] ^ c->bytes[CACHED][i]);
+			bits += bits_in(c->bytes[place][i] ^ c->bytes[CACHED][i]);
 		ret->bits += bits;
 		ret->pages += bits != 0;
 	}

@@ -21,7 +21,7 @@ export const PREBUILT = [
 ];
 
 /** The addons, the monitor's own first. Each other lies in a folder of its name beside it, where node-gyp-build does not look. */
-export const ADDONS = ["rimon", "drill"];
+export const ADDONS = ["rimon", "files", "drill"];
 
 /**
  * The prebuilt addon for an architecture, there or not. "glibc" lets node-gyp-build pass over it where musl is.

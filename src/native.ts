@@ -203,17 +203,7 @@ export interface FileWalk {
 
 export interface Addon {
   readonly recordVersion: number;
-  /**
-   * Starts threads that walk: roots (each with its NUL), rules (each how, a pattern and a NUL: FILE_RULE_* of rimon.h), then
-   * flags (FILE_WALK_*), threads, the largest size that is read and whether it waits to be allowed to read; `limits` says
-   * of each root how many of its bytes count.
-   */
-  openFileWalk(roots: Buffer, rules: Buffer, how: BigUint64Array, limits?: BigUint64Array): FileWalk;
   openProcfs(): Procfs;
-  /** The exec gate, which allows everything until it has a table and marks. Batches are of gate, mounts (id 0) and lost records. */
-  openGate(procfs: Procfs, onBatch: (batch: Buffer) => void): Gate;
-  /** A gate record: what the table says of this file, run by `uid` from the executable `by` ("": unknown). Reads it; blocks. */
-  gateTry(procfs: Procfs, table: Buffer, path: string, uid: number, by: string): Buffer;
   /** Batches arrive on the event loop as packed records; a batch is never larger than 1 MiB. */
   openWatch(sources: WatchSources, procfs: Procfs, onBatch: (batch: Buffer) => void): Watch;
   /** Sends a signal to exactly this process: by pidfd, the start time checked after opening it. */
@@ -237,7 +227,21 @@ export interface Addon {
   execWithCapabilities(path: string, args: readonly string[], env: readonly string[], keep: readonly string[]): never;
 }
 
-/** A second addon, which no monitor loads. */
+/** An addon by itself, loaded once files are walked or checked before they run. */
+export interface FilesAddon {
+  /**
+   * Starts threads that walk: roots (each with its NUL), rules (each how, a pattern and a NUL: FILE_RULE_* of rimon.h), then
+   * flags (FILE_WALK_*), threads, the largest size that is read and whether it waits to be allowed to read; `limits` says
+   * of each root how many of its bytes count.
+   */
+  openFileWalk(roots: Buffer, rules: Buffer, how: BigUint64Array, limits?: BigUint64Array): FileWalk;
+  /** The exec gate, which allows everything until it has a table and marks. Batches are of gate, mounts (id 0) and lost records. */
+  openGate(onBatch: (batch: Buffer) => void): Gate;
+  /** A gate record: what the table says of this file, run by `uid` from the executable `by` ("": unknown). Reads it; blocks. */
+  gateTry(table: Buffer, path: string, uid: number, by: string): Buffer;
+}
+
+/** One that no monitor loads. */
 export interface DrillAddon {
   /** The primitives of the drill; each acts on the process it is given and on nothing else. */
   readonly attack: Attack;
@@ -341,23 +345,35 @@ export function requireAddon(): { readonly addon: Addon; readonly path: string }
   throw new RimonError(process.platform === "linux" ? "RIMON_NATIVE" : "RIMON_UNSUPPORTED", result.reason);
 }
 
-let drill: DrillAddon | undefined;
+const beside = new Map<string, unknown>();
+
+/** The addon of files and of the exec gate, or a RimonError as requireAddon()'s. */
+export function requireFilesAddon(): FilesAddon {
+  return requireBeside("files") as FilesAddon;
+}
 
 /** The drill's addon, or a RimonError as requireAddon()'s. */
 export function requireDrillAddon(): DrillAddon {
-  if (drill !== undefined) return drill;
-  const path = drillAddonPath();
+  return requireBeside("drill") as DrillAddon;
+}
+
+function requireBeside(name: "files" | "drill"): unknown {
+  const known = beside.get(name);
+  if (known !== undefined) return known;
+  const path = addonPath(name);
   try {
-    return (drill = createRequire(import.meta.url)(path) as DrillAddon);
+    const addon: unknown = createRequire(import.meta.url)(path);
+    beside.set(name, addon);
+    return addon;
   } catch (thrown) {
     throw new RimonError("RIMON_NATIVE", `cannot load ${path}: ${reasonOf(thrown)}; ${HOW_TO_BUILD}`);
   }
 }
 
 /** In a folder beside the monitor's, there or not. */
-export function drillAddonPath(): string {
+export function addonPath(name: "files" | "drill"): string {
   const { path } = requireAddon();
-  return join(dirname(path), "drill", basename(path).replace(/^rimon\./, "drill."));
+  return join(dirname(path), name, basename(path).replace(/^rimon\./, `${name}.`));
 }
 
 function load(): LoadedAddon {

@@ -10,7 +10,7 @@ import { RimonError, reasonOf } from "../errors.ts";
 import { executablesBelow, loadGate } from "../exec-gate.ts";
 import { FORMAT_VERSION } from "../finding.ts";
 import { machineOf } from "../machine.ts";
-import { requireAddon } from "../native.ts";
+import { requireFilesAddon } from "../native.ts";
 import { VERSION } from "../package.ts";
 import { decodeRecords } from "../records.ts";
 import { printable } from "../responders/printable.ts";
@@ -104,12 +104,11 @@ export interface TryOptions extends Output {
 /** Exit code 1 if it would not run. */
 export async function gateTryCommand(file: string, options: TryOptions, terminal: Terminal): Promise<number> {
   const { gate } = await settingsOf(options);
-  const { addon } = requireAddon();
+  const addon = requireFilesAddon();
   const { table: bytes } = await loadGate(gate, Date.now());
-  const procfs = addon.openProcfs();
   try {
     const [record] = decodeRecords(
-      addon.gateTry(procfs, bytes, resolve(file), options.uid ?? userInfo().uid, options.by ?? ""),
+      addon.gateTry(bytes, resolve(file), options.uid ?? userInfo().uid, options.by ?? ""),
     );
     if (record?.kind !== "gate") throw new RimonError("RIMON_NATIVE", "the addon did not answer; run: npm run build");
     const { denied, rule, reason, sha256, path } = record;
@@ -132,8 +131,6 @@ export async function gateTryCommand(file: string, options: TryOptions, terminal
   } catch (thrown) {
     if (thrown instanceof RimonError) throw thrown;
     throw new RimonError("RIMON_USAGE", `${file} cannot be tried: ${reasonOf(thrown)}`, { cause: thrown });
-  } finally {
-    procfs.close();
   }
 }
 

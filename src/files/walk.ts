@@ -2,7 +2,7 @@
 
 import { encodeRules, type FileRule } from "../baselines/files/rules.ts";
 import { RimonError } from "../errors.ts";
-import { requireAddon } from "../native.ts";
+import { requireFilesAddon, type FilesAddon } from "../native.ts";
 
 const FLAG = { list: 1, stat: 2, cross: 4, idle: 8 } as const;
 const HOLD = 100;
@@ -89,9 +89,9 @@ export async function* walk(options: WalkOptions): AsyncGenerator<Buffer, void, 
   }
 }
 
-function open(...options: Parameters<ReturnType<typeof requireAddon>["addon"]["openFileWalk"]>) {
+function open(...options: Parameters<FilesAddon["openFileWalk"]>) {
   try {
-    return requireAddon().addon.openFileWalk(...options);
+    return requireFilesAddon().openFileWalk(...options);
   } catch (thrown) {
     if (thrown instanceof Error && "code" in thrown && thrown.code === "EINVAL")
       throw new RimonError(

@@ -7,7 +7,7 @@ import type { Configuration, GateSettings } from "../configuration.ts";
 import { reasonOf } from "../errors.ts";
 import type { GateMode } from "../exec-judged.ts";
 import { loadGate, type LoadedGate } from "../exec-gate.ts";
-import { GATE_MODE, type Gate, type GateStatus } from "../native.ts";
+import { GATE_MODE, requireFilesAddon, type Gate, type GateStatus } from "../native.ts";
 import { processKey, type Observation } from "../observation.ts";
 import type { NativeRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
@@ -59,7 +59,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       if (current !== next) return;
       loaded = read;
       counters = { ...counters, ...read.counters };
-      gate ??= context.addon.openGate(context.procfs, (batch) => {
+      gate ??= requireFilesAddon().openGate((batch) => {
         for (const record of decodeRecords(batch)) take(record);
       });
       gate.load(read.table);
@@ -115,7 +115,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       if (![...marked.values()].some((each) => each.dev === dev && !each.opens)) return;
       if (size > Math.min(MAX_SCRIPT_BYTES, current.maxBytes)) return;
       const uid = process.euid ?? process.uid ?? 0;
-      const answer = context.addon.gateTry(context.procfs, loaded.table, there, uid, process.exe ?? "");
+      const answer = requireFilesAddon().gateTry(loaded.table, there, uid, process.exe ?? "");
       for (const record of decodeRecords(answer)) {
         if (record.kind !== "gate" || !record.denied) continue;
         const { pid, startTime } = process;

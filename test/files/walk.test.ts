@@ -13,7 +13,7 @@ import { textOf } from "../../src/baselines/files/compare.ts";
 import { initFiles } from "../../src/files/check.ts";
 import { entriesIn, entryOf } from "../../src/files/scan.ts";
 import { walk, type WalkOptions } from "../../src/files/walk.ts";
-import { requireAddon } from "../../src/native.ts";
+import { addonPath, requireFilesAddon } from "../../src/native.ts";
 import { differences, IMMUTABLE, shown, take, tree } from "./tree.ts";
 
 async function walked(root: string | Buffer, options: Partial<WalkOptions> = {}): Promise<FileEntry[]> {
@@ -189,7 +189,7 @@ describe("the walk", () => {
     const { root, at } = tree();
     mkdirSync(root);
     writeFileSync(at("large"), Buffer.alloc(8 * 1024 * 1024));
-    const { addon } = requireAddon();
+    const addon = requireFilesAddon();
     const text = (each: string): Buffer => Buffer.from(`${each}\0`);
     const walking = addon.openFileWalk(text(root), text(" /"), BigUint64Array.of(0n, 2n, 2n ** 40n, 1n));
     const next = walking.next();
@@ -208,7 +208,7 @@ describe("the walk", () => {
   });
 
   it("refuses what is no root and no rule", () => {
-    const { addon } = requireAddon();
+    const addon = requireFilesAddon();
     const how = BigUint64Array.of(0n, 1n, 1n, 0n);
     for (const root of ["", "relative\0", "/a/\0", "/a//b\0", "/a/../b\0", "/a/.\0", "/a/..\0", "/a"])
       assert.throws(() => addon.openFileWalk(Buffer.from(root), Buffer.from(" /\0"), how), { code: "EINVAL" }, root);
@@ -239,7 +239,7 @@ describe("the walk", () => {
   it("ends with the worker that walks", async () => {
     const worker = new Worker(
       `const { requireAddon } = require("node:module");
-       const addon = require(${JSON.stringify(requireAddon().path)});
+       const addon = require(${JSON.stringify(addonPath("files"))});
        const walking = addon.openFileWalk(Buffer.from("/usr\\0"), Buffer.from(" /\\0"), BigUint64Array.of(0n, 2n, 1n << 40n, 0n));
        void walking.next().then(() => walking.next());
        require("node:worker_threads").parentPort.postMessage("on");`,

@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { compileGateTable, FILESYSTEMS } from "../../src/baselines/gate-table.ts";
 import type { GateRule } from "../../src/configuration.ts";
 import { digestsIn } from "../../src/exec-gate.ts";
-import { requireAddon } from "../../src/native.ts";
+import { requireFilesAddon } from "../../src/native.ts";
 import { decodeRecords } from "../../src/records.ts";
 import { readGateState } from "../../src/sensors/exec-gate.ts";
 import { wantedMarks } from "../../src/sensors/gate-mounts.ts";
@@ -60,10 +60,7 @@ test("whatever was kept, it is read as how the gate stood or not at all", () => 
   );
 });
 
-test("every table that is made is taken, and none that is cut or has another byte is trusted beyond its bounds", (t) => {
-  const { addon } = requireAddon();
-  const procfs = addon.openProcfs();
-  t.after(() => procfs.close());
+test("every table that is made is taken, and none that is cut or has another byte is trusted beyond its bounds", () => {
   const path = fc.string().map((text) => `/${text}`);
   const rule = fc.record(
     {
@@ -89,13 +86,13 @@ test("every table that is made is taken, and none that is cut or has another byt
       (rules, digests, texts, at, byte) => {
         const sets = new Map([["known", digests]]);
         const table = compileGateTable({ ...TABLE, rules, sets, interpreters: texts, updaters: texts });
-        const [record] = decodeRecords(addon.gateTry(procfs, table, "/bin/true", 0, "/bin/sh"));
+        const [record] = decodeRecords(requireFilesAddon().gateTry(table, "/bin/true", 0, "/bin/sh"));
         assert.ok(record?.kind === "gate" && (record.rule === undefined || record.rule < rules.length));
         const other = Buffer.from(table);
         other[at % table.length] = byte;
         for (const bytes of [other, table.subarray(0, at % table.length)]) {
           try {
-            addon.gateTry(procfs, bytes, "/bin/true", 0, "/bin/sh");
+            requireFilesAddon().gateTry(bytes, "/bin/true", 0, "/bin/sh");
           } catch (thrown) {
             assert.equal((thrown as NodeJS.ErrnoException).code, "EINVAL");
           }

@@ -4,7 +4,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readSync, r
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { drillAddonPath, requireAddon, requireDrillAddon } from "../../src/native.ts";
+import { addonPath, requireAddon, requireDrillAddon } from "../../src/native.ts";
 import { exitOf, lineOf, start, startNode, until } from "./child.ts";
 import { readTwin } from "./twin.ts";
 
@@ -195,7 +195,7 @@ for (const patch of ["patchText", "ptracePatchText"] as const)
     assert.deepEqual(attack.processVmReadv(decoy.pid, decoy.codeAddress, 16), before);
     // The page was copied on write, which is what stays to be seen: of file-backed text none is anonymous otherwise.
     const smaps = readFileSync(`/proc/${decoy.pid}/smaps`, "latin1").split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
-    const text = smaps.find((mapping) => / r-xp /.test(mapping) && mapping.includes(` ${drillAddonPath()}\n`));
+    const text = smaps.find((mapping) => / r-xp /.test(mapping) && mapping.includes(` ${addonPath("drill")}\n`));
     assert.match(text ?? "", /^Anonymous: +[1-9]/m);
   });
 
@@ -214,7 +214,9 @@ test("attacks on nobody", () => {
 });
 
 test("the addons import none of the calls by which rimon tells a debugger", () => {
-  const [own, drill] = [path, drillAddonPath()].map((each) => execFileSync("nm", ["-D", each], { encoding: "latin1" }));
+  const [own, drill] = [path, addonPath("drill")].map((each) =>
+    execFileSync("nm", ["-D", each], { encoding: "latin1" }),
+  );
   for (const symbols of [own, drill])
     assert.doesNotMatch(symbols ?? "", /\b(ptrace|process_vm_readv|process_vm_writev)\b/);
   assert.match(own ?? "", /\bfanotify_mark\b/);

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TestContext } from "node:test";
-import { drillAddonPath, requireAddon } from "../../src/native.ts";
+import { addonPath, requireAddon } from "../../src/native.ts";
 
 const DEADLINE_MS = 20_000;
 
@@ -26,10 +26,10 @@ export function start(
   return child as ChildProcess & { pid: number };
 }
 
-/** Starts a Node that runs `script` with both addons as `addon`. */
+/** Starts a Node that runs `script` with all addons as `addon`. */
 export function startNode(t: TestContext, script: string, options: SpawnOptions = {}, flags: readonly string[] = []) {
-  const [own, drill] = [requireAddon().path, drillAddonPath()].map((path) => JSON.stringify(path));
-  const prologue = `const addon = { ...require(${own}), ...require(${drill}) };\n`;
+  const paths = [requireAddon().path, addonPath("files"), addonPath("drill")];
+  const prologue = `const addon = Object.assign({}, ...${JSON.stringify(paths)}.map((path) => require(path)));\n`;
   return start(t, process.execPath, [...flags, "-e", prologue + script], options);
 }
 

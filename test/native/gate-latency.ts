@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compileGateTable, type GateTable } from "../../src/baselines/gate-table.ts";
-import { GATE_MODE, requireAddon } from "../../src/native.ts";
+import { GATE_MODE, requireFilesAddon } from "../../src/native.ts";
 import { compile } from "../fixtures/compile.ts";
 import { NOBODY, TABLE, knowing, mountOf, sha256Of } from "../fixtures/gate.ts";
 
@@ -15,7 +15,6 @@ const PROGRAM = "/bin/true";
 const pairs = Number(process.argv[2] ?? 15);
 const known = knowing(sha256Of(PROGRAM));
 const loop = compile("gate-loop");
-const { addon } = requireAddon();
 
 const LOADS: readonly (readonly [what: string, way: "warm" | "first", uid: number, table: GateTable])[] = [
   ["warm, left to the kernel", "warm", 0, known],
@@ -38,14 +37,12 @@ for (const [what, way, uid, table] of LOADS) {
     const added: number[] = [];
     for (let i = 0; i < pairs; i++) {
       const without = run();
-      const procfs = addon.openProcfs();
-      const gate = addon.openGate(procfs, () => undefined);
+      const gate = requireFilesAddon().openGate(() => undefined);
       gate.load(compileGateTable(table));
       gate.mark(folder, mountOf(folder), GATE_MODE.enforce, false);
       added.push(run() - without);
       bare.push(without);
       gate.close();
-      procfs.close();
     }
     process.stdout.write(`${what}: +${median(added).toFixed(1)} us on ${median(bare).toFixed(0)} us, ${pairs} pairs\n`);
   } finally {

@@ -17,7 +17,7 @@ import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { compileGateTable, type GateTable } from "../../src/baselines/gate-table.ts";
 import type { GateRule } from "../../src/configuration.ts";
-import { GATE_MODE, requireAddon } from "../../src/native.ts";
+import { GATE_MODE, requireFilesAddon } from "../../src/native.ts";
 import { decodeRecords } from "../../src/records.ts";
 import { compile } from "../fixtures/compile.ts";
 import { EVIL, NOBODY, TABLE, knowing, mountOf, openGate, programs, run, sha256Of, tmpfs } from "../fixtures/gate.ts";
@@ -91,10 +91,8 @@ for (const mode of ["learn", "audit"] as const) {
 
 test("a gate that is closed lets everything run, as one without a table does", (t) => {
   const { folder, evil, known } = scene(t);
-  const { addon } = requireAddon();
-  const procfs = addon.openProcfs();
-  t.after(() => procfs.close());
-  const gate = addon.openGate(procfs, () => undefined);
+  const addon = requireFilesAddon();
+  const gate = addon.openGate(() => undefined);
   const dev = gate.mark(folder, mountOf(folder), GATE_MODE.enforce, false);
   assert.equal(run(evil), EVIL);
   assert.throws(() => gate.load(Buffer.from("no table")), { code: "EINVAL" });
@@ -253,8 +251,7 @@ test("a gate that is killed while a program waits lets it run", async (t) => {
   const table = compileGateTable({ ...knowing(known), deadlineMs: 60_000, maxBytes: 2 * HUGE });
   const agent = startNode(
     t,
-    `const procfs = addon.openProcfs();
-    const gate = addon.openGate(procfs, () => {});
+    `const gate = addon.openGate(() => {});
     gate.load(Buffer.from(${JSON.stringify(table.toString("base64"))}, "base64"));
     gate.mark(${JSON.stringify(folder)}, ${mountOf(folder)}, ${GATE_MODE.enforce}, false);
     console.log("ready");
@@ -404,9 +401,7 @@ test("its queue is unlimited: a full one would let everything run", (t) => {
 
 test("gateTry says what the gate would, by the same table", (t) => {
   const { folder, good, evil, known } = scene(t);
-  const { addon } = requireAddon();
-  const procfs = addon.openProcfs();
-  t.after(() => procfs.close());
+  const addon = requireFilesAddon();
   const table = compileGateTable({
     ...knowing(known),
     rules: [
@@ -416,7 +411,7 @@ test("gateTry says what the gate would, by the same table", (t) => {
     ],
   });
   const tried = (path: string, uid: number, by: string) => {
-    const [record] = decodeRecords(addon.gateTry(procfs, table, path, uid, by));
+    const [record] = decodeRecords(addon.gateTry(table, path, uid, by));
     return record?.kind === "gate" ? [record.denied, record.rule, record.sha256] : [];
   };
   assert.deepEqual(tried(good, 0, ""), [false, 2, known]);
