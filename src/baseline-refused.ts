@@ -1,7 +1,7 @@
 // A sealed baseline that is to be used and is not to be believed: the words for it.
 
 /** What a node is held against. */
-export type BaselineOf = "isolation";
+export type BaselineOf = "isolation" | "files" | "executables";
 
 export interface BaselineRefused {
   readonly kind: "baseline.refused";

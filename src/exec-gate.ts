@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { MAX_ENVELOPE_BYTES, MAX_KEY_TEXT_BYTES, readPublicKeys, type PublicKey } from "./baselines/dsse.ts";
 import { EXECUTABLES_BASELINE, executablesOf, type Executable } from "./baselines/executables.ts";
 import { compileGateTable } from "./baselines/gate-table.ts";
-import { checkHeader, openSealed } from "./baselines/seal.ts";
+import { SealProblem, checkHeader, openSealed } from "./baselines/seal.ts";
 import { parseStatement } from "./baselines/statement.ts";
 import type { GateSet, GateSettings } from "./configuration.ts";
 import { RimonError, reasonOf } from "./errors.ts";
@@ -28,6 +28,18 @@ export interface LoadedGate {
   readonly interpreters: readonly string[];
 }
 
+/** A baseline that is not to be believed. */
+export class RefusedExecutables extends RimonError {
+  readonly file: string;
+  readonly problem: SealProblem;
+
+  constructor(file: string, problem: SealProblem) {
+    super("RIMON_CONFIG", `the exec gate cannot use ${file}: ${problem.message}`, { cause: problem });
+    this.file = file;
+    this.problem = problem;
+  }
+}
+
 /** Reads everything; throws, with what is wrong, if anything cannot be believed. */
 export async function loadGate(
   settings: GateSettings,
@@ -43,7 +55,7 @@ export async function loadGate(
   const counters: Record<string, number> = {};
   for (const file of settings.known) {
     const { executables, counter } = await within(file, async () =>
-      openBaseline(await readAll(file, MAX_ENVELOPE_BYTES), keys, settings.threshold, now, lastCounters[file]),
+      openBaseline(await readBaseline(file), keys, settings.threshold, now, lastCounters[file]),
     );
     counters[file] = counter;
     for (const { sha256 } of executables) baseline.add(sha256);
@@ -77,7 +89,7 @@ async function asTheyRun(paths: readonly string[]): Promise<readonly string[]> {
 
 /** One that is sealed may come from another machine, by whoever holds the key; one that is not must be this one's. */
 function openBaseline(
-  bytes: Buffer,
+  bytes: Buffer | undefined,
   keys: readonly PublicKey[],
   threshold: number,
   now: number,
@@ -92,6 +104,8 @@ function openBaseline(
     const { statement, header } = openSealed(bytes, { keys, threshold, ...expected });
     return { executables: executablesOf(statement), counter: header.counter };
   }
+  if (bytes === undefined)
+    throw new SealProblem("missing", "a baseline was expected, and there is none; rimon gate learn makes one");
   const statement = parseStatement(bytes);
   const { counter } = checkHeader(statement, { ...expected, machineId: machineOf().id });
   return { executables: executablesOf(statement), counter };
@@ -197,6 +211,16 @@ function versionOf({ ino, size, mtimeMs, ctimeMs }: Stats): string {
   return `${ino} ${size} ${mtimeMs} ${ctimeMs}`;
 }
 
+/** Undefined if there is none. */
+async function readBaseline(file: string): Promise<Buffer | undefined> {
+  try {
+    return await readAll(file, MAX_ENVELOPE_BYTES);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw thrown;
+  }
+}
+
 async function readAll(file: string, max: number): Promise<Buffer> {
   // O_NONBLOCK: a FIFO must not hold us up.
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -214,6 +238,7 @@ async function within<T>(file: string, act: () => Promise<T> | T): Promise<T> {
   try {
     return await act();
   } catch (thrown) {
+    if (thrown instanceof SealProblem) throw new RefusedExecutables(file, thrown);
     throw new RimonError("RIMON_CONFIG", `the exec gate cannot use ${file}: ${reasonOf(thrown)}`, { cause: thrown });
   }
 }

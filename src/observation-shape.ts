@@ -301,7 +301,7 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
   },
   "baseline.refused": {
     ...HEAD,
-    of: must(oneOf<BaselineOf>({ isolation: true })),
+    of: must(oneOf<BaselineOf>({ isolation: true, files: true, executables: true })),
     path: must(TEXT),
     code: must(TEXT),
     message: must(TEXT),

@@ -6,7 +6,7 @@ import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import type { Configuration, GateSettings } from "../configuration.ts";
 import { reasonOf } from "../errors.ts";
 import type { GateMode } from "../exec-judged.ts";
-import { loadGate, type LoadedGate } from "../exec-gate.ts";
+import { RefusedExecutables, loadGate, type LoadedGate } from "../exec-gate.ts";
 import { GATE_MODE, requireFilesAddon, type Gate, type GateStatus } from "../native.ts";
 import { processKey, type Observation } from "../observation.ts";
 import type { NativeRecord } from "../record.ts";
@@ -68,11 +68,17 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       mark(next);
     } catch (thrown) {
       if (current !== next) return;
+      if (thrown instanceof RefusedExecutables) refuse(thrown);
       problem =
         loaded === undefined
           ? `${reasonOf(thrown)}; nothing is checked before it runs`
           : `${reasonOf(thrown)}; what was known before holds`;
     }
+  }
+
+  function refuse({ file: path, problem: { code, message } }: RefusedExecutables): void {
+    const using = loaded === undefined ? "none" : "last-good";
+    context.emit({ kind: "baseline.refused", at: context.now(), sensor: name, of: "executables", path, code, message, using }); // prettier-ignore
   }
 
   function take(record: NativeRecord): void {

@@ -3,6 +3,7 @@
 
 import { readFile } from "node:fs/promises";
 import { readPublicKeys, type PublicKey } from "../baselines/dsse.ts";
+import { SealProblem } from "../baselines/seal.ts";
 import type { FileSettings } from "../configuration.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import type { FileDifference } from "../file-changed.ts";
@@ -23,18 +24,17 @@ export function createFiles(context: SensorContext, settings: () => FileSettings
   let nextAt = 0;
   let nextFullAt = 0;
   let lastCounter: number | undefined;
+  /** Why the baseline was refused, as it was told. */
+  let refused: string | undefined;
   let running: Promise<void> | undefined;
   let stopping = new AbortController();
 
   async function check(asked: FileSettings, full: boolean, signal: AbortSignal): Promise<void> {
     let baseline: FileBaseline | undefined;
     try {
-      baseline = await openFileBaseline(asked.baseline, {
-        keys: await keysOf(asked.publicKeys),
-        threshold: asked.threshold,
-        ...(lastCounter === undefined ? {} : { lastCounter }),
-      });
+      baseline = await open(asked);
       lastCounter = baseline.header.counter;
+      refused = undefined;
       report("live");
       await compare(baseline, asked, full, signal);
       if (full) nextFullAt = context.now() + asked.fullEveryMs;
@@ -44,6 +44,24 @@ export function createFiles(context: SensorContext, settings: () => FileSettings
       nextAt = context.now() + asked.intervalMs;
       await baseline?.close();
     }
+  }
+
+  async function open({ baseline: path, publicKeys, threshold }: FileSettings): Promise<FileBaseline> {
+    const keys = await keysOf(publicKeys);
+    try {
+      const last = lastCounter === undefined ? {} : { lastCounter };
+      return await openFileBaseline(path, { keys, threshold, ...last });
+    } catch (thrown) {
+      refuse(path, codeOf(thrown), reasonOf(thrown));
+      throw thrown;
+    }
+  }
+
+  /** Once for each reason. */
+  function refuse(path: string, code: string, message: string): void {
+    if (refused === code) return;
+    refused = code;
+    context.emit({ kind: "baseline.refused", at: context.now(), sensor: name, of: "files", path, code, message, using: "none" }); // prettier-ignore
   }
 
   async function compare(
@@ -115,6 +133,12 @@ export function createFiles(context: SensorContext, settings: () => FileSettings
       await running;
     },
   };
+}
+
+function codeOf(thrown: unknown): string {
+  if (thrown instanceof SealProblem) return thrown.code;
+  const { cause } = thrown as Error;
+  return (cause as NodeJS.ErrnoException | undefined)?.code === "ENOENT" ? "missing" : "unreadable";
 }
 
 /** A difference as an observation has it. */

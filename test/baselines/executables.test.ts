@@ -77,7 +77,7 @@ for (const [what, settings, message, lastCounter] of [
   ["older than the one before", { known: [fileOf("2", learned())] }, /counter of at least 6/, 6],
   ["that has expired", { known: [fileOf("3", learned({ expires: "2026-06-01T11:30:00Z" }))] }, /expired/],
   ["that is empty", { known: [fileOf("4", "")] }, /.*4: /],
-  ["that is gone", { known: [join(folder, "gone")] }, /ENOENT/],
+  ["that is gone", { known: [join(folder, "gone")] }, /a baseline was expected, and there is none/],
   ["that is a folder", { known: [folder] }, /not a regular file/],
   ["of another kind", { known: [fileOf("5", bytesOf(statement()))] }, new RegExp(EXECUTABLES_BASELINE)],
   ["sealed by somebody else", { known: [fileOf("6", sealed(learned(), [newPair()]))], publicKeys: [key] }, /6: /],

@@ -98,6 +98,8 @@ test("what was not learned is refused and found, by a baseline that is sealed; t
   await again.waitForFinding("sensor-blind", DEADLINE_MS, ({ message }) =>
     message.includes("what was known before holds"),
   );
+  const refused = await again.waitForFinding("baseline-refused", DEADLINE_MS);
+  assert.match(refused.message, /of executables, .* is refused \(missing\), the last good one is used/);
   assert.equal(run(evil), REFUSED);
   assert.equal(run(good), 0);
   await again.stop();
@@ -105,7 +107,7 @@ test("what was not learned is refused and found, by a baseline that is sealed; t
   const { sensors = [] } = await blind.ready;
   const own = sensors.find(({ name }) => name === "exec-gate");
   assert.equal(own?.state, "down");
-  assert.match(own?.reason ?? "", /ENOENT.*nothing is checked before it runs/);
+  assert.match(own?.reason ?? "", /there is none.*nothing is checked before it runs/);
   assert.equal(run(evil), EVIL);
   await blind.stop();
 });

@@ -153,7 +153,7 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     machine: fc.constantFrom("x86", "x86-64", "arm64"),
   }, ["differing", "changes", "machine"]), // prettier-ignore
   kind("baseline.refused", {
-    of: fc.constantFrom("isolation"), path: text, code: text, message: text, using: fc.constantFrom("last-good", "none"),
+    of: fc.constantFrom("isolation", "files", "executables"), path: text, code: text, message: text, using: fc.constantFrom("last-good", "none"),
   }), // prettier-ignore
   kind("isolation.changed", {
     subsystem: fc.constantFrom("seccomp", "memory-maps"), change: fc.constantFrom("changed", "malformed", "gone"),

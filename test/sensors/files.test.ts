@@ -117,6 +117,10 @@ test("a baseline that is gone, tampered with or signed by nobody it knows is a s
   asked.settings = { ...settings, publicKeys: ["/nowhere.pub"] };
   await passAfter(HOUR);
   assert.match(reason(), /\/nowhere\.pub, which files\.publicKeys names: ENOENT/);
+  assert.deepEqual(
+    context.of("baseline.refused").map(({ of, path, code }) => [of, path, code]),
+    ["wrong-key", "rolled-back", "missing"].map((code) => ["files", file, code]),
+  );
 });
 
 test("so many differences that not each is told are counted, and told as a loss", async (t) => {
