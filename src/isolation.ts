@@ -67,9 +67,15 @@ export const subsystems: readonly string[] = SUBSYSTEMS.flatMap(({ name, onReque
 );
 
 export const procfs = {
-  /** The texts of a process, this one if not named, and of the kernel, out of /proc and /sys. */
-  live(pid: number | "self" = "self"): ProcfsSource {
-    return { read: (text) => orUndefined(() => READERS[text](pid)), identity: () => identityOf(pid) };
+  /**
+   * The texts of a process, this one if not named, and of the kernel, out of /proc and /sys. The eBPF programs of
+   * `monitor`, the pid of a rimon that runs, are left out: they are there while it is.
+   */
+  live(pid: number | "self" = "self", monitor?: number): ProcfsSource {
+    return {
+      read: (text) => orUndefined(() => (text === "bpf" ? readPrograms(monitor) : READERS[text](pid))),
+      identity: () => identityOf(pid),
+    };
   },
   /** Texts that are given, for tests; what is not given cannot be read. */
   mock(texts: Readonly<Partial<Record<TextName, string | Uint8Array>>>): ProcfsSource {
@@ -281,10 +287,7 @@ const READERS: Readonly<Record<TextName, Reader>> = {
   lockdown: () => file("/sys/kernel/security/lockdown"),
   tainted: () => file("/proc/sys/kernel/tainted"),
   cmdline: () => file("/proc/cmdline"),
-  bpf() {
-    const programs = decodeRecords(requireAddon().addon.bpfPrograms());
-    return Buffer.from(bpfText(programs.filter((record) => record.kind === "bpf-program")));
-  },
+  bpf: () => readPrograms(undefined),
 };
 
 function identityOf(pid: number | "self"): Identity {
@@ -302,6 +305,19 @@ function readNamespaces(pid: number | "self"): Uint8Array {
   const folder = `/proc/${pid}/ns`;
   const names = readdirSync(folder).toSorted();
   return lines(names.map((name) => `${name} ${readlinkSync(join(folder, name))}`));
+}
+
+function readPrograms(monitor: number | undefined): Uint8Array {
+  const own = monitor === undefined ? new Set<number>() : programsHeldBy(monitor);
+  const programs = decodeRecords(requireAddon().addon.bpfPrograms()).filter((record) => record.kind === "bpf-program");
+  return Buffer.from(bpfText(programs.filter(({ id }) => !own.has(id))));
+}
+
+/** By its descriptors of programs and of what they are attached by (kernel/bpf/syscall.c: bpf_prog_show_fdinfo, bpf_link_show_fdinfo). */
+function programsHeldBy(pid: number): Set<number> {
+  const folder = `/proc/${pid}/fdinfo`;
+  const texts = readdirSync(folder).flatMap((fd) => orUndefined(() => readFileSync(join(folder, fd), "latin1")) ?? []);
+  return new Set(texts.flatMap((text) => /^prog_id:\s*(\d+)$/m.exec(text)?.[1] ?? []).map(Number));
 }
 
 function readThreads(pid: number | "self"): Uint8Array {

@@ -10,7 +10,7 @@ import type { Configuration } from "./configuration.ts";
 import { reasonOf } from "./errors.ts";
 import { FORMAT_VERSION, type Finding, type Outcome, type Verdict } from "./finding.ts";
 import { createIdentifiers } from "./identifier.ts";
-import { requireAddon } from "./native.ts";
+import { addonPath, requireAddon } from "./native.ts";
 import type { Observation, SelfTroubled, SensorState } from "./observation.ts";
 import type { ResponderOptions } from "./responders/all.ts";
 import { ancestorsOf } from "./responders/kill-suspect.ts";
@@ -196,7 +196,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
 
   const context: SensorContext = {
     addon,
-    addonPath: loaded.path,
+    addonPaths: [loaded.path, addonPath("files")],
     procfs,
     emit,
     now,
@@ -266,6 +266,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     { path: process.execPath, role: "program" },
     { path: fileURLToPath(import.meta.url), role: "program" },
     { path: loaded.path, role: "program" },
+    { path: addonPath("files"), role: "program" },
     ...(options.configurationFile === undefined
       ? []
       : [{ path: options.configurationFile, role: "configuration" } as const]),

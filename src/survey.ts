@@ -60,7 +60,7 @@ export async function survey(
 
   const context = {
     addon,
-    addonPath: path,
+    addonPaths: [path],
     procfs,
     emit,
     now: Date.now,

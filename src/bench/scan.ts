@@ -253,7 +253,7 @@ async function ownPass(procfs: Procfs, configuration: Configuration): Promise<()
   const analysis = newAnalysis(configuration);
   const sensor = createProcessTable({
     addon,
-    addonPath: path,
+    addonPaths: [path],
     procfs,
     emit: (observation) => void analysis.absorb(observation),
     now: Date.now,

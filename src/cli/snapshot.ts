@@ -19,6 +19,7 @@ import { check, createDue, procfs, snapshot } from "../isolation.ts";
 import { machineOf } from "../machine.ts";
 import { VERSION } from "../package.ts";
 import { printable } from "../responders/printable.ts";
+import { writerOf } from "../store/audit-lock.ts";
 import { replaceFile } from "../store/durable.ts";
 import { isEnvelope, pinnedKeys, readUpTo } from "./baseline-files.ts";
 import { clock } from "./present.ts";
@@ -59,7 +60,10 @@ export async function snapshotTakeCommand(options: TakeOptions, terminal: Termin
   ];
   const entries: IsolationEntry[] = [];
   if (named("kernel").length > 0)
-    entries.push({ name: KERNEL, snapshot: snapshot(kernelOnly(procfs.live()), { subsystems: named("kernel") }) });
+    entries.push({
+      name: KERNEL,
+      snapshot: snapshot(kernelOnly(procfs.live("self", await monitorPid(options))), { subsystems: named("kernel") }),
+    });
   for (const pid of new Set(pids)) {
     const taken = snapshot(procfs.live(pid), { subsystems: named("process") });
     if (taken.process === undefined)
@@ -87,7 +91,7 @@ export async function snapshotTakeCommand(options: TakeOptions, terminal: Termin
 export async function snapshotCheckCommand(file: string, options: CheckOptions, terminal: Terminal): Promise<number> {
   const baseline = await open(file, options);
   if (baseline instanceof SealProblem) return refuse(file, baseline, options.json, terminal);
-  const found = checkAll(baseline.entries);
+  const found = checkAll(baseline.entries, await monitorPid({}));
   if (options.json) for (const each of found) terminal.write(`${JSON.stringify(recordOf(each, Date.now()))}\n`);
   else {
     tellBaseline(file, baseline, terminal);
@@ -118,7 +122,10 @@ export async function snapshotWatchCommand(
   let checks = 0;
   let anomalous = false;
   while (!stopping.signal.aborted) {
-    found = checkAll(baseline.entries, { before: found, due: (name) => dues.get(name)?.(performance.now()) ?? [] });
+    found = checkAll(baseline.entries, await monitorPid({}), {
+      before: found,
+      due: (name) => dues.get(name)?.(performance.now()) ?? [],
+    });
     for (const each of found) {
       const says = JSON.stringify(each.ok ? [] : [each.ended, each.anomalies?.map(({ message }) => message)]);
       if (!each.ok) anomalous = true;
@@ -176,10 +183,11 @@ interface Found {
 /** All there is, or what is due; what is not is as it was found before. */
 function checkAll(
   entries: readonly IsolationEntry[],
+  monitor: number | undefined,
   watching?: { readonly before: readonly Found[]; readonly due: (name: string) => readonly string[] },
 ): readonly Found[] {
   return entries.map(({ name, snapshot: baseline }) => {
-    const source = procfs.live(baseline.process?.pid);
+    const source = procfs.live(baseline.process?.pid, monitor);
     const now = source.identity?.();
     if (
       baseline.process !== undefined &&
@@ -302,6 +310,16 @@ function headerNow(expiresDays: number | undefined): BaselineHeader {
     madeBy: { rimon: VERSION },
     machine: machineOf(),
   };
+}
+
+/** Of the rimon that runs here: what it loads into the kernel is there while it runs. */
+async function monitorPid(options: Overrides): Promise<number | undefined> {
+  try {
+    return await writerOf((await loadSetup(options)).configuration.audit.path);
+  } catch {
+    // A baseline is taken and checked by hand also where no configuration can be used.
+    return undefined;
+  }
 }
 
 async function protectedPids(options: TakeOptions, terminal: Terminal): Promise<number[]> {

@@ -93,7 +93,9 @@ export function createAddressSpace(context: SensorContext): Sensor {
           ...id,
           digest: record.digest.toString(16),
           mappings:
-            id.pid === process.pid ? record.mappings.filter(({ path }) => path !== context.addonPath) : record.mappings,
+            id.pid === process.pid
+              ? record.mappings.filter(({ path }) => !context.addonPaths.includes(path))
+              : record.mappings,
         });
       }
       return record.digest;

@@ -11,8 +11,8 @@ export interface SensorContext {
   readonly procfs: Procfs;
   /** The sealed baseline of the configuration, as it is to be used now; never throws. */
   openBaseline(settings: BaselineSettings, predicateType: string): Promise<BaselineInUse>;
-  /** The addon's file: code of ours in our own address space, wherever the package was installed. */
-  readonly addonPath: string;
+  /** The addons' files: code of ours in our own address space, wherever the package was installed. */
+  readonly addonPaths: readonly string[];
   emit(observation: Observation): void;
   now(): number;
   /** Asks the spine for a full pass of every sensor as soon as possible. */

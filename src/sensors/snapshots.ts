@@ -61,7 +61,7 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
     each.nextAt = now + intervalMs;
     const subsystems = each.due(now).filter((name) => chosen.includes(name));
     if (subsystems.length === 0) return;
-    const source = id === undefined ? procfs.live() : await sourceOf(id, subsystems);
+    const source = id === undefined ? procfs.live("self", process.pid) : await sourceOf(id, subsystems);
     if (id !== undefined && source.identity?.().process?.startTime !== id.startTime) return;
     const options = { clock: context.now, subsystems };
     const given = each.baseline ?? sealedFor(key, source.identity?.());

@@ -33,6 +33,12 @@ export async function takeLock(path: string): Promise<Lock> {
   );
 }
 
+/** The pid of the process that writes this log; undefined if none does. */
+export async function writerOf(path: string): Promise<number | undefined> {
+  const holder = await holderOf(`${path}.lock`);
+  return holder === undefined ? undefined : livingPidOf(holder);
+}
+
 /** Takes a stale lock away. Another starter may have done so a moment ago and hold it now: then it is given back. */
 async function setAside(file: string, stale: string): Promise<void> {
   const aside = `${file}.stale-${process.pid}`;

@@ -19,7 +19,7 @@ export function createContext(protectedIds: ProcessId[] = []): TestContext {
   const emitted = new Recording<Observation>("observations");
   const context: TestContext = {
     addon,
-    addonPath: path,
+    addonPaths: [path],
     procfs,
     emitted,
     protectedIds,
