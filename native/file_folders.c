@@ -229,7 +229,7 @@ static bool is_elsewhere(const char *path, ssize_t len, const struct stat *st)
 	struct stat root;
 
 	return len == 1 && path[0] == '/' &&
-	       (stat("/", &root) < 0 || root.st_ino != st->st_ino || root.st_dev != st->st_dev);
+	       (fstatat(AT_FDCWD, "/", &root, 0) < 0 || root.st_ino != st->st_ino || root.st_dev != st->st_dev);
 }
 
 static ssize_t view_path(const struct file_folders *f, const struct view *view, struct file_handle *handle, char *path,

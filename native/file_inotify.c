@@ -179,7 +179,7 @@ static int walk(struct file_watch *f, char *path, size_t len, unsigned int depth
 		path[len] = '/';
 		memcpy(path + len + 1, entry->d_name, name_len + 1);
 		if (entry->d_type == DT_UNKNOWN)
-			is_folder = lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+			is_folder = fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 		if (tell && file_folders_wants(f->folders, path, len + 1 + name_len)) {
 			memcpy(f->path, path, len + 1 + name_len);
 			file_change_add(f, 0, FAN_NOPIDFD,
@@ -210,7 +210,7 @@ int file_inotify_walk(struct file_watch *f, const char *folder)
 	memcpy(path, folder, len);
 	path[len] = '\0';
 	/* What is done to a file is told by the folder it is in. */
-	if (len && lstat(path, &st) == 0 && !S_ISDIR(st.st_mode)) {
+	if (len && fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode)) {
 		len = (size_t)(strrchr(path, '/') - path);
 		path[len] = '\0';
 		wd = inotify_add_watch(f->inotify->fd, len ? path : "/", MASK);

@@ -301,7 +301,7 @@ void exec_gate_unmark(struct exec_gate *g, const char *path, uint64_t dev)
 		gate_unsettle_all(g);
 	}
 	/* Where it is no longer mounted its mark has gone with it. */
-	if (stat(path, &st) == 0 && st.st_dev == dev)
+	if (fstatat(AT_FDCWD, path, &st, 0) == 0 && st.st_dev == dev)
 		fanotify_mark(g->fan, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_EXEC_PERM | FAN_OPEN_PERM, AT_FDCWD,
 			      path);
 	pthread_mutex_unlock(&g->lock);

@@ -7,7 +7,7 @@ import type { Readable } from "node:stream";
 import { programFile } from "../package.ts";
 import { NotRun, Refused } from "./not-done.ts";
 
-const ANSWER_MS = 20_000;
+const ANSWER_MS = 60_000;
 const STDERR_KEPT = 4_096;
 const MAX_UNREAD = 64;
 /** Of one answer: what was read out of a file comes in it, in hexadecimal. */

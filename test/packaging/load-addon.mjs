@@ -1,14 +1,18 @@
-// node load-addon.mjs ADDON DRILL: loads both here and in a worker thread; prints what a scan of /proc by the first gave,
-// and that the other has a secret.
+// node load-addon.mjs RIMON FILES DRILL: loads them here and in a worker thread; prints what a scan of /proc by the first
+// gave, that the second walks and that the last has a secret.
 
 import { createRequire } from "node:module";
 import { Worker, isMainThread, parentPort } from "node:worker_threads";
 
 const require = createRequire(import.meta.url);
-const [addon, drill] = process.argv.slice(2).map((path) => require(path));
+const [addon, files, drill] = process.argv.slice(2).map((path) => require(path));
 const procfs = addon.openProcfs();
 const batch = await procfs.scan(0b1111111, new Uint32Array([process.pid]));
 procfs.close();
+const text = (each) => Buffer.from(`${each}\0`);
+const walking = files.openFileWalk(text("/bin"), text(" /"), BigUint64Array.of(0n, 1n, 1n << 40n, 0n));
+const walked = (await walking.next()).length;
+walking.close();
 const scan = Buffer.from(batch).toString("base64");
 
 if (isMainThread) {
@@ -23,6 +27,7 @@ if (isMainThread) {
       recordVersion: addon.recordVersion,
       scan,
       workerScan,
+      walked,
       secretBytes: drill.attack.secret().bytes.length,
     }),
   );

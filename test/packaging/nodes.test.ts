@@ -26,6 +26,7 @@ interface Loaded {
   readonly recordVersion: number;
   readonly scan: string;
   readonly workerScan: string;
+  readonly walked: number;
   readonly secretBytes: number;
 }
 
@@ -35,7 +36,8 @@ async function loadWith(command: readonly string[], arch: string): Promise<Loade
   return JSON.parse(stdout) as Loaded;
 }
 
-function assertScanned({ pid, recordVersion, scan, workerScan, secretBytes }: Loaded): void {
+function assertScanned({ pid, recordVersion, scan, workerScan, walked, secretBytes }: Loaded): void {
+  assert.ok(walked > 0);
   assert.equal(secretBytes, 32);
   assert.equal(recordVersion, RECORD_VERSION);
   for (const batch of [scan, workerScan]) {
