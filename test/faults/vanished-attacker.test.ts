@@ -1,7 +1,9 @@
 // Attackers who are gone before anything of them can be read: each is told, and by name where eBPF saw it start.
 
 import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isLive, startRimon, type Monitor } from "../fixtures/monitor.ts";
 import { spawnTarget, type Target } from "../fixtures/target.ts";
 import { startAttack } from "../fixtures/attack.ts";
@@ -11,6 +13,13 @@ const ATTACKERS = 12;
 
 /** Without these no eBPF program can be loaded. */
 const NO_EBPF = ["bpf", "perfmon", "sys_admin"];
+
+/** A thread that waits for a processor has not stopped yet. */
+async function untilStopped(pid: number): Promise<void> {
+  const isStopped = (tid: string): boolean => /\) T /.test(readFileSync(`/proc/${pid}/task/${tid}/stat`, "latin1"));
+  for (const deadline = Date.now() + DEADLINE_MS; !readdirSync(`/proc/${pid}/task`).every(isStopped); await sleep(1))
+    if (Date.now() > deadline) throw new Error(`expected every thread of ${pid} to stop`);
+}
 
 for (const { what, without } of [
   { what: "with all it can have", without: [] },
@@ -40,6 +49,7 @@ for (const { what, without } of [
       const pids: number[] = [];
       process.kill(rimon.pid, "SIGSTOP");
       try {
+        await untilStopped(rimon.pid);
         for (let count = 0; count < ATTACKERS; count++) {
           const attack = startAttack("attach", [target.pid, target.address, 8]);
           assert.equal((await attack.next()).failed, undefined);
