@@ -129,6 +129,8 @@ export interface FileSettings {
   /** Who may have sealed it; empty: it need not be sealed. */
   readonly publicKeys: readonly string[];
   readonly threshold: number;
+  /** Where the last one that was sealed and good is kept. */
+  readonly lastGood: string;
   readonly intervalMs: number;
   /** Changes are told as they happen, too, with who made them. */
   readonly realtime: boolean;

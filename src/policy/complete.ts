@@ -41,6 +41,7 @@ export function complete(file: File, { hostname, stateDirectory }: Place) {
             baseline: file.files.baseline ?? `${stateDirectory}/files.json`,
             publicKeys: file.files.publicKeys ?? [],
             threshold: file.files.threshold ?? 1,
+            lastGood: file.files.lastGood ?? `${stateDirectory}/baselines/files.dsse`,
             realtime: file.files.realtime ?? false,
             interval: file.files.interval ?? DEFAULT.filesInterval,
             full: file.files.full ?? DEFAULT.filesFull,

@@ -225,6 +225,7 @@ export const fileSchema = mapping({
     baseline: path.exactOptional().meta({ description: "The statement that rimon files init has written." }),
     publicKeys: list(path).exactOptional().meta({ description: "PEM files: it must be sealed by one of these." }),
     threshold: whole(1, 64).exactOptional().meta({ default: 1 }),
+    lastGood: path.exactOptional().meta({ description: "Where the last one that was sealed and good is kept." }),
     realtime: boolean
       .exactOptional()
       .meta({ default: false, description: "Changes are told as they happen, with who makes them." }),

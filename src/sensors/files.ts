@@ -4,6 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { readPublicKeys, type PublicKey } from "../baselines/dsse.ts";
 import { SealProblem } from "../baselines/seal.ts";
+import { FILE_BASELINE } from "../baselines/files/statement.ts";
 import type { FileSettings } from "../configuration.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import type { FileDifference } from "../file-changed.ts";
@@ -46,8 +47,17 @@ export function createFiles(context: SensorContext, settings: () => FileSettings
     }
   }
 
-  async function open({ baseline: path, publicKeys, threshold }: FileSettings): Promise<FileBaseline> {
+  async function open({ baseline: path, publicKeys, threshold, lastGood }: FileSettings): Promise<FileBaseline> {
     const keys = await keysOf(publicKeys);
+    if (keys.length > 0) {
+      // The counter of a sealed one is remembered; that of one that anybody could have made proves nothing.
+      const sealed = { file: path, publicKeys, threshold, ifRefused: "none", lastGood } as const;
+      const { refused: no } = await context.openBaseline(sealed, FILE_BASELINE);
+      if (no !== undefined) {
+        refuse(path, no.code, no.message);
+        throw new RimonError("RIMON_CONFIG", `${path}: ${no.message}`);
+      }
+    }
     try {
       const last = lastCounter === undefined ? {} : { lastCounter };
       return await openFileBaseline(path, { keys, threshold, ...last });

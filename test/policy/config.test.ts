@@ -160,6 +160,7 @@ test("everything that can be set is set", () => {
       baseline: "/var/lib/rimon/files.json",
       publicKeys: ["/etc/rimon/files.pub"],
       threshold: 1,
+      lastGood: "/var/lib/rimon/baselines/files.dsse",
       realtime: true,
       intervalMs: 7_200_000,
       fullEveryMs: 86_400_000,

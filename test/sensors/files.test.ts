@@ -10,6 +10,7 @@ import { initFiles } from "../../src/files/check.ts";
 import { createFiles } from "../../src/sensors/files.ts";
 import { newPair } from "../baselines/sealed.ts";
 import { IMMUTABLE, tree } from "../files/tree.ts";
+import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { createContext } from "./context.ts";
 
 const HOUR = 3_600_000;
@@ -26,6 +27,7 @@ async function prepared(t: TestContext) {
     baseline: file,
     publicKeys: [],
     threshold: 1,
+    lastGood: join(temporaryDirectory("files-kept"), "baselines", "files.dsse"),
     realtime: false,
     intervalMs: HOUR,
     fullEveryMs: 24 * HOUR,
@@ -121,6 +123,31 @@ test("a baseline that is gone, tampered with or signed by nobody it knows is a s
     context.of("baseline.refused").map(({ of, path, code }) => [of, path, code]),
     ["wrong-key", "rolled-back", "missing"].map((code) => ["files", file, code]),
   );
+});
+
+test("a sealed baseline that is older than the last one is refused after a restart, too", async (t) => {
+  const { file, root, asked, settings, sensor, passAfter, states, context } = await prepared(t);
+  const pair = newPair();
+  const key = join(root, "..", "release.pub");
+  writeFileSync(key, pair.key.export({ type: "spki", format: "pem" }));
+  const statement = JSON.parse(readFileSync(file, "utf8")) as { predicate: { counter: number } };
+  const install = (counter: number): void => {
+    statement.predicate.counter = counter;
+    const bytes = Buffer.from(JSON.stringify(statement));
+    writeFileSync(file, envelopeBytes(signEnvelope(PAYLOAD_TYPE, bytes, pair.privateKey)));
+  };
+  asked.settings = { ...settings, publicKeys: [key] };
+  install(8);
+  await passAfter(0);
+  assert.deepEqual(states(), ["live"]);
+  await sensor.stop();
+  install(7);
+  const again = createFiles(context, () => asked.settings);
+  await again.pass?.(false);
+  await again.settled?.();
+  assert.equal(states().at(-1), "degraded");
+  assert.deepEqual(context.of("baseline.refused").map(({ of, code }) => [of, code]), [["files", "rolled-back"]]); // prettier-ignore
+  await again.stop();
 });
 
 test("so many differences that not each is told are counted, and told as a loss", async (t) => {
