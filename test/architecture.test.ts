@@ -81,7 +81,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   "function-map": { ours: ["words"], others: [] },
   baselines: { ours: ["words"], others: ["node:crypto"] },
   "isolation.ts": { ours: ["words", "baselines", "native.ts", "records.ts"], others: [NODE] },
-  "machine.ts": { ours: ["baselines"], others: [NODE] },
+  "machine.ts": { ours: ["words", "baselines"], others: [NODE] },
   files: { ours: ["words", "baselines", "native.ts", "machine.ts", "store"], others: [NODE] },
   sensors: {
     ours: ["words", "records.ts", "native.ts", "function-map", "baselines", "isolation.ts", "files", "exec-gate.ts"],

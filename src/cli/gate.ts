@@ -4,14 +4,13 @@ import { userInfo } from "node:os";
 import { isAbsolute, resolve } from "node:path";
 import { executablesStatement } from "../baselines/executables.ts";
 import { MAX_ENVELOPE_BYTES } from "../baselines/dsse.ts";
-import { statementBytes, type BaselineHeader } from "../baselines/statement.ts";
+import { statementBytes } from "../baselines/statement.ts";
 import type { GateSettings } from "../configuration.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import { executablesBelow, loadGate } from "../exec-gate.ts";
 import { FORMAT_VERSION } from "../finding.ts";
-import { machineOf } from "../machine.ts";
+import { headerNow } from "../machine.ts";
 import { requireFilesAddon } from "../native.ts";
-import { VERSION } from "../package.ts";
 import { decodeRecords } from "../records.ts";
 import { printable } from "../responders/printable.ts";
 import { readGateState, type GateState } from "../sensors/exec-gate.ts";
@@ -33,7 +32,7 @@ async function settingsOf(options: Output): Promise<{ gate: GateSettings; file: 
   if (configuration.gate !== undefined) return { gate: configuration.gate, file };
   throw new RimonError(
     "RIMON_CONFIG",
-    `${file} has no exec gate: add gate with the mounts that are to be checked, such as gate: { mounts: [{ path: /usr }] }`,
+    `${file} has no exec gate: add gate with the mounts that are to be checked, such as gate: { mounts: [{ path: /srv/tools }] }, where a file system is mounted at /srv/tools`,
   );
 }
 
@@ -189,18 +188,6 @@ function tellLearned(
     write(`${style("medium", "not learned")}  ${printable(path)}: ${printable(reason)}\n`);
   if (unlearned.length > MAX_UNLEARNED_SHOWN) write(`and ${unlearned.length - MAX_UNLEARNED_SHOWN} more\n`);
   write(
-    `${style("bold", out)} knows ${count} executables, not sealed yet. To seal it, on the machine that has the key: rimon seal sign ${printable(out)} --key KEY\n`,
+    `${style("bold", out)} knows ${count} ${count === 1 ? "executable" : "executables"}, not sealed yet. To seal it, on the machine that has the key: rimon seal sign ${printable(out)} --key KEY\n`,
   );
-}
-
-function headerNow(expiresDays: number | undefined): BaselineHeader {
-  const now = Date.now();
-  return {
-    // Greater in each that is made later, with nothing to be remembered.
-    counter: Math.floor(now / 1_000),
-    createdAt: new Date(now).toISOString(),
-    ...(expiresDays === undefined ? {} : { expires: new Date(now + expiresDays * 86_400_000).toISOString() }),
-    madeBy: { rimon: VERSION },
-    machine: machineOf(),
-  };
 }

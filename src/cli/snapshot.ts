@@ -16,8 +16,7 @@ import { SUBSYSTEMS } from "../baselines/all.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import { FORMAT_VERSION } from "../finding.ts";
 import { check, createDue, procfs, snapshot } from "../isolation.ts";
-import { machineOf } from "../machine.ts";
-import { VERSION } from "../package.ts";
+import { headerNow, machineOf } from "../machine.ts";
 import { printable } from "../responders/printable.ts";
 import { writerOf } from "../store/audit-lock.ts";
 import { replaceFile } from "../store/durable.ts";
@@ -298,18 +297,6 @@ function refuse(file: string, problem: SealProblem, json: boolean, { style, writ
       : `${style("bad", `REFUSED (${problem.code})`)}  ${printable(file)}: ${printable(problem.message, 500)}\n`,
   );
   return 1;
-}
-
-function headerNow(expiresDays: number | undefined): BaselineHeader {
-  const now = Date.now();
-  return {
-    // Greater in each that is taken later, with nothing to be remembered.
-    counter: Math.floor(now / 1_000),
-    createdAt: new Date(now).toISOString(),
-    ...(expiresDays === undefined ? {} : { expires: new Date(now + expiresDays * 86_400_000).toISOString() }),
-    madeBy: { rimon: VERSION },
-    machine: machineOf(),
-  };
 }
 
 /** Of the rimon that runs here: what it loads into the kernel is there while it runs. */

@@ -19,8 +19,7 @@ import { isObject } from "../baselines/seal-problem.ts";
 import { checkHeader, openSealed, SealProblem } from "../baselines/seal.ts";
 import { parseStatement, statementBytes, type BaselineHeader } from "../baselines/statement.ts";
 import { RimonError, reasonOf } from "../errors.ts";
-import { machineOf } from "../machine.ts";
-import { VERSION } from "../package.ts";
+import { headerNow, machineOf } from "../machine.ts";
 import { ignoreMissing, replaceFile, syncDirectory } from "../store/durable.ts";
 
 const PIECE_BYTES = 256 * 1024;
@@ -132,18 +131,6 @@ function isRunning(pid: number): boolean {
 function notWritten(file: string, cause: unknown): RimonError {
   if (cause instanceof RimonError) return cause;
   return new RimonError("RIMON_USAGE", `the baseline ${file} cannot be written: ${reasonOf(cause)}`, { cause });
-}
-
-function headerNow(expiresDays: number | undefined): BaselineHeader {
-  const now = Date.now();
-  return {
-    // Greater in each that is taken later, with nothing to be remembered.
-    counter: Math.floor(now / 1_000),
-    createdAt: new Date(now).toISOString(),
-    ...(expiresDays === undefined ? {} : { expires: new Date(now + expiresDays * 86_400_000).toISOString() }),
-    madeBy: { rimon: VERSION },
-    machine: machineOf(),
-  };
 }
 
 export interface Trust {

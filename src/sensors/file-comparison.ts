@@ -6,9 +6,9 @@ import { isAtOrBelow } from "../baselines/files/entry.ts";
 import type { FileSettings } from "../configuration.ts";
 import type { FileActor, FileDifference } from "../file-changed.ts";
 import type { FileTouched } from "../file-touched.ts";
-import { openFileBaseline, type FileBaseline } from "../files/baseline-file.ts";
+import type { FileBaseline } from "../files/baseline-file.ts";
 import { checkFiles, checkPaths } from "../files/check.ts";
-import { keyOf, keysOf, sayingOf, shortened } from "./files.ts";
+import { keyOf, openConfigured, sayingOf, shortened } from "./files.ts";
 import type { SensorContext } from "./sensor.ts";
 
 /** Waiting to be compared: more are found by a comparison of everything. */
@@ -26,11 +26,11 @@ interface Waiting {
   readonly below: boolean;
 }
 
-export type BaselineSettings = Pick<FileSettings, "baseline" | "publicKeys" | "threshold">;
+export type ComparedWith = Pick<FileSettings, "baseline" | "publicKeys" | "threshold" | "lastGood">;
 
 export interface FileComparison {
   /** Opens it, or what has taken its place; undefined: there is none that can be believed. */
-  refresh(settings: BaselineSettings): Promise<FileBaseline | undefined>;
+  refresh(settings: ComparedWith): Promise<FileBaseline | undefined>;
   has(): boolean;
   /** False if there is nothing to compare with. */
   add(touched: FileTouched, paths: readonly Buffer[], below: boolean): boolean;
@@ -44,7 +44,7 @@ export interface FileComparison {
 }
 
 export function createFileComparison(
-  context: Pick<SensorContext, "emit" | "now" | "lineage">,
+  context: Pick<SensorContext, "emit" | "now" | "lineage" | "openBaseline">,
   sensor: string,
   tellTouched: (touched: FileTouched) => void,
 ): FileComparison {
@@ -126,10 +126,7 @@ export function createFileComparison(
         version = now;
         await baseline?.close();
         baseline = undefined;
-        baseline = await openFileBaseline(settings.baseline, {
-          keys: await keysOf(settings.publicKeys),
-          threshold: settings.threshold,
-        });
+        baseline = await openConfigured(context, settings);
       } catch (thrown) {
         await baseline?.close();
         baseline = undefined;

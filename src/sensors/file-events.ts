@@ -13,7 +13,7 @@ import { walk } from "../files/walk.ts";
 import type { Watch } from "../native.ts";
 import type { Observation } from "../observation.ts";
 import type { FileChangeRecord } from "../record.ts";
-import { createFileComparison, type BaselineSettings } from "./file-comparison.ts";
+import { createFileComparison, type ComparedWith } from "./file-comparison.ts";
 import { isBelow, mountsOf } from "./file-mounts.ts";
 import { createFileTeller } from "./file-teller.ts";
 import { verifyByDpkg } from "./package-files.ts";
@@ -31,7 +31,7 @@ export interface WatchedFiles {
   /** What rimon itself writes. */
   readonly own?: readonly string[];
   /** What they are held against, if it is there: then its roots and rules count. */
-  readonly baseline?: BaselineSettings;
+  readonly baseline?: ComparedWith;
 }
 
 interface Closed {

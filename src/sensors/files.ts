@@ -47,22 +47,11 @@ export function createFiles(context: SensorContext, settings: () => FileSettings
     }
   }
 
-  async function open({ baseline: path, publicKeys, threshold, lastGood }: FileSettings): Promise<FileBaseline> {
-    const keys = await keysOf(publicKeys);
-    if (keys.length > 0) {
-      // The counter of a sealed one is remembered; that of one that anybody could have made proves nothing.
-      const sealed = { file: path, publicKeys, threshold, ifRefused: "none", lastGood } as const;
-      const { refused: no } = await context.openBaseline(sealed, FILE_BASELINE);
-      if (no !== undefined) {
-        refuse(path, no.code, no.message);
-        throw new RimonError("RIMON_CONFIG", `${path}: ${no.message}`);
-      }
-    }
+  async function open(asked: FileSettings): Promise<FileBaseline> {
     try {
-      const last = lastCounter === undefined ? {} : { lastCounter };
-      return await openFileBaseline(path, { keys, threshold, ...last });
+      return await openConfigured(context, asked, lastCounter);
     } catch (thrown) {
-      refuse(path, codeOf(thrown), reasonOf(thrown));
+      if (thrown instanceof RefusedFiles) refuse(asked.baseline, thrown.sealCode, thrown.message);
       throw thrown;
     }
   }
@@ -145,6 +134,41 @@ export function createFiles(context: SensorContext, settings: () => FileSettings
   };
 }
 
+/** The baseline of files is not to be believed. */
+export class RefusedFiles extends RimonError {
+  readonly sealCode: string;
+
+  constructor(sealCode: string, message: string, options?: ErrorOptions) {
+    super("RIMON_CONFIG", message, options);
+    this.sealCode = sealCode;
+  }
+}
+
+/** The baseline of the configuration; throws RefusedFiles, or a RimonError about a key. */
+export async function openConfigured(
+  context: Pick<SensorContext, "openBaseline">,
+  {
+    baseline: file,
+    publicKeys,
+    threshold,
+    lastGood,
+  }: Pick<FileSettings, "baseline" | "publicKeys" | "threshold" | "lastGood">,
+  lastCounter?: number,
+): Promise<FileBaseline> {
+  const keys = await keysOf(publicKeys);
+  if (keys.length > 0) {
+    // The counter of a sealed one is remembered; that of one that anybody could have made proves nothing.
+    const sealed = { file, publicKeys, threshold, ifRefused: "none", lastGood } as const;
+    const { refused } = await context.openBaseline(sealed, FILE_BASELINE);
+    if (refused !== undefined) throw new RefusedFiles(refused.code, `${file}: ${refused.message}`);
+  }
+  try {
+    return await openFileBaseline(file, { keys, threshold, ...(lastCounter === undefined ? {} : { lastCounter }) });
+  } catch (thrown) {
+    throw new RefusedFiles(codeOf(thrown), reasonOf(thrown), { cause: thrown });
+  }
+}
+
 function codeOf(thrown: unknown): string {
   if (thrown instanceof SealProblem) return thrown.code;
   const { cause } = thrown as Error;
@@ -172,7 +196,7 @@ export function sayingOf(difference: FileDifference): string {
   return JSON.stringify([change, attributes, reason]);
 }
 
-export async function keysOf(files: readonly string[]): Promise<readonly PublicKey[]> {
+async function keysOf(files: readonly string[]): Promise<readonly PublicKey[]> {
   const keys: PublicKey[] = [];
   for (const file of files) {
     try {

@@ -30,7 +30,7 @@ async function scene(t: TestContext): Promise<Scene> {
   const [baseline, key] = [join(beside, "executables.json"), join(beside, "key")];
   const learned = await runCommand(["gate", "learn", folder, "--out", baseline]);
   assert.equal(learned.code, 0, learned.stderr);
-  assert.match(learned.stdout, /knows 1 executables, not sealed yet/);
+  assert.match(learned.stdout, /knows 1 executable, not sealed yet/);
   assert.equal((await runCommand(["seal", "keygen", key])).code, 0);
   const signed = await runCommand(["seal", "sign", baseline, "--key", key]);
   assert.equal(signed.code, 0, signed.stderr);

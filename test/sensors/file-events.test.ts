@@ -227,7 +227,11 @@ test("while rimon is stopped its queue overflows: that is told, and what was cha
 async function withBaseline(t: TestContext, inside: string) {
   const baseline = join(temporaryDirectory("file-baseline"), "files.json");
   await initFiles({ file: baseline, roots: [inside], rules: [{ path: "/", group: "config" }] });
-  const watching = await watchFiles({ roots: [], rules: [], baseline: { baseline, publicKeys: [], threshold: 1 } });
+  const watching = await watchFiles({
+    roots: [],
+    rules: [],
+    baseline: { baseline, publicKeys: [], threshold: 1, lastGood: `${baseline}.kept` },
+  });
   t.after(() => watching.stop());
   const differences = (path: string) =>
     until(`a difference of ${path}`, () => {
