@@ -126,11 +126,12 @@ static void *file_watch_run(void *arg)
 		{ .fd = -1, .events = POLLIN },
 	};
 	struct priority priority;
+	int timeout = -1;
 
 	pthread_setname_np(pthread_self(), "rimon-files");
 	priority_start(&priority);
 	for (;;) {
-		int n = poll(fds, 3, f->half.is_open ? HALF_MS : -1);
+		int n = poll(fds, 3, f->half.is_open ? HALF_MS : timeout);
 
 		if (n < 0) {
 			if (errno == EINTR)
@@ -173,7 +174,7 @@ static void *file_watch_run(void *arg)
 			}
 		}
 		tell(f);
-		priority_adjust(&priority);
+		timeout = priority_adjust(&priority);
 		/* Who ends the thread is heard meanwhile, and answered by the next poll. */
 		if (is_storm(f))
 			poll(fds, 1, GATHER_MS);

@@ -57,20 +57,28 @@ void priority_start(struct priority *p)
 	p->began_ns = clock_ns(CLOCK_MONOTONIC);
 	p->used_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	set_first(p, true);
+	p->may_go_first = p->first;
 }
 
-void priority_adjust(struct priority *p)
+int priority_adjust(struct priority *p)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), elapsed = now - p->began_ns, used, share;
+	uint64_t now, elapsed, used, share;
 
-	if (elapsed < WINDOW_NS)
-		return;
-	used = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-	share = (used - p->used_ns) * 100 / elapsed;
-	p->began_ns = now;
-	p->used_ns = used;
-	if (p->first && share > 50)
-		set_first(p, false);
-	else if (!p->first && share < 25)
-		set_first(p, true);
+	if (!p->may_go_first)
+		return -1;
+	now = clock_ns(CLOCK_MONOTONIC);
+	elapsed = now - p->began_ns;
+	if (elapsed >= WINDOW_NS) {
+		used = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+		share = (used - p->used_ns) * 100 / elapsed;
+		p->began_ns = now;
+		p->used_ns = used;
+		elapsed = 0;
+		if (p->first && share > 50)
+			set_first(p, false);
+		else if (!p->first && share < 25)
+			set_first(p, true);
+	}
+	/* Whoever stepped back and then has nothing to do must not meet the next event from there. */
+	return p->first ? -1 : (int)((WINDOW_NS - elapsed + 999999) / 1000000);
 }

@@ -257,12 +257,16 @@ bool proc_path_is_sysctl(const char *path, size_t len);
 struct priority {
 	uint64_t began_ns;
 	uint64_t used_ns;
+	bool may_go_first;
 	bool first;
 };
 
 void priority_start(struct priority *p);
-/* Steps back after 0.1 s in which it ran for more than half, and forward again once it is calm. */
-void priority_adjust(struct priority *p);
+/*
+ * Steps back after 0.1 s in which it ran for more than half, and forward again
+ * once it is calm. Returns in how many ms it wants to be asked again, -1 if it need not be.
+ */
+int priority_adjust(struct priority *p);
 
 /* memory.c: who touches protected memory, told and, where asked for, stopped by eBPF (bpf/memory.bpf.c). */
 struct memory;

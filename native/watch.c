@@ -176,7 +176,7 @@ static void *watch_run(void *arg)
 	struct epoll_event ready[32];
 	struct priority priority;
 	struct watch *w = arg;
-	int timeout = -1, n, i;
+	int timeout = -1, until_adjusted, n, i;
 
 	pthread_setname_np(pthread_self(), "rimon-watch");
 	priority_start(&priority);
@@ -222,7 +222,9 @@ static void *watch_run(void *arg)
 			}
 		}
 		timeout = watch_calls_settle(w);
-		priority_adjust(&priority);
+		until_adjusted = priority_adjust(&priority);
+		if (timeout < 0)
+			timeout = until_adjusted;
 	}
 }
 
