@@ -28,15 +28,21 @@ export function createFiles(context: SensorContext, settings: () => FileSettings
   /** Why the baseline was refused, as it was told. */
   let refused: string | undefined;
   let running: Promise<void> | undefined;
+  /** Until it is known whether there is a baseline to compare with. */
+  let opening: Promise<void> = Promise.resolve();
   let stopping = new AbortController();
 
   async function check(asked: FileSettings, full: boolean, signal: AbortSignal): Promise<void> {
     let baseline: FileBaseline | undefined;
     try {
-      baseline = await open(asked);
+      const opened = open(asked);
+      opening = opened.then(
+        () => report("live"),
+        (thrown: unknown) => report("degraded", reasonOf(thrown)),
+      );
+      baseline = await opened;
       lastCounter = baseline.header.counter;
       refused = undefined;
-      report("live");
       await compare(baseline, asked, full, signal);
       if (full) nextFullAt = context.now() + asked.fullEveryMs;
     } catch (thrown) {
@@ -117,7 +123,10 @@ export function createFiles(context: SensorContext, settings: () => FileSettings
     name,
     sees: "files that are not what the baseline says: content, mode, owner, capabilities, access lists, flags; what was added, removed or moved",
     needs: ["dac_read_search"],
-    start: pass,
+    async start() {
+      await pass();
+      await opening;
+    },
     pass,
     notice(observation) {
       // What was told as it happened is not told once more.

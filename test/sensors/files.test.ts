@@ -86,6 +86,18 @@ test("off until it is asked for; a difference is told once, and anew when it is 
   await sensor.stop();
 });
 
+test("once it has started it is known whether it sees, though the first check goes on", async (t) => {
+  const there = await prepared(t);
+  await there.sensor.start();
+  assert.deepEqual(there.states(), ["live"]);
+  await there.sensor.stop();
+  const gone = await prepared(t);
+  rmSync(gone.file);
+  await gone.sensor.start();
+  assert.deepEqual(gone.states(), ["degraded"]);
+  await gone.sensor.stop();
+});
+
 test("a baseline that is gone, tampered with or signed by nobody it knows is a sensor that does not see", async (t) => {
   const { file, root, asked, settings, passAfter, states, context } = await prepared(t);
   const [mine, other] = [newPair(), newPair()];
