@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { DETECTORS } from "../../src/detectors/all.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const readme = readFileSync(join(root, "README.md"), "utf8");
@@ -71,4 +72,10 @@ test("the configuration example is one that rimon takes", async () => {
   child.stderr.setEncoding("utf8").on("data", (chunk: string) => (stderr += chunk));
   const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
   assert.equal(code, 0, stderr);
+});
+
+test("every rule is in the table of what it sees, with its severity", () => {
+  const rows = new Map([...readme.matchAll(/^\| ([a-z-]+) +\| (critical|high|medium|low|info) +\|/gm)].map(([, rule, severity]) => [rule, severity])); // prettier-ignore
+  for (const { rule, severity } of DETECTORS) assert.equal(rows.get(rule), severity, rule);
+  assert.equal(rows.size, DETECTORS.length);
 });
