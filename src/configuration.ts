@@ -134,6 +134,8 @@ export interface FileSettings {
   readonly intervalMs: number;
   /** Changes are told as they happen, too, with who made them. */
   readonly realtime: boolean;
+  /** What is changed in the root filesystems of containers is told as it happens. */
+  readonly containers: boolean;
   /** From one reading of every file to the next. */
   readonly fullEveryMs: number;
   /** Bytes of content a second. */

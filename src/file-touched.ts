@@ -19,6 +19,8 @@ export interface FileTouched {
   /** "moved": from where; undefined if that could not be told any more. */
   readonly from?: string;
   readonly folder: boolean;
+  /** In whose root filesystem it was, and whose paths these are. */
+  readonly container?: string;
   /** "moved": out of what is watched, or into it. */
   readonly crossed?: "out" | "in";
   /** Who; undefined: why stands in `unnamed`. */

@@ -325,6 +325,7 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     pathHex: may(HEX),
     from: may(TEXT),
     folder: must(YES_NO),
+    container: may(TEXT),
     crossed: may(oneOf({ out: true, in: true })),
     pid: may(PID),
     startTime: may(COUNT),

@@ -3,6 +3,7 @@
 import { baselineRefused } from "./baseline-refused.ts";
 import { bpfLoaded } from "./bpf-loaded.ts";
 import { codeModified } from "./code-modified.ts";
+import { containerDrift } from "./container-drift.ts";
 import { coreDump } from "./core-dump.ts";
 import { debuggerPresent } from "./debugger-present.ts";
 import { descriptorTaken } from "./descriptor-taken.ts";
@@ -48,6 +49,7 @@ export const DETECTORS: readonly Detector[] = [
   baselineRefused,
   fileChanged,
   fileTouched,
+  containerDrift,
   packagesChanged,
   procfsMounted,
   processStopped,

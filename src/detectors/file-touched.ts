@@ -22,7 +22,7 @@ export const fileTouched: Detector = {
     ],
   },
   detect(observation, state) {
-    if (observation.kind !== "file.touched") return;
+    if (observation.kind !== "file.touched" || observation.container !== undefined) return;
     const { change, path, pid, startTime, unnamed, asBefore } = observation;
     const who = pid === undefined ? `somebody (${unnamed ?? "not known who"})` : nameOf(state, pid, startTime);
     const behind =
@@ -40,13 +40,14 @@ export const fileTouched: Detector = {
       operation: "write",
       ...(pid === undefined ? {} : { suspect: subjectOf(state, pid, startTime) }),
       subject: path,
-      message: `${who} ${act(observation)}${behind}`,
+      message: `${who} ${deedOf(observation)}${behind}`,
       evidence: [observation],
     };
   },
 };
 
-function act({ change, path, from, folder, files }: FileTouched): string {
+/** "wrote to /etc/passwd" */
+export function deedOf({ change, path, from, folder, files }: FileTouched): string {
   const what = `${folder ? "the folder " : ""}${path}`;
   if (files !== undefined) return `changed ${files.count} files in ${path}: ${files.names.join(", ")}, ...`;
   switch (change) {

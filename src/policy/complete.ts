@@ -43,6 +43,7 @@ export function complete(file: File, { hostname, stateDirectory }: Place) {
             threshold: file.files.threshold ?? 1,
             lastGood: file.files.lastGood ?? `${stateDirectory}/baselines/files.dsse`,
             realtime: file.files.realtime ?? false,
+            containers: file.files.containers ?? false,
             interval: file.files.interval ?? DEFAULT.filesInterval,
             full: file.files.full ?? DEFAULT.filesFull,
             rate: file.files.rate ?? DEFAULT.filesRate,

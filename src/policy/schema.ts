@@ -229,6 +229,9 @@ export const fileSchema = mapping({
     realtime: boolean
       .exactOptional()
       .meta({ default: false, description: "Changes are told as they happen, with who makes them." }),
+    containers: boolean
+      .exactOptional()
+      .meta({ default: false, description: "Changes to the root filesystems of containers are told as they happen." }),
     interval: duration("1m", "30d").exactOptional().meta({ default: DEFAULT.filesInterval }),
     full: duration("1m", "365d")
       .exactOptional()

@@ -5,7 +5,7 @@ import type { WatchSources } from "../native.ts";
 import { createAddressSpace } from "./address-space.ts";
 import { createCodePages } from "./code-pages.ts";
 import { createDescriptors } from "./descriptors.ts";
-import { DEFAULT_ROOTS, DEFAULT_RULES } from "../baselines/files/defaults.ts";
+import { CONTAINER_RULES, DEFAULT_ROOTS, DEFAULT_RULES } from "../baselines/files/defaults.ts";
 import { createExecGate } from "./exec-gate.ts";
 import { createExecutables } from "./executables.ts";
 import { createFiles } from "./files.ts";
@@ -34,11 +34,12 @@ export function createSensors(
   const own = createOwnFiles(context, ownFiles);
   const events = createKernelEvents(context, sources, ownFiles, own.touched, () => {
     const { files, audit, alerts, actions } = configuration();
-    if (files?.realtime !== true) return undefined;
+    if (files === undefined || !(files.realtime || files.containers)) return undefined;
     return {
-      roots: files.paths ?? DEFAULT_ROOTS,
+      roots: files.realtime ? (files.paths ?? DEFAULT_ROOTS) : [],
       rules: [...files.rules, ...DEFAULT_RULES],
-      baseline: files,
+      ...(files.realtime ? { baseline: files } : {}),
+      ...(files.containers ? { containers: [...files.rules, ...CONTAINER_RULES] } : {}),
       own: [audit.path, alerts.spool.directory, actions.capture.directory],
     };
   });

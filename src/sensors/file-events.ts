@@ -1,11 +1,10 @@
 // Who changes which watched file, as it happens: what the thread of native/file_watch.c has read, made observations. What
 // was lost is looked for: whatever changed since has a ctime to show for it, which nobody can set back.
 
-import { lstatSync } from "node:fs";
 import { readFile, realpath } from "node:fs/promises";
 import { textOf } from "../baselines/files/compare.ts";
-import { decodeEntry, type FileType } from "../baselines/files/entry.ts";
-import { findCut, findRule, type FileRule } from "../baselines/files/rules.ts";
+import { decodeEntry } from "../baselines/files/entry.ts";
+import type { FileRule } from "../baselines/files/rules.ts";
 import { reasonOf } from "../errors.ts";
 import type { FileTouched } from "../file-touched.ts";
 import { entriesIn } from "../files/scan.ts";
@@ -13,12 +12,14 @@ import { walk } from "../files/walk.ts";
 import type { Watch } from "../native.ts";
 import type { Observation } from "../observation.ts";
 import type { FileChangeRecord } from "../record.ts";
+import { createContainerFiles } from "./container-files.ts";
 import { createFileComparison, type ComparedWith } from "./file-comparison.ts";
 import { isBelow, mountsOf } from "./file-mounts.ts";
 import { createFileTeller } from "./file-teller.ts";
 import { verifyByDpkg } from "./package-files.ts";
 import { createPackageTransactions } from "./package-transactions.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
+import { createWantedFiles } from "./wanted-files.ts";
 
 export const FILE_EVENTS = "file-events";
 
@@ -30,6 +31,8 @@ export interface WatchedFiles {
   readonly crossFilesystems?: boolean;
   /** What rimon itself writes. */
   readonly own?: readonly string[];
+  /** Also what is done to the root filesystems of containers, by these rules. */
+  readonly containers?: readonly FileRule[];
   /** What they are held against, if it is there: then its roots and rules count. */
   readonly baseline?: ComparedWith;
 }
@@ -53,11 +56,8 @@ export interface FileEvents extends Sensor {
 
 /** A look after a loss reaches back so far behind the last pass that saw none. */
 const MARGIN_MS = 2_000;
-/** Names are remembered as watched or not. */
-const MAX_REMEMBERED = 8_192;
 const MAX_CLOSERS = 16;
 const MAX_CLOSED = 4_096;
-const TYPES = ["file", "link", "fifo"] as const;
 
 export function createFileEvents(
   context: SensorContext,
@@ -69,11 +69,14 @@ export function createFileEvents(
   const transactions = createPackageTransactions(context, FILE_EVENTS, (paths) => verify(paths));
   const teller = createFileTeller(context, FILE_EVENTS);
   const comparison = createFileComparison(context, FILE_EVENTS, teller.tell);
-  const wanted = new Map<string, boolean>();
   /** By path: who closed it after it was open for writing, and wrote nothing by a call. */
   let closed = new Map<string, Closed>();
   let watch: Watch | undefined;
   let watched: WatchedFiles | undefined;
+  let isWanted = createWantedFiles([]);
+  const containers = createContainerFiles();
+  /** The upper directories of those that are watched. */
+  let uppers: readonly string[] = [];
   /** What was aimed at and marked last: nothing is done where it is the same. */
   let aimed = "";
   let unmarked: readonly string[] = [];
@@ -92,17 +95,20 @@ export function createFileEvents(
     const baseline = asked.baseline && (await comparison.refresh(asked.baseline));
     await aim(baseline === undefined ? asked : { ...asked, ...baseline.scope });
     if (unmarked.length === 0) report("live");
-    else report("degraded", `watched by inotify, which does not say who: ${unmarked.slice(0, 4).join("; ")}`);
+    else report("degraded", unmarked.slice(0, 4).join("; "));
   }
 
   async function aim(asked: WatchedFiles): Promise<void> {
-    const paths = await withRealPaths(asked.roots);
+    const ofContainers = await aimedContainers(asked);
+    const paths = [...(await withRealPaths(asked.roots)), ...ofContainers.uppers];
     const mountinfo = await readFile("/proc/self/mountinfo", "utf8");
     // By inotify its own would be told like any other's.
-    const excluded = [...foldersLeftOut(asked.rules), ...(without === undefined ? [] : (asked.own ?? []))];
-    const now = JSON.stringify([paths, excluded, mountinfo, asked.rules, asked.crossFilesystems]);
+    const excluded = [...foldersLeftOut(asked.rules), ...(without === undefined ? [] : (asked.own ?? []))].filter(
+      (folder) => !ofContainers.uppers.some((upper) => isBelow(upper, folder)),
+    );
+    const now = JSON.stringify([paths, excluded, mountinfo, asked.rules, asked.crossFilesystems, ofContainers.without]);
     if (watch === undefined || now === aimed) return;
-    wanted.clear();
+    isWanted = createWantedFiles(asked.rules);
     watched = asked;
     watch.aimChanges(paths, excluded);
     const refused: string[] = [];
@@ -111,10 +117,24 @@ export function createFileEvents(
       if (problem === undefined) continue;
       // A watch for each folder is what is left.
       const walked = watchedThere.flatMap((path) => attempt(() => watch?.walkChanges(path)) ?? []);
-      refused.push([problem, ...walked].join("; "));
+      refused.push([`watched by inotify, which does not say who: ${problem}`, ...walked].join("; "));
     }
-    unmarked = refused;
+    unmarked = [...refused, ...ofContainers.without];
     aimed = now;
+    const isNew = ofContainers.uppers.filter((upper) => !uppers.includes(upper));
+    uppers = ofContainers.uppers;
+    if (isNew.length > 0) await lookAt(isNew, ANY_TIME, "so when rimon first looked at this container");
+  }
+
+  async function aimedContainers({
+    containers: rules,
+  }: WatchedFiles): Promise<{ uppers: string[]; without: readonly string[] }> {
+    if (rules === undefined) {
+      containers.forget();
+      return { uppers: [], without: [] };
+    }
+    const found = await containers.refresh(rules);
+    return { uppers: found.containers.map(({ upper }) => upper).toSorted(), without: found.without };
   }
 
   /** Why it cannot be had by fanotify; undefined: it is. */
@@ -152,29 +172,16 @@ export function createFileEvents(
     work = work.then(step).catch((thrown: unknown) => report("degraded", reasonOf(thrown)));
   }
 
-  function isWanted(path: Buffer, folder: boolean): boolean {
-    if (watched === undefined) return false;
-    const key = `${folder ? "d" : "f"}${path.toString("latin1")}`;
-    const known = wanted.get(key);
-    if (known !== undefined) return known;
-    const { rules } = watched;
-    const isOf = (type: FileType): boolean => {
-      const rule = findRule(rules, path, type);
-      return rule === undefined || rules[rule]?.group !== "ignore";
-    };
-    const types = new Set((folder ? (["folder"] as const) : TYPES).map(isOf));
-    // The event does not say which of them it is.
-    if (types.size > 1) return findCut(rules, path) === undefined && isOf(typeOf(path));
-    const is = types.has(true) && findCut(rules, path) === undefined;
-    if (wanted.size >= MAX_REMEMBERED) wanted.clear();
-    wanted.set(key, is);
-    return is;
+  /** By the rules of the container it is in, or of the node. */
+  function isAsked(path: Buffer, folder: boolean): boolean {
+    const container = containers.find(path);
+    return container === undefined ? isWanted(path, folder) : container.wants(path, folder);
   }
 
   function take(record: FileChangeRecord, at: number): void {
     const { path, from, folder } = record;
-    const wantedNow = !record.toOutside && isWanted(path, folder);
-    const wantedThen = record.moved && !record.fromOutside && from !== undefined && isWanted(from, folder);
+    const wantedNow = !record.toOutside && isAsked(path, folder);
+    const wantedThen = record.moved && !record.fromOutside && from !== undefined && isAsked(from, folder);
     if (!wantedNow && !wantedThen) return;
     const touched = touchedOf(record, at);
     if (touched === undefined) {
@@ -188,11 +195,20 @@ export function createFileEvents(
       else tell({ ...record, written: true }, at, path);
       return;
     }
-    if (byPackageManager(touched)) return;
+    if (toldOfContainer(touched, wantedNow ? path : (from ?? path)) || byPackageManager(touched)) return;
     const paths = [...(wantedNow ? [path] : []), ...(wantedThen ? [from] : [])];
     if (comparison.add(touched, paths, folder && record.moved)) return flushSoon();
     teller.tell(touched);
     if (record.moved && folder && wantedNow && !wantedThen) later(() => lookInto(touched, path));
+  }
+
+  /** What a package manager does in a container is no upgrade of the node, and no baseline of the node is of it. */
+  function toldOfContainer(touched: FileTouched, path: Buffer): boolean {
+    const container = containers.find(path);
+    if (container === undefined) return false;
+    const seen = container.asSeen(touched, path);
+    if (seen !== undefined) teller.tell(seen);
+    return true;
   }
 
   function flushSoon(): void {
@@ -225,7 +241,7 @@ export function createFileEvents(
 
   function tell(record: FileChangeRecord, at: number, path: Buffer): void {
     const touched = touchedOf(record, at);
-    if (touched === undefined || byPackageManager(touched)) return;
+    if (touched === undefined || toldOfContainer(touched, path) || byPackageManager(touched)) return;
     if (comparison.add(touched, [path], false)) flushSoon();
     else teller.tell(touched);
   }
@@ -248,27 +264,43 @@ export function createFileEvents(
     lost = false;
     const since = BigInt(Math.floor(soundAt - MARGIN_MS)) * 1_000_000n;
     soundAt = passedAt = context.now();
+    const unnamed = "found by a look after events were lost";
+    if (uppers.length > 0) await lookAt(uppers, since, unnamed);
     if (comparison.has()) return comparison.all();
-    const roots = await withRealPaths(asked.roots);
+    await lookAt(await withRealPaths(asked.roots), since, unnamed, asked.rules);
+  }
+
+  /** Tells what was changed since. */
+  async function lookAt(
+    roots: readonly string[],
+    since: bigint,
+    unnamed: string,
+    rules: readonly FileRule[] = [],
+  ): Promise<void> {
     for await (const batch of walk({
       ...EVERYTHING,
       roots: sorted(roots),
-      rules: [...asked.rules, ANYTHING],
+      rules: [...rules, ANYTHING],
       crossFilesystems: true,
     })) {
       for (const bytes of entriesIn(batch)) {
         const { path, stat } = decodeEntry(bytes, 0, bytes.length);
         if (stat === undefined || stat.ctimeNs < since) continue;
-        teller.tell({
+        const folder = stat.type === "folder";
+        const container = containers.find(path);
+        // That a folder is there says nothing: it was copied up for what is in it.
+        if (container !== undefined && (folder || !container.wants(path, folder))) continue;
+        const touched: FileTouched = {
           kind: "file.touched",
           at: context.now(),
           sensor: FILE_EVENTS,
           change: stat.mtimeNs >= since ? "written" : "attributes",
           ...namedBy(path),
-          folder: stat.type === "folder",
-          unnamed: "found by a look after events were lost",
+          folder,
+          unnamed,
           count: 0,
-        });
+        };
+        if (!toldOfContainer(touched, path)) teller.tell(touched);
       }
     }
   }
@@ -285,6 +317,7 @@ export function createFileEvents(
     },
     notice(observation: Observation) {
       transactions.notice(observation);
+      containers.notice(observation);
       if (observation.kind === "file.changed") comparison.told(observation);
     },
     async settled() {
@@ -304,6 +337,8 @@ export function createFileEvents(
 }
 
 const ANYTHING: FileRule = { path: "/", group: "presence" };
+const ANY_TIME = 0n;
+
 /** What went wrong, but of what is not there: of a mount that is gone, or covered by another, nothing is to be seen. */
 function attempt(step: () => void): string | undefined {
   try {
@@ -316,16 +351,6 @@ function attempt(step: () => void): string | undefined {
 }
 
 const EVERYTHING = { rules: [ANYTHING], crossFilesystems: false, maxBytes: 0, statOnly: true, threads: 1 } as const;
-
-function typeOf(path: Buffer): FileType {
-  try {
-    const found = lstatSync(path);
-    return found.isFile() ? "file" : found.isSymbolicLink() ? "link" : "fifo";
-  } catch {
-    // What is gone was a file, as most are.
-    return "file";
-  }
-}
 
 function namedBy(path: Buffer): Pick<FileTouched, "path" | "pathHex"> {
   const text = textOf(path);

@@ -6,6 +6,7 @@ import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { initFiles } from "../../src/files/check.ts";
+import { startContainer } from "../fixtures/container.ts";
 import { startRimon } from "../fixtures/monitor.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
 
@@ -72,5 +73,29 @@ test("with a baseline: what a file was and is, by whom; a package manager's name
   assert.equal(changed.severity, "critical");
   assert.deepEqual([changed.suspect?.pid, changed.suspect?.comm, changed.suspect?.exe], [pid, "dpkg", dpkg]);
   assert.match(changed.message, /content was .*, is .*, by dpkg/);
+  assert.equal(await rimon.stop(), 0);
+});
+
+test("a container that is written to, and one that starts later: which file, and who did it", async (t) => {
+  const first = await startContainer("echo x > /etc/before");
+  t.after(() => first.stop());
+  const rimon = startRimon({ config: "files: { containers: true }\n" });
+  t.after(() => rimon.kill9());
+  await rimon.ready;
+  const drift = (container: string, path: string) =>
+    rimon.waitForFinding(
+      "container-drift",
+      DEADLINE_MS,
+      ({ subject }) => subject === `${container.slice(0, 12)}:${path}`,
+    );
+  assert.equal((await drift(first.id, "/etc/before")).suspect, undefined);
+  await first.run("echo x > /etc/after");
+  const written = await drift(first.id, "/etc/after");
+  assert.deepEqual([written.suspect?.pid, written.suspect?.comm], [first.pid, "sh"]);
+  const second = await startContainer();
+  t.after(() => second.stop());
+  await second.run("echo x >> /etc/passwd");
+  const later = await drift(second.id, "/etc/passwd");
+  assert.match(later.message, /\/etc\/passwd in container [0-9a-f]{12}, whose root is no longer its image$/);
   assert.equal(await rimon.stop(), 0);
 });

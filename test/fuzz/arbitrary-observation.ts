@@ -164,10 +164,10 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
   kind("file.touched", {
     change: fc.constantFrom("created", "removed", "written", "attributes", "moved"),
     did: fc.array(fc.constantFrom("created", "removed", "written"), { maxLength: 3 }),
-    path: text, pathHex: fc.constant("2fff"), from: text, folder: flag, crossed: fc.constantFrom("out", "in"),
+    path: text, pathHex: fc.constant("2fff"), from: text, folder: flag, container: text, crossed: fc.constantFrom("out", "in"),
     pid, startTime, unnamed: text, count, asBefore: flag,
     files: fc.record({ count, names: fc.array(text, { maxLength: 3 }) }),
-  }, ["did", "pathHex", "from", "crossed", "pid", "startTime", "unnamed", "files", "asBefore"]), // prettier-ignore
+  }, ["did", "pathHex", "from", "container", "crossed", "pid", "startTime", "unnamed", "files", "asBefore"]), // prettier-ignore
   kind("packages.changed", {
     database: fc.constant("dpkg"), pid, startTime, manager: text, files: count, verified: count, owned: count,
     packages: fc.array(text, { maxLength: 3 }), differing: fc.array(text, { maxLength: 3 }), differingCount: count,

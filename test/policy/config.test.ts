@@ -31,7 +31,7 @@ snapshots:
   interval: 1m
   subsystems: [seccomp, modules]
   baseline: { file: /etc/rimon/good.dsse, publicKeys: [/etc/rimon/a.pub, /etc/rimon/b.pub], threshold: 2, ifRefused: none }
-files: { publicKeys: [/etc/rimon/files.pub], realtime: true, interval: 2h, paths: [/usr], rules: [{ path: /usr/lib/x, group: ignore }] }
+files: { publicKeys: [/etc/rimon/files.pub], realtime: true, containers: true, interval: 2h, paths: [/usr], rules: [{ path: /usr/lib/x, group: ignore }] }
 gate:
   mode: enforce
   mounts:
@@ -162,6 +162,7 @@ test("everything that can be set is set", () => {
       threshold: 1,
       lastGood: "/var/lib/rimon/baselines/files.dsse",
       realtime: true,
+      containers: true,
       intervalMs: 7_200_000,
       fullEveryMs: 86_400_000,
       bytesPerSecond: 50 * 1024 * 1024,

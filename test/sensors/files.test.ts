@@ -29,6 +29,7 @@ async function prepared(t: TestContext) {
     threshold: 1,
     lastGood: join(temporaryDirectory("files-kept"), "baselines", "files.dsse"),
     realtime: false,
+    containers: false,
     intervalMs: HOUR,
     fullEveryMs: 24 * HOUR,
     bytesPerSecond: 2 ** 30,

@@ -92,3 +92,29 @@ export const DEFAULT_RULES: readonly FileRule[] = [
   { path: "/etc", group: "config", why: "configuration" },
   { path: "/", group: "immutable", why: "programs, libraries and what is deployed" },
 ];
+
+/** What containers write to their root filesystem without meaning anything by it, and what their runtimes put there. */
+export const CONTAINER_RULES: readonly FileRule[] = [
+  ...ignore(
+    "the runtime's",
+    "/.dockerenv",
+    "/run",
+    "/dev",
+    "/proc",
+    "/sys",
+    "/etc/hosts",
+    "/etc/hostname",
+    "/etc/mtab",
+  ),
+  ...ignore("the network's, by the runtime", "/etc/resolv.conf"),
+  ...ignore(
+    "meant to be written to",
+    "/tmp",
+    "/var/tmp",
+    "/var/run",
+    "/var/lock",
+    "/var/log",
+    "/var/cache",
+    "/var/spool",
+  ),
+];
