@@ -11,6 +11,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 /** Programs that tests start, and the Debian package each comes in. */
 const TOOLS = {
   gdb: "gdb",
+  rpm: "rpm",
   strace: "strace",
   ltrace: "ltrace",
   perf: "linux-perf",

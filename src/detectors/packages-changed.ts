@@ -6,12 +6,12 @@ export const packagesChanged: Detector = {
   summary: "A package manager changed watched files; those that are not as their packages say are told by name.",
   guide: {
     means:
-      "Files below the watched paths were changed by dpkg, apt, rpm or the like, or by what they started. They are told together, and each was held against the hashes that the package manager itself has (/var/lib/dpkg/info/*.md5sums, and its conffiles).",
+      "Files below the watched paths were changed by dpkg, apt, rpm or the like, or by what they started. They are told together, and each was held against the hashes that the package manager itself has (/var/lib/dpkg/info/*.md5sums and its conffiles; what rpm -qa says).",
     fires:
       "With `files.realtime`: some seconds after the package manager ended or paused, once for all that it did. Info if every file is as its package says, medium if some are of no package or nothing could be checked, high if a file differs from what its package says.",
     attacker:
       "Has a package of their own installed, or runs commands as a package's script, so that what they do looks like an upgrade. What a package brings along is as the package says: whether the package is to be trusted is the repository's signature to tell.",
-    todo: "A file that differs: compare it with the package (dpkg --verify), and look who else wrote it meanwhile. Files of no package: made by the package's scripts, or by somebody who hid among them. If the upgrade was meant, take a new baseline.",
+    todo: "A file that differs: compare it with the package (dpkg --verify, rpm -V), and look who else wrote it meanwhile. Files of no package: made by the package's scripts, or by somebody who hid among them. If the upgrade was meant, take a new baseline.",
     harmless: "Every upgrade that you meant. A configuration file that you keep in your own version differs, too.",
     attack: [
       { id: "T1195.002", name: "Supply Chain Compromise: Compromise Software Supply Chain" },

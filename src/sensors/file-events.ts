@@ -16,7 +16,7 @@ import { createContainerFiles } from "./container-files.ts";
 import { createFileComparison, type ComparedWith } from "./file-comparison.ts";
 import { isBelow, mountsOf } from "./file-mounts.ts";
 import { createFileTeller } from "./file-teller.ts";
-import { verifyByDpkg } from "./package-files.ts";
+import { verifyPackages, type VerifyPackages } from "./package-files.ts";
 import { createPackageTransactions } from "./package-transactions.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 import { createWantedFiles } from "./wanted-files.ts";
@@ -43,7 +43,7 @@ interface Closed {
 }
 
 export interface FileEventOptions {
-  readonly verify?: typeof verifyByDpkg;
+  readonly verify?: VerifyPackages;
   /** What of the kernel is made use of at most: Watch.openChanges(). */
   readonly level?: number;
 }
@@ -63,10 +63,10 @@ export function createFileEvents(
   context: SensorContext,
   settings: () => WatchedFiles | undefined,
   open: () => Watch,
-  { verify = verifyByDpkg, level }: FileEventOptions = {},
+  { verify = verifyPackages, level }: FileEventOptions = {},
 ): FileEvents {
   const report = createStateReporter(context, FILE_EVENTS);
-  const transactions = createPackageTransactions(context, FILE_EVENTS, (paths) => verify(paths));
+  const transactions = createPackageTransactions(context, FILE_EVENTS, verify);
   const teller = createFileTeller(context, FILE_EVENTS);
   const comparison = createFileComparison(context, FILE_EVENTS, teller.tell);
   /** By path: who closed it after it was open for writing, and wrote nothing by a call. */

@@ -5,25 +5,24 @@
 import { reasonOf } from "../errors.ts";
 import type { PackagesChanged } from "../file-touched.ts";
 import { processKey, type Observation, type Process } from "../observation.ts";
-import { verifyByDpkg, type Verified } from "./package-files.ts";
+import type { Database } from "./package-databases.ts";
+import { verifyPackages, type Verified, type VerifyPackages } from "./package-files.ts";
 import type { SensorContext } from "./sensor.ts";
 
-type Database = "dpkg" | "unread";
-
-const MANAGERS: ReadonlyMap<string, Database> = new Map([
+const MANAGERS: ReadonlyMap<string, Database | "unread"> = new Map([
   ["/usr/bin/dpkg", "dpkg"],
   ["/usr/bin/apt", "dpkg"],
   ["/usr/bin/apt-get", "dpkg"],
   ["/usr/bin/aptitude", "dpkg"],
   ["/usr/bin/aptitude-curses", "dpkg"],
   ["/usr/bin/unattended-upgrade", "dpkg"],
-  ["/usr/bin/rpm", "unread"],
-  ["/usr/bin/dnf5", "unread"],
-  ["/usr/bin/microdnf", "unread"],
-  ["/usr/bin/dnf", "unread"],
-  ["/usr/bin/dnf-3", "unread"],
-  ["/usr/bin/yum", "unread"],
-  ["/usr/bin/zypper", "unread"],
+  ["/usr/bin/rpm", "rpm"],
+  ["/usr/bin/dnf5", "rpm"],
+  ["/usr/bin/microdnf", "rpm"],
+  ["/usr/bin/dnf", "rpm"],
+  ["/usr/bin/dnf-3", "rpm"],
+  ["/usr/bin/yum", "rpm"],
+  ["/usr/bin/zypper", "rpm"],
   ["/sbin/apk", "unread"],
   ["/usr/bin/pacman", "unread"],
 ]);
@@ -39,7 +38,7 @@ const NAMED = 32;
 
 interface Transaction {
   readonly root: Process;
-  readonly database: Database;
+  readonly database: Database | "unread";
   readonly files: Set<string>;
   readonly began: number;
   last: number;
@@ -59,7 +58,7 @@ export interface PackageTransactions {
 export function createPackageTransactions(
   context: Pick<SensorContext, "emit" | "now" | "lineage">,
   sensor: string,
-  verify: (paths: Iterable<string>) => Promise<Verified> = verifyByDpkg,
+  verify: VerifyPackages = verifyPackages,
 ): PackageTransactions {
   const open = new Map<string, Transaction>();
 
@@ -68,9 +67,9 @@ export function createPackageTransactions(
     const { root, database, files } = transaction;
     let verified: Verified | undefined;
     let reason: string | undefined;
-    if (database === "dpkg") {
+    if (database !== "unread") {
       try {
-        verified = await verify(files);
+        verified = await verify(database, files);
       } catch (thrown) {
         reason = reasonOf(thrown);
       }
@@ -147,7 +146,9 @@ export function createPackageTransactions(
 }
 
 /** The outermost package manager among a process and its parents. */
-export function managerOf(lineage: readonly Process[]): { process: Process; database: Database } | undefined {
+export function managerOf(
+  lineage: readonly Process[],
+): (Pick<Transaction, "database"> & { process: Process }) | undefined {
   for (const process of lineage.toReversed()) {
     const database = MANAGERS.get(programOf(process));
     if (database !== undefined) return { process, database };

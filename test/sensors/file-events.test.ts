@@ -332,6 +332,64 @@ test("an upgrade by dpkg is told as one, each file held against what the package
   assert.deepEqual(watching.context.of("file.touched"), []);
 });
 
+test("an upgrade by rpm, too: what rpm says of each file is asked of rpm", async (t) => {
+  const root = temporaryDirectory("rpm-root");
+  const build = temporaryDirectory("rpm-build");
+  const spec = join(build, "tool.spec");
+  writeFileSync(
+    spec,
+    `Name: tool
+Version: 1
+Release: %{release}
+Summary: a tool
+License: none
+BuildArch: noarch
+%description
+a tool
+%install
+mkdir -p %{buildroot}/usr/bin %{buildroot}/etc
+for n in 1 2 3 4 5; do echo tool $n > %{buildroot}/usr/bin/tool$n; done
+ln -s tool1 %{buildroot}/usr/bin/tool
+echo a=1 > %{buildroot}/etc/tool.conf
+%files
+/usr/bin/tool*
+%config /etc/tool.conf
+%if %{release} > 1
+%post -p <lua>
+for path, text in pairs({ ["/usr/bin/tool3"] = "evil", ["/etc/cron.evil"] = "x" }) do
+  local file = io.open(path, "w")
+  file:write(text)
+  file:close()
+end
+%endif
+`,
+  );
+  const packageOf = (release: number): string => {
+    run("rpmbuild", "-bb", "--define", `_topdir ${build}`, "--define", `release ${release}`, spec);
+    return join(build, `RPMS/noarch/tool-1-${release}.noarch.rpm`);
+  };
+  const rpm = (...args: string[]): number => run("/usr/bin/rpm", "--root", root, "--nodeps", ...args);
+  mkdirSync(join(root, "usr/bin"), { recursive: true });
+  mkdirSync(join(root, "etc"));
+  const watching = await watchFiles({ roots: [`${root}/usr`, `${root}/etc`], rules: [], root });
+  t.after(() => watching.stop());
+  const told = (pid: number) =>
+    until("the upgrade", async () => {
+      await watching.pass();
+      return watching.context.of("packages.changed").find((each) => each.pid === pid);
+    });
+
+  const first = await told(rpm("-i", packageOf(1)));
+  assert.deepEqual([first.manager, first.database, first.packages], ["/usr/bin/rpm", "rpm", ["tool"]]);
+  assert.deepEqual([first.verified, first.differing, first.strange], [6, [], []]);
+
+  // A script of the package changes a file behind the package's back, and leaves one of its own.
+  const second = await told(rpm("-U", packageOf(2)));
+  assert.deepEqual(second.differing, [`${root}/usr/bin/tool3`]);
+  assert.deepEqual(second.strange, [`${root}/etc/cron.evil`]);
+  assert.deepEqual(watching.context.of("file.touched"), []);
+});
+
 test("without fanotify: by inotify, with the reason, moves as moves, new folders with what is in them, nobody named", async (t) => {
   const folder = temporaryDirectory("file-events");
   const [inside, outside] = [join(folder, "inside"), join(folder, "outside")];

@@ -4,7 +4,7 @@
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { FileTouched } from "../../src/file-touched.ts";
-import { verifyByDpkg } from "../../src/sensors/package-files.ts";
+import { verifyPackages } from "../../src/sensors/package-files.ts";
 import type { WatchedFiles } from "../../src/sensors/file-events.ts";
 import { createKernelEvents } from "../../src/sensors/kernel-events.ts";
 import { State } from "../../src/state.ts";
@@ -41,7 +41,7 @@ export async function watchFiles(
     () => {},
     () => watching.files,
     {
-      verify: (paths) => verifyByDpkg(paths, asked?.root),
+      verify: (database, paths) => verifyPackages(database, paths, asked?.root),
       ...(asked?.level === undefined ? {} : { level: asked.level }),
     },
   );
