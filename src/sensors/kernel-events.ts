@@ -278,7 +278,7 @@ export function createKernelEvents(
 
   const exec: Sensor = {
     name: EXEC,
-    sees: "every program as it is started, with its file, name and arguments, however short it lives",
+    sees: "every program as it is started, with its file, name and arguments and what its loader is told, however short it lives; whether it was added to its container",
     needs: ["sys_admin"],
     async start() {
       if (sources.exec !== true) return reportExec("off", "not asked for");
