@@ -102,8 +102,8 @@ static __always_inline __u32 environment_read(struct mm_struct *mm)
 }
 
 /*
- * Where overlayfs keeps the dentry of the upper layer: behind its inode, v4.13 (09d8b586731b) to v7.2 at least. A module
- * that is not loaded yet tells nothing of its types.
+ * Overlayfs keeps the dentry of the upper layer right behind the inode: so in 6.1, 6.12, 6.18 and 7.3. What its types say
+ * comes first, but a module tells of those only once it is loaded.
  */
 static __always_inline bool is_upper(struct file *exe, __u64 magic)
 {
