@@ -118,6 +118,7 @@
             "native/attack_core.c",
             "native/attack_decoy.c",
             "native/attack_descriptors.c",
+            "native/attack_hide.c",
             "native/attack_memory.c",
             "native/attack_perf.c",
             "native/attack_ptrace.c",

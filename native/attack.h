@@ -29,6 +29,9 @@ int attack_become_dumpable(void);
 /* No core file, until somebody raises the soft limit. */
 int attack_lower_core_limit(void);
 
+/* attack_hide.c: with this in the environment the addon, preloaded, takes LD_PRELOAD out of it. */
+#define HIDE_ASKED "RIMON_DRILL_HIDE="
+
 /*
  * attack_*.c: the primitives of the drill. Those that read return how many
  * bytes, or -errno; -ENOSYS also says that this kernel has no such thing.

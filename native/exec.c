@@ -69,5 +69,5 @@ uint64_t exec_lost(struct exec *e)
 
 size_t exec_drain(struct exec *e, size_t limit, event_take each, void *arg)
 {
-	return ring_drain(&e->ring, limit, offsetof(struct exec_event, args), each, arg);
+	return ring_drain(&e->ring, limit, offsetof(struct exec_event, strings), each, arg);
 }

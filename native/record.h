@@ -28,7 +28,7 @@ enum record_kind {
 	RECORD_MAPPING = 9,
 	RECORD_OPEN_FILE = 10,
 	RECORD_MEMORY = 11,
-	RECORD_UNLINKED_EXEC = 12,
+	RECORD_EXEC = 12,
 	RECORD_CALL = 13,
 	RECORD_SIGNAL = 14,
 	RECORD_BPF_PROGRAM = 15,
@@ -249,14 +249,16 @@ struct signal_record {
 	__u32 target_pid;
 };
 
-/* A process runs a program that has no name on any filesystem; its process record and its exec came before. String: name. */
-struct unlinked_exec_record {
+/* What is out of the ordinary with a program that was started; its process record and its exec came before. Strings: name, loader. */
+struct exec_record {
 	struct record_head head;
 	__u64 time_ns;		/* CLOCK_MONOTONIC */
 	__u64 start_ticks;
 	__u32 pid;
+	__u32 facts;		/* enum exec_fact of bpf/exec.h */
 	__u16 name_len;		/* the file's own: "memfd:x", or what it was called before it was unlinked */
-	__u16 reserved;
+	__u16 loader_len;	/* "LD_PRELOAD=..." and "LD_AUDIT=...", each with a NUL behind it */
+	__u32 reserved;
 };
 
 /* Another process asked to reach into a protected one; a process record of pid came before. */

@@ -43,23 +43,26 @@ static void process_add(struct watch *w, const struct exec_event *event)
 	}
 	batch_bytes(&w->scratch, event->comm, comm_len);
 	batch_bytes(&w->scratch, event->path, exe_len);
-	batch_bytes(&w->scratch, event->args, event->args_len);
+	batch_bytes(&w->scratch, event->strings, event->args_len);
 	batch_end(&w->scratch);
 }
 
-/* A program without a name on any filesystem: a memfd, or a file that was unlinked before it was started. */
-static void unlinked_add(struct watch *w, const struct exec_event *event)
+/* What is out of the ordinary. */
+static void facts_add(struct watch *w, const struct exec_event *event)
 {
 	size_t name_len = strnlen(event->name, sizeof(event->name));
-	struct unlinked_exec_record *r = batch_begin(&w->scratch, RECORD_UNLINKED_EXEC, sizeof(*r));
+	struct exec_record *r = batch_begin(&w->scratch, RECORD_EXEC, sizeof(*r));
 
 	if (r) {
 		r->time_ns = event->time_ns;
 		r->start_ticks = event->start_ticks;
 		r->pid = event->pid;
+		r->facts = event->facts;
 		r->name_len = (uint16_t)name_len;
+		r->loader_len = (uint16_t)event->loader_len;
 	}
 	batch_bytes(&w->scratch, event->name, name_len);
+	batch_bytes(&w->scratch, event->strings + event->args_len, event->loader_len);
 	batch_end(&w->scratch);
 }
 
@@ -76,8 +79,10 @@ static void exec_add(void *arg, const void *sample, size_t len)
 	struct process_event_record *r;
 	struct watch *w = arg;
 
-	/* It ends with its arguments. */
-	if (event->path_len >= EXEC_PATH_MAX || event->args_len > len - offsetof(struct exec_event, args))
+	/* It ends with its strings. */
+	if (event->path_len >= EXEC_PATH_MAX || event->args_len > EXEC_ARGS_MAX ||
+	    event->loader_len > EXEC_LOADER_MAX ||
+	    event->args_len + event->loader_len > len - offsetof(struct exec_event, strings))
 		return;
 	w->exec.events++;
 	watch_calls_exec(w, event->pid, event->time_ns);
@@ -93,8 +98,8 @@ static void exec_add(void *arg, const void *sample, size_t len)
 		r->tid = event->pid;
 	}
 	batch_end(&w->scratch);
-	if (event->exe_links == 0)
-		unlinked_add(w, event);
+	if (event->facts || event->loader_len)
+		facts_add(w, event);
 }
 
 void watch_exec_drain(struct watch *w)

@@ -42,6 +42,7 @@ const isPid = (value: unknown): boolean =>
 const TEXT = when("text", isText);
 const COUNT = when("a number, 0 or more", isCount);
 const PID = when("a process id", isPid);
+const YES = when("true", (value) => value === true);
 const YES_NO = when("true or false", (value) => typeof value === "boolean");
 const ADDRESS = when("an address in hexadecimal", (value) => isText(value) && /^[0-9a-f]{1,16}$/.test(value as string));
 /** The furthest a Date reaches. */
@@ -124,6 +125,8 @@ const POSTURE: Shape<Posture> = {
   coredumpFilter: may(COUNT),
   procOwner: may(COUNT),
   loader: may(listOf(object(LOADER))),
+  loaderCut: may(YES),
+  libraryPath: may(YES),
 };
 
 const MAPPING: Shape<Mapping> = {
@@ -198,6 +201,7 @@ const ID = { pid: must(PID), startTime: must(COUNT) };
 const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind>> } = {
   "process.seen": { ...HEAD, process: must(object(PROCESS)), by: must(oneOf({ scan: true, exec: true, act: true })) },
   "unlinked.executed": { ...HEAD, ...ID, name: must(TEXT) },
+  "upper.executed": { ...HEAD, ...ID, name: must(TEXT) },
   "process.forked": { ...HEAD, pid: must(PID), parentPid: must(PID) },
   "process.exited": {
     ...HEAD,

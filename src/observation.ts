@@ -2,6 +2,7 @@
 // forensics file. `undefined` means unknown, never zero. No observation holds an environment value (but the paths that
 // LD_PRELOAD and LD_AUDIT name), a byte of memory (but of code that was changed) or a key.
 
+import type { ProgramExecuted } from "./program-executed.ts";
 import type { StateChanged } from "./state-changed.ts";
 
 /** A process for as long as it lives: a pid alone is reused. */
@@ -60,6 +61,10 @@ export interface Posture {
   readonly procOwner?: number;
   /** LD_PRELOAD and LD_AUDIT as they stood at exec, split into paths. Absent when environ could not be read. */
   readonly loader?: readonly { readonly name: string; readonly paths: readonly string[] }[];
+  /** `loader` may lack some: the environment is longer than is looked at when a program starts (native/bpf/exec.h). */
+  readonly loaderCut?: true;
+  /** LD_LIBRARY_PATH was set, as it stood at exec. */
+  readonly libraryPath?: true;
 }
 
 export interface Mapping {
@@ -216,12 +221,6 @@ export interface ProcessSeen extends Head<"process.seen"> {
   readonly process: Process;
   /** What led to the reading: a pass over /proc, an exec, or an act this process is named in. */
   readonly by: "scan" | "exec" | "act";
-}
-
-/** A process runs a program that has no name on any filesystem: a memfd, or a file that was unlinked first. */
-export interface UnlinkedExecuted extends Head<"unlinked.executed">, ProcessId {
-  /** The file's own name: "memfd:x", or what it was called while it had one. */
-  readonly name: string;
 }
 
 export interface ProcessForked extends Head<"process.forked"> {
@@ -463,7 +462,7 @@ export interface SelfTroubled extends Head<"self.troubled"> {
 
 export type Observation =
   | ProcessSeen
-  | UnlinkedExecuted
+  | ProgramExecuted
   | ProcessForked
   | ProcessExited
   | PtraceAttached

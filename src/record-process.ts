@@ -1,7 +1,7 @@
 // Reads the process records of native/record.h: all that is known of each, or only what tells whether it is as it was.
 
 import type { Posture, Process } from "./observation.ts";
-import type { ProcessIdentity, ProcessRecord } from "./record.ts";
+import type { ExecRecord, ProcessIdentity, ProcessRecord } from "./record.ts";
 import type { RecordReader } from "./record-reader.ts";
 
 const HAVE = {
@@ -20,6 +20,9 @@ const HAVE = {
   ids: 1 << 12,
   execId: 1 << 13,
 } as const;
+
+/** enum exec_fact of native/bpf/exec.h */
+const FACT = { unlinked: 1 << 0, upper: 1 << 1, libraryPath: 1 << 2, loaderCut: 1 << 3 } as const;
 
 const NUL = 0;
 
@@ -84,6 +87,26 @@ export function readIdentity(reader: RecordReader): ProcessIdentity {
     execId: have & HAVE.execId ? reader.u32(140) : undefined,
     exeInode: have & HAVE.exeFile ? reader.u64(32) : undefined,
     mountNamespace: have & HAVE.mountNamespace ? reader.u64(64) : undefined,
+  };
+}
+
+export function readExec(reader: RecordReader): ExecRecord {
+  const facts = reader.u32(28);
+  const name = reader.text(reader.u16(32));
+  const loader = splitLoader(reader.text(reader.u16(34)));
+  return {
+    kind: "exec",
+    timeNs: reader.bigint(8),
+    startTime: reader.u64(16),
+    pid: reader.u32(24),
+    name,
+    unlinked: (facts & FACT.unlinked) !== 0,
+    upper: (facts & FACT.upper) !== 0,
+    posture: {
+      loader,
+      ...(facts & FACT.loaderCut ? { loaderCut: true } : {}),
+      ...(facts & FACT.libraryPath ? { libraryPath: true } : {}),
+    },
   };
 }
 

@@ -245,14 +245,21 @@ export interface SysctlRecord {
   readonly value: string;
 }
 
-/** A process runs a program that has no name on any filesystem. */
-export interface UnlinkedExecRecord {
-  readonly kind: "unlinked-exec";
+/** What is out of the ordinary with a program that was started. */
+export interface ExecRecord {
+  readonly kind: "exec";
   /** CLOCK_MONOTONIC. */
   readonly timeNs: bigint;
   readonly pid: number;
   readonly startTime: number;
+  /** The file's own. */
   readonly name: string;
+  /** It has no name on any filesystem. */
+  readonly unlinked: boolean;
+  /** It lies in the upper layer of an overlayfs. */
+  readonly upper: boolean;
+  /** What its loader is told. */
+  readonly posture: Pick<Posture, "loader" | "loaderCut" | "libraryPath">;
 }
 
 /** Another process asked to reach into a protected one. */
@@ -372,7 +379,7 @@ export type NativeRecord =
   | LostRecord
   | MemoryRecord
   | AccessRecord
-  | UnlinkedExecRecord
+  | ExecRecord
   | CallRecord
   | SignalRecord
   | MachineMemoryRecord

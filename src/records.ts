@@ -19,7 +19,7 @@ import {
 } from "./record.ts";
 import { readGate } from "./record-gate.ts";
 import { readCodePages, readCodeText, readMaps } from "./record-maps.ts";
-import { readIdentity, readProcess } from "./record-process.ts";
+import { readExec, readIdentity, readProcess } from "./record-process.ts";
 import { nonsense, RecordReader } from "./record-reader.ts";
 
 const KIND = {
@@ -33,7 +33,7 @@ const KIND = {
   maps: 8,
   openFile: 10,
   memory: 11,
-  unlinkedExec: 12,
+  exec: 12,
   call: 13,
   signal: 14,
   bpfProgram: 15,
@@ -51,7 +51,7 @@ const KIND = {
 
 /** The size of each kind's fixed part, by its number. */
 const FIXED_SIZE = [
-  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 32, 64, 48, 32, 40, 72, 24, 192, 64, 48, 48, 48, 40, 24, 0, 0, 40, 0,
+  0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 40, 64, 48, 32, 40, 72, 24, 192, 64, 48, 48, 48, 40, 24, 0, 0, 40, 0,
   72,
 ];
 
@@ -228,14 +228,8 @@ export function decodeRecords(batch: Buffer): NativeRecord[] {
         });
         break;
       }
-      case KIND.unlinkedExec:
-        records.push({
-          kind: "unlinked-exec",
-          timeNs: reader.bigint(8),
-          startTime: reader.u64(16),
-          pid: reader.u32(24),
-          name: reader.text(reader.u16(28)),
-        });
+      case KIND.exec:
+        records.push(readExec(reader));
         break;
       case KIND.call:
         records.push({

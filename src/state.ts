@@ -138,7 +138,8 @@ export class State {
         const known = this.find(observation.pid, observation.startTime);
         if (known === undefined) return;
         const previous = known.posture?.current;
-        known.posture = { current: observation.posture, ...(previous === undefined ? {} : { previous }) };
+        const current = { ...observation.posture, ...(previous && keptOf(previous, observation.posture)) };
+        known.posture = { current, ...(previous === undefined ? {} : { previous }) };
         return;
       }
       case "maps.seen":
@@ -444,6 +445,15 @@ export class State {
       if (this.#processes.has(pid)) this.#parents.delete(pid);
     }
   }
+}
+
+/** What a preloaded library may have erased by the later reading. */
+function keptOf({ loader = [], loaderCut, libraryPath }: Posture, now: Posture): Partial<Posture> {
+  return {
+    ...(loader.length > (now.loader ?? []).length ? { loader } : {}),
+    ...(loaderCut === undefined ? {} : { loaderCut }),
+    ...(libraryPath === undefined ? {} : { libraryPath }),
+  };
 }
 
 /** A process that was forked and not read yet; without a start time the caller's is as good as any. */

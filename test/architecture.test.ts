@@ -44,6 +44,8 @@ const WORDS = new Set(
   ["errors", "observation", "observation-shape", "finding", "configuration", "protection", "known-holders"]
     .concat([
       "known-debuggers",
+      "known-managers",
+      "program-executed",
       "record",
       "state",
       "identifier",

@@ -83,6 +83,25 @@ describe("a reused pid", () => {
   });
 });
 
+describe("what the loader was told", () => {
+  const told = { loader: [{ name: "LD_PRELOAD", paths: ["/a.so"] }], loaderCut: true, libraryPath: true } as const;
+
+  it("is not undone by what the environment says later", () => {
+    const known = nodeWith([seen(VAULT), posture(41, told), posture(41, { loader: [], procOwner: 0 })]).find(41);
+    assert.deepEqual(known?.posture?.current, { ...told, procOwner: 0 });
+  });
+
+  it("is not undone by a reading without it", () => {
+    const state = nodeWith([seen(VAULT), posture(41, told), posture(41, { procOwner: 0 }), posture(41, {})]);
+    assert.deepEqual(state.find(41)?.posture?.current, told);
+  });
+
+  it("is what a later reading says where that says more", () => {
+    const known = nodeWith([seen(VAULT), posture(41, { loader: [] }), posture(41, { loader: told.loader })]).find(41);
+    assert.deepEqual(known?.posture?.current, { loader: told.loader });
+  });
+});
+
 describe("an exec", () => {
   const facts = [posture(41, { coredumpFilter: 1 }), mapped(41, [mapping("/lib/a")]), key(41)];
 

@@ -26,6 +26,7 @@
 
 /* linux: include/uapi/linux/magic.h */
 #define PROC_SUPER_MAGIC	0x9fa0
+#define OVERLAYFS_SUPER_MAGIC	0x794c7630
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -38,11 +39,19 @@ struct super_block {
 	unsigned long s_magic;
 };
 
+struct dentry;
+
 struct inode {
 	unsigned long i_ino;
 	struct super_block *i_sb;
 	unsigned int i_nlink;
 	void *i_private;
+};
+
+/* linux: fs/overlayfs/ovl_entry.h */
+struct ovl_inode {
+	struct inode vfs_inode;
+	struct dentry *__upperdentry;
 };
 
 struct qstr {

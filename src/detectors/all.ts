@@ -27,6 +27,7 @@ import { processStopped } from "./process-stopped.ts";
 import { procfsMounted } from "./procfs-mounted.ts";
 import { ptraceAttach } from "./ptrace-attach.ts";
 import { sensorBlind } from "./sensor-blind.ts";
+import { upperLayerExec } from "./upper-layer-exec.ts";
 import { uprobeSet } from "./uprobe-set.ts";
 
 export const DETECTORS: readonly Detector[] = [
@@ -40,6 +41,7 @@ export const DETECTORS: readonly Detector[] = [
   mapsRead,
   debuggerPresent,
   filelessExec,
+  upperLayerExec,
   execDenied,
   coreDump,
   libraryPreloaded,

@@ -1,6 +1,7 @@
 import type { Detection } from "../finding.ts";
 import type { Mapping, ObservationOf, Process } from "../observation.ts";
 import type { State } from "../state.ts";
+import { isAllowed } from "./allowed.ts";
 import { nameOf, subjectOf, type Detector, type RuleOptions } from "./detector.ts";
 
 /** Places anybody can write to, or that vanish with a session. */
@@ -14,7 +15,7 @@ export const libraryPreloaded: Detector = {
     means:
       "A library named by LD_PRELOAD, LD_AUDIT or /etc/ld.so.preload runs inside the process with all its keys in reach.",
     fires:
-      "LD_PRELOAD or LD_AUDIT stood in the environment at exec, /etc/ld.so.preload names a library, or executable code of a protected process is mapped from /tmp, /dev/shm, /home, a memfd and the like.",
+      "LD_PRELOAD or LD_AUDIT stood in the environment at exec (with the sensor exec read by the kernel before the first instruction, so that a library cannot erase it in time), the environment had so many strings that it was not looked through to its end, /etc/ld.so.preload names a library, or executable code of a protected process is mapped from /tmp, /dev/shm, /home, a memfd and the like.",
     attacker:
       "Puts a library in a writable folder and adds one line to a unit file, a profile or /etc/ld.so.preload; from the next start on it reads what the process reads.",
     todo: "Take the library as evidence, find what named it (unit files, /etc/environment, profiles), restart the process without it, rotate its keys.",
@@ -36,22 +37,35 @@ export const libraryPreloaded: Detector = {
 };
 
 function named(observation: ObservationOf<"posture.seen">, state: State, options: RuleOptions): Detection | undefined {
-  const { pid, startTime, posture } = observation;
-  if (posture.loader === undefined || !state.isProtected(pid, startTime)) return;
-  for (const { name, paths } of posture.loader) {
-    const unexpected = paths.filter((path) => !allowed(path, options.allow));
+  const { pid, startTime } = observation;
+  const known = state.find(pid, startTime);
+  // Of a reading without the environment nothing is told anew.
+  if (observation.posture.loader === undefined || known?.protectedBy === undefined) return;
+  const { loader = [], loaderCut = false } = known.posture?.current ?? {};
+  const target = subjectOf(state, pid, startTime);
+  for (const { name, paths } of loader) {
+    const unexpected = paths.filter((path) => !isAllowed(path, options.allow));
     if (unexpected.length === 0) continue;
     return {
       rule: "library-preloaded",
       technique: name === "LD_AUDIT" ? "ld-audit" : "ld-preload",
       operation: "load",
-      target: subjectOf(state, pid, startTime),
+      target,
       subject: `${name} ${unexpected.join(":")}`,
       message: `${nameOf(state, pid, startTime)} was started with ${name}=${unexpected.join(":")}${parentOf(state, pid)}`,
       evidence: [observation],
     };
   }
-  return undefined;
+  if (!loaderCut) return undefined;
+  return {
+    rule: "library-preloaded",
+    technique: "environment-cut",
+    operation: "load",
+    target,
+    subject: "environment",
+    message: `${nameOf(state, pid, startTime)} was started${parentOf(state, pid)} with an environment too long to be looked through for LD_PRELOAD and LD_AUDIT`,
+    evidence: [observation],
+  };
 }
 
 function nodeWide(observation: ObservationOf<"setting.seen">, options: RuleOptions): Detection | undefined {
@@ -60,7 +74,7 @@ function nodeWide(observation: ObservationOf<"setting.seen">, options: RuleOptio
     .split("\n")
     .map((line) => line.replace(/#.*/, ""))
     .flatMap((line) => line.split(/[\s:]+/))
-    .filter((path) => path !== "" && !allowed(path, options.allow));
+    .filter((path) => path !== "" && !isAllowed(path, options.allow));
   if (unexpected.length === 0) return;
   return {
     rule: "library-preloaded",
@@ -78,7 +92,7 @@ function mapped(observation: ObservationOf<"maps.seen">, state: State, options: 
   const known = state.find(pid, startTime);
   if (known?.protectedBy === undefined) return;
   const odd = observation.mappings.filter(
-    (mapping) => isUnusual(mapping, known.process) && !allowed(mapping.path, options.allow),
+    (mapping) => isUnusual(mapping, known.process) && !isAllowed(mapping.path, options.allow),
   );
   const [first] = odd;
   if (first === undefined) return;
@@ -89,7 +103,9 @@ function mapped(observation: ObservationOf<"maps.seen">, state: State, options: 
     operation: "map",
     target: subjectOf(state, pid, startTime),
     subject: paths.join(" "),
-    message: `${nameOf(state, pid, startTime)} runs code from ${paths.join(", ")}`,
+    message: `${nameOf(state, pid, startTime)} runs code from ${paths.join(", ")}${
+      known.posture?.current.libraryPath === true ? "; it was started with LD_LIBRARY_PATH" : ""
+    }`,
     evidence: [{ ...observation, mappings: odd }],
   };
 }
@@ -99,10 +115,6 @@ function isUnusual({ path, file }: Mapping, process: Process): boolean {
   // The program itself may live anywhere: it was chosen to be protected.
   const own = process.exeFile;
   return own === undefined || own.inode !== file.inode || own.dev !== file.dev;
-}
-
-function allowed(path: string, allow: readonly string[]): boolean {
-  return allow.some((entry) => (entry.endsWith("/") ? path.startsWith(entry) : path === entry));
 }
 
 function parentOf(state: State, pid: number): string {

@@ -7,6 +7,7 @@ import {
   chmodSync,
   closeSync,
   copyFileSync,
+  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -28,6 +29,8 @@ const CORE_PATTERN = "/proc/sys/kernel/core_pattern";
 const PROBED = ["EVP_EncryptInit_ex", "getrandom"] as const;
 const REGISTERS = 1_024;
 const STACK = 4_096;
+/** The program that "add-program" adds. */
+const ADDED = "cat";
 const WRITTEN = Buffer.from("written by rimon's drill");
 
 const say = (answer: object): void => void writeSync(3, `${JSON.stringify(answer)}\n`);
@@ -149,7 +152,24 @@ const ACTS = {
     unlinkSync(copy);
     await practiseStarting(path);
   },
-  "exec-held": ({ path }, begin) => run(`/proc/${process.pid}/fd/${holding(held)}`, basename(path), begin),
+  "add-program": async ({ path, folder }) => {
+    const at = (name: string): string => join(folder, name);
+    // Of its own, since an overlay is no place for the layer of another.
+    execFileSync("mount", ["-t", "tmpfs", "tmpfs", folder]);
+    for (const name of ["lower", "upper", "work", "merged"]) mkdirSync(at(name));
+    const layers = `lowerdir=${at("lower")},upperdir=${at("upper")},workdir=${at("work")}`;
+    execFileSync("mount", ["-t", "overlay", "-o", layers, "overlay", at("merged")]);
+    copyFileSync(path, join(at("merged"), ADDED));
+    await practiseStarting(path);
+  },
+  "exec-added": async ({ path }, begin) => {
+    const pid = Buffer.alloc(4);
+    // It may be one of several programs in one file, and know by that which.
+    pid.writeUInt32LE(await run(path, ADDED, begin));
+    return pid;
+  },
+  "exec-held": async ({ path }, begin) =>
+    void (await run(`/proc/${process.pid}/fd/${holding(held)}`, basename(path), begin)),
   inspect: async ({ pid }) => Buffer.from(await evaluateIn(pid, "JSON.stringify(process.env)")),
   "change-mode": ({ path }) => chmodSync(path, 0o644),
   signal: ({ pid, signal }) => void process.kill(pid, signal),
@@ -238,9 +258,11 @@ async function practiseStarting(path: string): Promise<void> {
 }
 
 /** Starts a program that ends with its input, and so with us; our parent hears when it has. */
-async function run(path: string, argv0: string, begin: () => void): Promise<void> {
+async function run(path: string, argv0: string, begin: () => void): Promise<number> {
   begin();
-  await once(spawn(path, [], { argv0, stdio: ["pipe", "ignore", "inherit"] }), "spawn");
+  const child = spawn(path, [], { argv0, stdio: ["pipe", "ignore", "inherit"] });
+  await once(child, "spawn");
+  return child.pid ?? 0;
 }
 
 async function carryOut(order: AttackerOrder): Promise<void> {

@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
-import { requireAddon } from "../native.ts";
+import { addonPath, requireAddon, requireDrillAddon } from "../native.ts";
 import type { AttackerAct, AttackerOrder } from "./attacker.ts";
 import { ATTACKER_NAME, DECOY_NAME, SHARED } from "./comm.ts";
 import type { Cgroup } from "./cgroup.ts";
@@ -107,6 +107,8 @@ export interface Range {
   sharedMemory(): string;
   /** Copies a library that node itself has loaded into the folder. */
   library(into?: string): string;
+  /** What has a program load a library that takes this out of its environment before main(). */
+  hidingLibrary(): Readonly<Record<string, string>>;
   /** Copies the addon into the folder: a library that node stays with once it has loaded it. */
   addon(into?: string): string;
   end(): Promise<void>;
@@ -285,6 +287,13 @@ export function createRange({ root, name, auditLog, cgroup, monitorStartedAt }: 
       const copy = join(into, basename(path));
       copyFileSync(path, copy);
       return copy;
+    },
+    hidingLibrary() {
+      requireDrillAddon();
+      const copy = join(folder, "hiding.so");
+      copyFileSync(addonPath("drill"), copy);
+      // HIDE_ASKED of native/attack.h
+      return { LD_PRELOAD: copy, RIMON_DRILL_HIDE: "1" };
     },
     addon(into = folder) {
       const copy = join(into, "late.node");

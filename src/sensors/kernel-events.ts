@@ -95,15 +95,8 @@ export function createKernelEvents(
         case "file-change":
           fileEvents.take(record, wall - Number(monotonic - record.timeNs) / 1e6);
           break;
-        case "unlinked-exec":
-          context.emit({
-            kind: "unlinked.executed",
-            at: wall - Number(monotonic - record.timeNs) / 1e6,
-            sensor: EXEC,
-            pid: record.pid,
-            startTime: record.startTime,
-            name: record.name,
-          });
+        case "exec":
+          takeExec(record, wall - Number(monotonic - record.timeNs) / 1e6);
           break;
         case "machine-memory":
           takeMachineMemory(
@@ -175,6 +168,16 @@ export function createKernelEvents(
       path,
       ownMount: place?.own ?? true,
     });
+  }
+
+  /** The process and its exec were told right before. */
+  function takeExec({ pid, startTime, name, unlinked, upper, posture }: RecordOf<"exec">, at: number): void {
+    const head = { at, sensor: EXEC, pid, startTime };
+    // Also of a process that is not protected: it may be found to hold keys later, when its environment is not that any more.
+    if (context.isProtected(pid) || posture.loaderCut === true || (posture.loader ?? []).length > 0)
+      context.emit({ kind: "posture.seen", ...head, posture });
+    if (unlinked) context.emit({ kind: "unlinked.executed", ...head, name });
+    if (upper) context.emit({ kind: "upper.executed", ...head, name });
   }
 
   function takeMachineMemory({ timeNs, ...record }: RecordOf<"machine-memory">, at: number): void {
@@ -275,7 +278,7 @@ export function createKernelEvents(
 
   const exec: Sensor = {
     name: EXEC,
-    sees: "every program as it is started, with its file, name and arguments, however short it lives",
+    sees: "every program as it is started, with its file, name and arguments and what its loader is told, however short it lives; whether it was added to its container",
     needs: ["sys_admin"],
     async start() {
       if (sources.exec !== true) return reportExec("off", "not asked for");

@@ -5,8 +5,9 @@ import { spawn } from "node:child_process";
 import { lstat, readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import type { PackageDatabase } from "../known-managers.ts";
 
-export type Database = "dpkg" | "rpm";
+export type Database = Exclude<PackageDatabase, "unread">;
 
 /** What a package says of a file. */
 export interface Said {

@@ -4,30 +4,10 @@
 
 import { reasonOf } from "../errors.ts";
 import type { PackagesChanged } from "../file-touched.ts";
+import { managerOf, type PackageDatabase } from "../known-managers.ts";
 import { processKey, type Observation, type Process } from "../observation.ts";
-import type { Database } from "./package-databases.ts";
 import { verifyPackages, type Verified, type VerifyPackages } from "./package-files.ts";
 import type { SensorContext } from "./sensor.ts";
-
-const MANAGERS: ReadonlyMap<string, Database | "unread"> = new Map([
-  ["/usr/bin/dpkg", "dpkg"],
-  ["/usr/bin/apt", "dpkg"],
-  ["/usr/bin/apt-get", "dpkg"],
-  ["/usr/bin/aptitude", "dpkg"],
-  ["/usr/bin/aptitude-curses", "dpkg"],
-  ["/usr/bin/unattended-upgrade", "dpkg"],
-  ["/usr/bin/rpm", "rpm"],
-  ["/usr/bin/dnf5", "rpm"],
-  ["/usr/bin/microdnf", "rpm"],
-  ["/usr/bin/dnf", "rpm"],
-  ["/usr/bin/dnf-3", "rpm"],
-  ["/usr/bin/yum", "rpm"],
-  ["/usr/bin/zypper", "rpm"],
-  ["/sbin/apk", "unread"],
-  ["/usr/bin/pacman", "unread"],
-]);
-/** Those that are scripts are named by the first of their arguments that is a file. */
-const INTERPRETER = /^\/usr\/bin\/python3?(?:\.\d+)?$/;
 
 /** With nothing more for so long it is told, and so long after it began, if it goes on. */
 const QUIET_MS = 5_000;
@@ -38,7 +18,7 @@ const NAMED = 32;
 
 interface Transaction {
   readonly root: Process;
-  readonly database: Database | "unread";
+  readonly database: PackageDatabase;
   readonly files: Set<string>;
   readonly began: number;
   last: number;
@@ -143,22 +123,4 @@ export function createPackageTransactions(
       for (const [key, transaction] of open) await tell(key, transaction);
     },
   };
-}
-
-/** The outermost package manager among a process and its parents. */
-export function managerOf(
-  lineage: readonly Process[],
-): (Pick<Transaction, "database"> & { process: Process }) | undefined {
-  for (const process of lineage.toReversed()) {
-    const database = MANAGERS.get(programOf(process));
-    if (database !== undefined) return { process, database };
-  }
-  return undefined;
-}
-
-function programOf({ exe = "", cmdline = [] }: Process): string {
-  const program = exe.replace(/ \(deleted\)$/, "");
-  if (!INTERPRETER.test(program)) return program;
-  const at = cmdline.slice(1).findIndex((word) => !/^-[sPEIB]+$/.test(word));
-  return cmdline[at + 1] ?? program;
 }

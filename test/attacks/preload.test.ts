@@ -1,7 +1,7 @@
 // Libraries forced into a process: at its start, by the whole node's list, and while it runs.
 
 import assert from "node:assert/strict";
-import { copyFileSync, cpSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -59,6 +59,21 @@ test("LD_AUDIT at the start", async () => {
   const audit = compile("audit", { shared: true });
   const target = await victim({ env: { LD_AUDIT: audit } });
   assert.equal((await found(target, "ld-audit")).subject, `LD_AUDIT ${audit}`);
+});
+
+test("a library that takes LD_PRELOAD out of the environment before main()", async () => {
+  const path = compile("erase", { shared: true });
+  const target = await victim({ env: { LD_PRELOAD: path } });
+  assert.doesNotMatch(readFileSync(`/proc/${target.pid}/environ`, "latin1"), /LD_PRELOAD/);
+  const { subject, sensor, evidence } = await found(target, "ld-preload");
+  assert.deepEqual([subject, sensor], [`LD_PRELOAD ${path}`, "exec"]);
+  assert.equal(evidence[0]?.kind, "posture.seen");
+});
+
+test("an environment that is too long to be looked through", async () => {
+  const many = Object.fromEntries(Array.from({ length: 65_536 }, (_, index) => [index.toString(36), ""]));
+  const target = await victim({ env: many });
+  assert.equal((await found(target, "environment-cut")).subject, "environment");
 });
 
 test("no value of the environment leaves rimon but the paths of these two", async () => {

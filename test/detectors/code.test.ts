@@ -8,6 +8,7 @@ import { check } from "./table.ts";
 const VAULT = seen(aProcess(41, executable("/usr/bin/vault", 3)));
 const SYSTEMD = seen(aProcess(1, { comm: "systemd", parentPid: 0 }));
 const NGINX = seen(aProcess(50, { comm: "nginx" }));
+const EVIL = { name: "LD_PRELOAD", paths: ["/tmp/a.so"] };
 const PRELOAD = "/etc/ld.so.preload";
 
 check(libraryPreloaded, [
@@ -51,6 +52,58 @@ check(libraryPreloaded, [
   },
   { when: "nothing was preloaded", observed: [VAULT, posture(41, { loader: [] })], says: undefined },
   { when: "the environment could not be read", observed: [VAULT, posture(41, {})], says: undefined },
+  {
+    when: "the kernel had read it at exec, and it was erased before /proc was read",
+    observed: [SYSTEMD, VAULT, posture(41, { loader: [EVIL] }), posture(41, { loader: [] })],
+    says: "high: vault (41, root) was started with LD_PRELOAD=/tmp/a.so by systemd (1, root)",
+    technique: "ld-preload",
+    target: 41,
+  },
+  {
+    when: "of what is told already limits are read again",
+    observed: [SYSTEMD, VAULT, posture(41, { loader: [EVIL] }), posture(41, { coredumpFilter: 1 })],
+    says: undefined,
+  },
+  {
+    when: "it was the program that ran there before",
+    observed: [VAULT, posture(41, { loader: [EVIL] }), { ...VAULT, by: "exec" }, posture(41, { loader: [] })],
+    says: undefined,
+  },
+  {
+    when: "the environment is too long to be looked through",
+    observed: [SYSTEMD, VAULT, posture(41, { loader: [], loaderCut: true })],
+    says: "high: vault (41, root) was started by systemd (1, root) with an environment too long to be looked through for LD_PRELOAD and LD_AUDIT",
+    technique: "environment-cut",
+    target: 41,
+  },
+  {
+    when: "it is, and what was found is allowed",
+    observed: [SYSTEMD, VAULT, posture(41, { loader: [EVIL], loaderCut: true })],
+    allow: ["/tmp/a.so"],
+    says: "high: vault (41, root) was started by systemd (1, root) with an environment too long to be looked through for LD_PRELOAD and LD_AUDIT",
+    technique: "environment-cut",
+    target: 41,
+  },
+  {
+    when: "it is, and something is found",
+    observed: [SYSTEMD, VAULT, posture(41, { loader: [EVIL], loaderCut: true })],
+    says: "high: vault (41, root) was started with LD_PRELOAD=/tmp/a.so by systemd (1, root)",
+    technique: "ld-preload",
+    target: 41,
+  },
+  {
+    when: "nobody protects a process with too long an environment",
+    observed: [NGINX, posture(50, { loader: [], loaderCut: true })],
+    says: undefined,
+  },
+  { when: "LD_LIBRARY_PATH alone", observed: [VAULT, posture(41, { loader: [], libraryPath: true })], says: undefined },
+  {
+    when: "code of an odd place, and LD_LIBRARY_PATH",
+    observed: [VAULT, posture(41, { loader: [], libraryPath: true }), mapped(41, [mapping("/tmp/a.so")])],
+    says: "high: vault (41, root) runs code from /tmp/a.so; it was started with LD_LIBRARY_PATH",
+    technique: "unusual-library",
+    target: 41,
+  },
   {
     when: "a process that nobody protects",
     observed: [NGINX, posture(50, { loader: [{ name: "LD_PRELOAD", paths: ["/tmp/a.so"] }] })],

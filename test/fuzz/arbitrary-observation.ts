@@ -67,6 +67,8 @@ const posture = fc.record(
       fc.record({ name: fc.constantFrom("LD_PRELOAD", "LD_AUDIT"), paths: fc.array(text, { maxLength: 2 }) }),
       { maxLength: 2 },
     ),
+    loaderCut: fc.constant(true),
+    libraryPath: fc.constant(true),
   },
   { requiredKeys: [] },
 );
@@ -109,6 +111,7 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     startTime,
     name: fc.constantFrom("memfd:x", "implant", "memfd:runc_cloned:/proc/self/exe"),
   }),
+  kind("upper.executed", { pid, startTime, name: text }),
   kind("process.forked", { pid, parentPid: pid }),
   kind("process.exited", { pid, startTime, exitCode: count, signal: fc.constantFrom(0, 9, 11), dumped: flag }, ["startTime", "exitCode", "signal", "dumped"]), // prettier-ignore
   kind("ptrace.attached", { pid, tid: pid, tracerPid: pid, startTime }, ["startTime"]),

@@ -2,21 +2,19 @@
 // does not start on Linux 6.18 (its vDSO has another shape), and asks for nftables before it does anything.
 
 import assert from "node:assert/strict";
-import { relative } from "node:path";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import type { Finding } from "../../src/finding.ts";
 import { runInGuest } from "./guest.ts";
 import { provideKernel } from "./kernels.ts";
+import { placeOf } from "./root.ts";
 import { SHELL } from "./sections.ts";
 
 const KERNEL = "6.1";
-const project = fileURLToPath(new URL("../../", import.meta.url));
 const { modules } = provideKernel(KERNEL);
 
 const SCRIPT = `${SHELL}
 cd /tmp
-for module in ${modules.map((path) => relative(project, path)).join(" ")}; do insmod /rimon/$module || exit 1; done
+for module in ${modules.map(placeOf).join(" ")}; do insmod $module || exit 1; done
 setsid sleep 600 </dev/null >/dev/null 2>&1 & keeper=$!
 export RIMON_STATE_DIR=/tmp/state
 rimon run --json --protect comm:sleep >records 2>errors & rimon=$!

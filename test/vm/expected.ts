@@ -74,6 +74,7 @@ const CONCERNED = [
   "memfd-exec",
   "sigquit-core",
   "ld-preload",
+  "ld-preload-erased",
 ];
 
 /** What rests on registers, tables of system calls, breakpoints and the way kernel functions call each other. */
@@ -99,7 +100,9 @@ const ARCHITECTURAL = [
   "debugger-renamed",
   "node-sigusr1",
   "memfd-exec",
+  "upper-layer-exec",
   "sigquit-core",
+  "ld-preload-erased",
   "prlimit-core",
   "prctl-dumpable",
   "writable-code",

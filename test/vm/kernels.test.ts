@@ -2,6 +2,7 @@
 // are no faster where there are two processors, and what waits for an answer then waits too long.
 
 import assert from "node:assert/strict";
+import { basename } from "node:path";
 import { after, describe, test } from "node:test";
 import { table } from "../../src/cli/terminal.ts";
 import type { DrillResult } from "../../src/drill/drill.ts";
@@ -11,7 +12,7 @@ import { compile } from "../fixtures/compile.ts";
 import { MACHINES, MODES, type Machine, type Mode } from "./expected.ts";
 import { runInGuest, type GuestRun } from "./guest.ts";
 import { provideKernel } from "./kernels.ts";
-import type { GuestArchitecture } from "./root.ts";
+import { placeOf, type GuestArchitecture } from "./root.ts";
 import { sectionsOf, SHELL, type Sections } from "./sections.ts";
 
 interface Report {
@@ -39,11 +40,12 @@ describe("rimon drill and rimon doctor", () => {
   for (const machine of MACHINES) {
     test(machine.name, async () => {
       const { kernel, lsm } = machine;
-      const { architecture } = provideKernel(kernel);
+      const { architecture, modules } = provideKernel(kernel);
+      const overlay = modules.filter((path) => basename(path) === "overlay.ko");
       const run = await runInGuest({
         kernel,
-        script: scriptFor(machine, listeners[architecture]),
-        extras: [listeners[architecture], ...(architecture === "arm64" ? [] : ["strace"])],
+        script: scriptFor(machine, listeners[architecture], overlay),
+        extras: [listeners[architecture], ...overlay, ...(architecture === "arm64" ? [] : ["strace"])],
         ...(lsm === undefined ? {} : { lsm }),
       });
       const sections = sectionsOf(run.lines);
@@ -70,7 +72,7 @@ function drilledIn({ only }: Machine, mode: Mode): readonly string[] {
   return TECHNIQUES.filter((each) => mode.drills(each) && (only?.includes(each.name) ?? true)).map(({ name }) => name);
 }
 
-function scriptFor(machine: Machine, listeners: string): string {
+function scriptFor(machine: Machine, listeners: string, modules: readonly string[]): string {
   const { before = "", under = "" } = machine;
   const rimon = `${under} rimon`;
   const drills = modesOf(machine).map((mode) => [
@@ -87,7 +89,10 @@ function scriptFor(machine: Machine, listeners: string): string {
     ["doctor", rimon, "doctor --json --no-drill"],
     ["after", listeners],
   ];
-  return [SHELL, before, ...sections.map(([name, ...words]) => `section ${name}; ${words.join(" ")}`)].join("\n");
+  const load = modules.map((path) => `insmod ${placeOf(path)} || exit 1`);
+  return [SHELL, ...load, before, ...sections.map(([name, ...words]) => `section ${name}; ${words.join(" ")}`)].join(
+    "\n",
+  );
 }
 
 function judge(machine: Machine, mode: Mode, run: GuestRun, results: readonly DrillResult[]): void {

@@ -1,9 +1,10 @@
 // The stock kernels of the virtual machines, as Debian builds them for clouds.
 
+import { execFileSync } from "node:child_process";
 import { readdirSync, renameSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { cached } from "./debian.ts";
-import type { GuestArchitecture } from "./root.ts";
+import { findProgram, type GuestArchitecture } from "./root.ts";
 
 interface Source {
   readonly suite: string;
@@ -14,15 +15,15 @@ interface Source {
 }
 
 const SOURCES = {
-  "5.10": { suite: "bullseye-security", metapackage: "linux-image-cloud-amd64" },
+  "5.10": { suite: "bullseye-security", metapackage: "linux-image-cloud-amd64", modules: ["overlay"] },
   "6.1": {
     suite: "bookworm-security",
     metapackage: "linux-image-cloud-amd64",
-    modules: ["libcrc32c", "nfnetlink", "nf_tables"],
+    modules: ["overlay", "libcrc32c", "nfnetlink", "nf_tables"],
   },
-  "6.12": { suite: "bookworm-security", metapackage: "linux-image-6.12-cloud-amd64" },
-  newest: { suite: "trixie-backports", metapackage: "linux-image-cloud-amd64" },
-  "6.12-arm64": { suite: "bookworm-security", metapackage: "linux-image-6.12-cloud-arm64" },
+  "6.12": { suite: "bookworm-security", metapackage: "linux-image-6.12-cloud-amd64", modules: ["overlay"] },
+  newest: { suite: "trixie-backports", metapackage: "linux-image-cloud-amd64", modules: ["overlay"] },
+  "6.12-arm64": { suite: "bookworm-security", metapackage: "linux-image-6.12-cloud-arm64", modules: ["overlay"] },
 } as const satisfies Readonly<Record<string, Source>>;
 
 export type KernelName = keyof typeof SOURCES;
@@ -51,7 +52,12 @@ export function provideKernel(name: KernelName): Kernel {
     // With some releases the image itself is in a package of its own.
     const binary = apt.dependsOn(image, /^linux-binary-\d/) ?? image;
     // ./boot/vmlinuz-RELEASE, or ./usr/lib/modules/RELEASE/vmlinuz.
-    apt.unpack(binary, ["*/vmlinuz*", ...modules.map((module) => `*/${module}.ko`)], into);
+    const holder = apt.dependsOn(image, /^linux-modules-\d/) ?? binary;
+    const patterns = modules.map((module) => `*/${module}.ko*`);
+    apt.unpack(binary, ["*/vmlinuz*", ...(holder === binary ? patterns : [])], into);
+    if (holder !== binary && patterns.length > 0) apt.unpack(holder, patterns, into);
+    for (const path of readdirSync(into, { recursive: true, encoding: "utf8" }))
+      if (path.endsWith(".ko.xz")) execFileSync(findProgram("busybox"), ["unxz", join(into, path)]);
     const unpacked = readdirSync(into, { recursive: true, encoding: "utf8" });
     const kernel = unpacked.find((path) => /\/vmlinuz[^/]*$/.test(path));
     if (kernel === undefined) throw new Error(`${binary} holds no vmlinuz`);

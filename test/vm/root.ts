@@ -172,7 +172,7 @@ export function findProgram(name: string): string {
 }
 
 /** Files of the project are below HOME, others where they are on this system. */
-function placeOf(path: string): string {
+export function placeOf(path: string): string {
   const inside = relative(project, path);
   return inside.startsWith("..") ? path : join(HOME, inside);
 }

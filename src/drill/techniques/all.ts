@@ -20,6 +20,7 @@ import { kcmp } from "./kcmp.ts";
 import { lateLibrary } from "./late-library.ts";
 import { ldAudit } from "./ld-audit.ts";
 import { ldPreload } from "./ld-preload.ts";
+import { ldPreloadErased } from "./ld-preload-erased.ts";
 import { ldSoPreload } from "./ld-so-preload.ts";
 import { mapFiles } from "./map-files.ts";
 import { mapsRead } from "./maps-read.ts";
@@ -59,6 +60,7 @@ import { textPatch } from "./text-patch.ts";
 import { textPatchPtrace } from "./text-patch-ptrace.ts";
 import { uprobeCrypto } from "./uprobe-crypto.ts";
 import { uprobeHeld } from "./uprobe-held.ts";
+import { upperLayerExec } from "./upper-layer-exec.ts";
 import { writableCode } from "./writable-code.ts";
 import { writableCodeHeld } from "./writable-code-held.ts";
 
@@ -109,12 +111,14 @@ export const TECHNIQUES: readonly Technique[] = [
   nodeInspect,
   memfdExec,
   deletedExec,
+  upperLayerExec,
   abortCore,
   sigquitCore,
   corePatternWrite,
   corePipeHandler,
   coredumpFilterWrite,
   ldPreload,
+  ldPreloadErased,
   ldAudit,
   ldSoPreload,
   dlopenDevShm,

@@ -4,7 +4,7 @@ export const ldAudit: Technique = {
   name: "ld-audit",
   summary: "the process is started with LD_AUDIT",
   rules: ["library-preloaded"],
-  expected: ["posture"],
+  expected: ["exec", "posture"],
   anonymous: true,
   async stage(range) {
     const begin = await range.decoyToCome({ environment: { LD_AUDIT: range.library() } });

@@ -4,7 +4,7 @@ export const ldPreload: Technique = {
   name: "ld-preload",
   summary: "the process is started with LD_PRELOAD",
   rules: ["library-preloaded"],
-  expected: ["posture"],
+  expected: ["exec", "posture"],
   anonymous: true,
   async stage(range) {
     const begin = await range.decoyToCome({ environment: { LD_PRELOAD: range.library() } });
