@@ -90,6 +90,7 @@
             "native/digest.c",
             "native/exec_gate.c",
             "native/file_list.c",
+            "native/file_merge.c",
             "native/file_read.c",
             "native/file_rules.c",
             "native/file_walk.c",

@@ -203,36 +203,53 @@ static void *run(void *arg)
 	return NULL;
 }
 
-int file_walk_next(struct file_walk *w, struct batch *out)
+int file_walk_take(struct file_walk *w, struct batch *into, bool *ret_end)
 {
+	struct slice *slice = NULL;
+	struct batch read;
 	int err = 0;
 
+	batch_clear(into);
+	/* What an odd file made large does not stay so. */
+	if (into->cap > ENOUGH)
+		batch_free(into);
 	pthread_mutex_lock(&w->lock);
-	while (out->len < ENOUGH) {
-		struct slice *slice = &w->slices[w->first];
-
-		if (w->stopped) {
-			err = w->error ? w->error : -ECANCELED;
-			break;
-		}
-		if (!w->used && w->listed)
-			break;
-		if (!w->used || slice->state != SLICE_READ) {
-			pthread_cond_wait(&w->changed, &w->lock);
-			continue;
-		}
-		batch_append(out, &slice->records);
-		w->held -= slice->records.len;
-		/* What an odd file made large does not stay so. */
-		if (slice->records.cap > ENOUGH)
-			batch_free(&slice->records);
+	while (!w->stopped && (w->used || !w->listed) && (!w->used || w->slices[w->first].state != SLICE_READ))
+		pthread_cond_wait(&w->changed, &w->lock);
+	if (w->stopped)
+		err = w->error ? w->error : -ECANCELED;
+	else if (w->used)
+		slice = &w->slices[w->first];
+	*ret_end = !slice;
+	if (slice) {
+		read = slice->records;
+		slice->records = *into;
+		*into = read;
+		w->held -= read.len;
 		slice->state = SLICE_FREE;
 		w->first = (w->first + 1) % SLICES;
 		w->used--;
 		pthread_cond_broadcast(&w->changed);
 	}
 	pthread_mutex_unlock(&w->lock);
-	return err ? err : out->error;
+	return err;
+}
+
+int file_walk_next(struct file_walk *w, struct batch *out)
+{
+	struct batch read = { 0 };
+	bool end = false;
+	int err = 0;
+
+	while (!err && out->len < ENOUGH) {
+		err = file_walk_take(w, &read, &end);
+		if (err || end)
+			break;
+		batch_append(out, &read);
+		err = out->error;
+	}
+	batch_free(&read);
+	return err;
 }
 
 void file_walk_allow(struct file_walk *w, uint64_t bytes)

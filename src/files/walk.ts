@@ -1,10 +1,12 @@
 // Walks over files by the addon: entries in the order of their paths, as fast as they are taken and no faster.
 
 import { encodeRules, type FileRule } from "../baselines/files/rules.ts";
+import { SealProblem } from "../baselines/seal-problem.ts";
 import { RimonError } from "../errors.ts";
-import { requireFilesAddon, type FilesAddon } from "../native.ts";
+import { requireFilesAddon, type FilesAddon, type FileWalk } from "../native.ts";
 
 const FLAG = { list: 1, stat: 2, cross: 4, idle: 8 } as const;
+const COMPARE = { full: 1, keep: 2 } as const;
 const HOLD = 100;
 const MAX_RATE = 2 ** 40;
 
@@ -43,7 +45,98 @@ export interface WalkOptions extends Pace {
 }
 
 /** Batches of whole entries. */
-export async function* walk(options: WalkOptions): AsyncGenerator<Buffer, void, void> {
+export function walk(options: WalkOptions): AsyncGenerator<Buffer, void, void> {
+  return batches(options, 0, (walking) => walking.next());
+}
+
+/** What was and what is; both, where they are not alike. */
+export interface Pair {
+  readonly was?: Buffer;
+  readonly is?: Buffer;
+  /** What is, is what was. */
+  readonly isAlike: boolean;
+}
+
+export interface CompareOptions extends WalkOptions {
+  /** All that is kept is compared; else, of a walk that is statOnly, what stat says. */
+  readonly full: boolean;
+  /** What is alike is given, too. */
+  readonly keep: boolean;
+}
+
+/** Batches of what a walk finds against entries of before, which come in pieces of any size, in the same order. */
+export async function* compare(
+  before: AsyncIterable<Buffer>,
+  options: CompareOptions,
+): AsyncGenerator<readonly Pair[], void, void> {
+  const how = (options.full ? COMPARE.full : 0) | (options.keep ? COMPARE.keep : 0);
+  const pieces = before[Symbol.asyncIterator]();
+  // One ahead: while this one is compared the next is read and proven.
+  let piece = pieces.next();
+  piece.catch(() => {});
+  const next = async (walking: FileWalk): Promise<Buffer> => {
+    for (;;) {
+      if (walking.isHungry()) {
+        const { done, value } = await piece;
+        give(walking, done === true ? Buffer.alloc(0) : value);
+        if (done !== true) piece = pieces.next();
+        piece.catch(() => {});
+      }
+      const batch = await walking.compare().catch((thrown: unknown) => Promise.reject(explained(thrown)));
+      options.onProgress?.(walking.progress());
+      if (batch.length > 0 || !walking.isHungry()) return batch;
+    }
+  };
+  try {
+    for await (const batch of batches(options, how, next)) yield pairsIn(batch);
+  } finally {
+    await piece.catch(() => {});
+    await pieces.return?.();
+  }
+}
+
+function give(walking: FileWalk, piece: Buffer): void {
+  try {
+    walking.give(piece);
+  } catch (thrown) {
+    throw explained(thrown);
+  }
+}
+
+function explained(thrown: unknown): unknown {
+  if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EBADMSG")) return thrown;
+  return new SealProblem(
+    "wrong-entries",
+    "the entries of the baseline are not whole, or not entries at all; take a new baseline",
+    { cause: thrown },
+  );
+}
+
+const ALIKE = 0xffff_ffff;
+
+/** struct file_pair of native/files.h, and the entries behind it; copied, since they may be kept longer than the others. */
+function pairsIn(batch: Buffer): Pair[] {
+  const pairs: Pair[] = [];
+  for (let at = 0; at < batch.length;) {
+    const was = batch.readUInt32LE(at);
+    const is = batch.readUInt32LE(at + 4);
+    const from = at + 8;
+    const between = was === ALIKE ? from : from + was;
+    at = between + is;
+    pairs.push({
+      isAlike: was === ALIKE,
+      ...(between === from ? {} : { was: Buffer.from(batch.subarray(from, between)) }),
+      ...(is === 0 ? {} : { is: Buffer.from(batch.subarray(between, at)) }),
+    });
+  }
+  return pairs;
+}
+
+async function* batches(
+  options: WalkOptions,
+  how: number,
+  take: (walking: FileWalk) => Promise<Buffer>,
+): AsyncGenerator<Buffer, void, void> {
   const { roots, threads = 2, idle = true, bytesPerSecond, limits, signal } = options;
   if (roots.length === 0) return;
   const rate = bytesPerSecond === undefined ? undefined : Math.min(Math.max(1, Math.floor(bytesPerSecond)), MAX_RATE);
@@ -56,7 +149,13 @@ export async function* walk(options: WalkOptions): AsyncGenerator<Buffer, void, 
   const walking = open(
     Buffer.concat(roots.flatMap((root) => [root, Buffer.alloc(1)])),
     encodeRules(options.rules),
-    BigUint64Array.of(BigInt(flags), BigInt(threads), BigInt(options.maxBytes), rate === undefined ? 0n : 1n),
+    BigUint64Array.of(
+      BigInt(flags),
+      BigInt(threads),
+      BigInt(options.maxBytes),
+      rate === undefined ? 0n : 1n,
+      BigInt(how),
+    ),
     limits === undefined ? undefined : BigUint64Array.from(limits),
   );
   const stop = (): void => walking.close();
@@ -68,13 +167,13 @@ export async function* walk(options: WalkOptions): AsyncGenerator<Buffer, void, 
   const pacing = rate === undefined ? undefined : setInterval(allow, HOLD);
   try {
     // One ahead: while this batch is compared the next is gathered.
-    let next = walking.next();
+    let next = take(walking);
     for (;;) {
       const batch = await next;
       if (signal?.aborted === true) signal.throwIfAborted();
       options.onProgress?.(walking.progress());
       if (batch.length === 0) return;
-      next = walking.next();
+      next = take(walking);
       // Whoever leaves early does not wait for it.
       next.catch(() => {});
       yield batch;

@@ -191,7 +191,7 @@ describe("the walk", () => {
     writeFileSync(at("large"), Buffer.alloc(8 * 1024 * 1024));
     const addon = requireFilesAddon();
     const text = (each: string): Buffer => Buffer.from(`${each}\0`);
-    const walking = addon.openFileWalk(text(root), text(" /"), BigUint64Array.of(0n, 2n, 2n ** 40n, 1n));
+    const walking = addon.openFileWalk(text(root), text(" /"), BigUint64Array.of(0n, 2n, 2n ** 40n, 1n, 0n));
     const next = walking.next();
     let done = false;
     void next.finally(() => (done = true)).catch(() => {});
@@ -209,14 +209,14 @@ describe("the walk", () => {
 
   it("refuses what is no root and no rule", () => {
     const addon = requireFilesAddon();
-    const how = BigUint64Array.of(0n, 1n, 1n, 0n);
+    const how = BigUint64Array.of(0n, 1n, 1n, 0n, 0n);
     for (const root of ["", "relative\0", "/a/\0", "/a//b\0", "/a/../b\0", "/a/.\0", "/a/..\0", "/a"])
       assert.throws(() => addon.openFileWalk(Buffer.from(root), Buffer.from(" /\0"), how), { code: "EINVAL" }, root);
     for (const rule of ["/", "\0", " \0", " /a\0\0"])
       assert.throws(() => addon.openFileWalk(Buffer.from("/\0"), Buffer.from(rule), how), { code: "EINVAL" }, rule);
     for (const threads of [0n, 65n])
       assert.throws(
-        () => addon.openFileWalk(Buffer.from("/\0"), Buffer.alloc(0), BigUint64Array.of(0n, threads, 1n, 0n)),
+        () => addon.openFileWalk(Buffer.from("/\0"), Buffer.alloc(0), BigUint64Array.of(0n, threads, 1n, 0n, 0n)),
         { code: "EINVAL" },
       );
   });
@@ -240,7 +240,7 @@ describe("the walk", () => {
     const worker = new Worker(
       `const { requireAddon } = require("node:module");
        const addon = require(${JSON.stringify(addonPath("files"))});
-       const walking = addon.openFileWalk(Buffer.from("/usr\\0"), Buffer.from(" /\\0"), BigUint64Array.of(0n, 2n, 1n << 40n, 0n));
+       const walking = addon.openFileWalk(Buffer.from("/usr\\0"), Buffer.from(" /\\0"), BigUint64Array.of(0n, 2n, 1n << 40n, 0n, 0n));
        void walking.next().then(() => walking.next());
        require("node:worker_threads").parentPort.postMessage("on");`,
       { eval: true },
