@@ -79,7 +79,8 @@ int file_read(struct file_reader *r, const struct file_item *item, struct batch 
 unsigned int file_type(uint32_t mode);
 
 /* file_list.c: what there is to read, in order, a slice at a time; by one thread at a time. */
-#define SLICE_ITEMS	64
+#define SLICE_ITEMS	256
+#define SLICE_READS	64	/* where their content is read: so that there is something for every thread */
 
 /* An open folder, which goes with its last user. */
 struct folder {
