@@ -60,11 +60,18 @@ private:
 		return walk_.get();
 	}
 
+	static Napi::Buffer<char> Into(const Napi::Value &value)
+	{
+		if (!value.IsBuffer())
+			Refuse(value.Env(), "into must be a Buffer");
+		return value.As<Napi::Buffer<char>>();
+	}
+
 	Napi::Value Next(const Napi::CallbackInfo &info)
 	{
 		Open(info.Env());
 		std::shared_ptr<struct file_walk> walk = walk_;
-		return Pass::Begin(info.Env(), "walk files", [=](struct batch *out) {
+		return Pass::BeginInto(info.Env(), "walk files", Into(info[0]), [=](struct batch *out) {
 			return file_walk_next(walk.get(), out);
 		});
 	}
@@ -79,7 +86,7 @@ private:
 	{
 		Merging(info.Env());
 		std::shared_ptr<struct file_merge> merge = merge_;
-		return Pass::Begin(info.Env(), "compare files", [=](struct batch *out) {
+		return Pass::BeginInto(info.Env(), "compare files", Into(info[0]), [=](struct batch *out) {
 			return file_merge_next(merge.get(), out);
 		});
 	}

@@ -193,13 +193,16 @@ export interface SourceStatus {
 
 /** A walk over files: entries (struct file_entry_record) in the order of their paths. */
 export interface FileWalk {
-  /** Some 256 KiB of whole entries, or the rest; empty at the end. Rejects with ECANCELED once it is closed. */
-  next(): Promise<Buffer>;
+  /**
+   * Some 256 KiB of whole entries, or the rest; empty at the end. How many bytes of `into` they are, or, where it is too small,
+   * a Buffer: of what C allocates the collector of garbage would leave much lying. Rejects with ECANCELED once it is closed.
+   */
+  next(into: Buffer): Promise<number | Buffer>;
   /**
    * In place of next(): pairs of what was and what is (struct file_pair of native/files.h), some 256 KiB or the rest; empty:
    * it is hungry, or that was all. One call at a time; rejects with EBADMSG if what was given is no entries.
    */
-  compare(): Promise<Buffer>;
+  compare(into: Buffer): Promise<number | Buffer>;
   /** It goes on only with more of what was. */
   isHungry(): boolean;
   /** More of what was, copied; nothing: that was all of it. Not while it compares. */

@@ -7,6 +7,8 @@ import { requireFilesAddon, type FilesAddon, type FileWalk } from "../native.ts"
 
 const FLAG = { list: 1, stat: 2, cross: 4, idle: 8 } as const;
 const COMPARE = { full: 1, keep: 2 } as const;
+/** Some more than a batch has as a rule. */
+const BATCH_BYTES = 384 * 1024;
 const HOLD = 100;
 const MAX_RATE = 2 ** 40;
 
@@ -44,9 +46,9 @@ export interface WalkOptions extends Pace {
   readonly onProgress?: (progress: WalkProgress) => void;
 }
 
-/** Batches of whole entries. */
+/** Batches of whole entries. One is good until the next is asked for. */
 export function walk(options: WalkOptions): AsyncGenerator<Buffer, void, void> {
-  return batches(options, 0, (walking) => walking.next());
+  return batches(options, 0, (walking, into) => walking.next(into));
 }
 
 /** What was and what is; both, where they are not alike. */
@@ -74,7 +76,7 @@ export async function* compare(
   // One ahead: while this one is compared the next is read and proven.
   let piece = pieces.next();
   piece.catch(() => {});
-  const next = async (walking: FileWalk): Promise<Buffer> => {
+  const next = async (walking: FileWalk, into: Buffer): Promise<number | Buffer> => {
     for (;;) {
       if (walking.isHungry()) {
         const { done, value } = await piece;
@@ -82,9 +84,9 @@ export async function* compare(
         if (done !== true) piece = pieces.next();
         piece.catch(() => {});
       }
-      const batch = await walking.compare().catch((thrown: unknown) => Promise.reject(explained(thrown)));
+      const batch = await walking.compare(into).catch((thrown: unknown) => Promise.reject(explained(thrown)));
       options.onProgress?.(walking.progress());
-      if (batch.length > 0 || !walking.isHungry()) return batch;
+      if (batch !== 0 || !walking.isHungry()) return batch;
     }
   };
   try {
@@ -135,7 +137,7 @@ function pairsIn(batch: Buffer): Pair[] {
 async function* batches(
   options: WalkOptions,
   how: number,
-  take: (walking: FileWalk) => Promise<Buffer>,
+  take: (walking: FileWalk, into: Buffer) => Promise<number | Buffer>,
 ): AsyncGenerator<Buffer, void, void> {
   const { roots, threads = 2, idle = true, bytesPerSecond, limits, signal } = options;
   if (roots.length === 0) return;
@@ -166,14 +168,17 @@ async function* batches(
   allow();
   const pacing = rate === undefined ? undefined : setInterval(allow, HOLD);
   try {
-    // One ahead: while this batch is compared the next is gathered.
-    let next = take(walking);
+    // One ahead: while this batch is worked on the next is gathered.
+    let [into, other] = [Buffer.allocUnsafeSlow(BATCH_BYTES), Buffer.allocUnsafeSlow(BATCH_BYTES)];
+    let next = take(walking, into);
     for (;;) {
-      const batch = await next;
+      const taken = await next;
+      const batch = typeof taken === "number" ? into.subarray(0, taken) : taken;
       if (signal?.aborted === true) signal.throwIfAborted();
       options.onProgress?.(walking.progress());
       if (batch.length === 0) return;
-      next = take(walking);
+      [into, other] = [other, into];
+      next = take(walking, into);
       // Whoever leaves early does not wait for it.
       next.catch(() => {});
       yield batch;

@@ -192,7 +192,7 @@ describe("the walk", () => {
     const addon = requireFilesAddon();
     const text = (each: string): Buffer => Buffer.from(`${each}\0`);
     const walking = addon.openFileWalk(text(root), text(" /"), BigUint64Array.of(0n, 2n, 2n ** 40n, 1n, 0n));
-    const next = walking.next();
+    const next = walking.next(Buffer.alloc(0));
     let done = false;
     void next.finally(() => (done = true)).catch(() => {});
     walking.allow(1);
@@ -202,7 +202,7 @@ describe("the walk", () => {
     assert.deepEqual([done, walking.progress().bytes], [false, 256 * 1024]);
     walking.close();
     await assert.rejects(next, { code: "ECANCELED" });
-    assert.throws(() => void walking.next(), { code: "EBADF" });
+    assert.throws(() => void walking.next(Buffer.alloc(0)), { code: "EBADF" });
     const paced = await walked(root, { bytesPerSecond: 64 * 1024 * 1024 });
     assert.equal(paced.length, 2);
   });
@@ -241,7 +241,8 @@ describe("the walk", () => {
       `const { requireAddon } = require("node:module");
        const addon = require(${JSON.stringify(addonPath("files"))});
        const walking = addon.openFileWalk(Buffer.from("/usr\\0"), Buffer.from(" /\\0"), BigUint64Array.of(0n, 2n, 1n << 40n, 0n, 0n));
-       void walking.next().then(() => walking.next());
+       const into = Buffer.alloc(400_000);
+       void walking.next(into).then(() => walking.next(into));
        require("node:worker_threads").parentPort.postMessage("on");`,
       { eval: true },
     );
