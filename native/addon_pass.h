@@ -14,6 +14,8 @@ public:
 	using Run = std::function<int(struct batch *)>;
 
 	static Napi::Promise Begin(Napi::Env env, const char *what, Run run);
+	/* Resolves with how many bytes of `into` are its batch, or with a Buffer if that is too small for it. */
+	static Napi::Promise BeginInto(Napi::Env env, const char *what, Napi::Buffer<char> into, Run run);
 	~Pass() override;
 
 protected:
@@ -23,6 +25,7 @@ protected:
 private:
 	Pass(Napi::Env env, const char *what, Run run);
 
+	Napi::Reference<Napi::Buffer<char>> into_;
 	Napi::Promise::Deferred promise_;
 	std::string what_;
 	Run run_;

@@ -9,7 +9,7 @@ int bench_run(const uint64_t how[BENCH_NUMBERS], const struct bytes in[3], char 
 	struct timing timing = { 0 };
 	int err = 0;
 
-	if (how[0] > BENCH_CPU)
+	if (how[0] > BENCH_STORM)
 		return -EINVAL;
 	if (how[0] >= BENCH_ENCRYPT && how[0] <= BENCH_HKDF)
 		return bench_cipher((enum bench_what)how[0], in, into, len);
@@ -17,6 +17,8 @@ int bench_run(const uint64_t how[BENCH_NUMBERS], const struct bytes in[3], char 
 		return -EINVAL;
 	if (how[0] == BENCH_CPU)
 		timing.cpu_ns = bench_cpu_ns();
+	else if (how[0] >= BENCH_HASH_FILES)
+		err = bench_files(how, in, &timing);
 	else if (how[0] >= BENCH_TIME_ENCRYPT)
 		err = bench_cipher_time(how, &timing);
 	else

@@ -40,6 +40,10 @@ enum bench_what {
 	BENCH_HKDF,
 	/* The CPU time of this process and of the children it has waited for. */
 	BENCH_CPU,
+	/* Of files: each of the first bytes read and hashed; stat of all below the folder; a storm of changes in the folder. */
+	BENCH_HASH_FILES,
+	BENCH_STAT_TREE,
+	BENCH_STORM,
 };
 
 struct bytes {
@@ -58,7 +62,9 @@ struct timing {
  * how[0] says what; the others are of a loop: threads, calls of each (0: until
  * the time is over), ms (0: until the calls are done), acts a second of each
  * (0: as fast as it goes), pid and address; of timing a cipher: threads, ms and
- * size. `into` is a struct timing, or what a cipher makes: the message and its
+ * size; of files: threads, how many each changes in a storm, and how many of them
+ * a second (in the place of a loop's), in[0] being paths, each with its NUL.
+ * `into` is a struct timing, or what a cipher makes: the message and its
  * tag. in: key, iv and message, or key, salt and info.
  */
 int bench_run(const uint64_t how[BENCH_NUMBERS], const struct bytes in[3], char *into, size_t len);
@@ -66,6 +72,9 @@ int bench_run(const uint64_t how[BENCH_NUMBERS], const struct bytes in[3], char 
 /* bench_loops.c */
 int bench_loop(const uint64_t how[BENCH_NUMBERS], struct timing *ret);
 uint64_t bench_cpu_ns(void);
+
+/* bench_files.c; -ENOSYS to hash where Node exports no OpenSSL. */
+int bench_files(const uint64_t how[BENCH_NUMBERS], const struct bytes *in, struct timing *ret);
 
 /* bench_crypto.c: by the OpenSSL that Node carries; -ENOSYS where it exports none. */
 int bench_cipher_time(const uint64_t how[BENCH_NUMBERS], struct timing *ret);

@@ -360,11 +360,12 @@ static int add_root(struct file_lister *w, struct slice *slice)
 
 int file_lister_fill(struct file_lister *w, struct slice *slice, const bool *stopped, bool *ret_end)
 {
+	size_t max = w->flags & FILE_WALK_STAT ? SLICE_ITEMS : SLICE_READS;
 	int err = 0;
 
 	slice->n = 0;
 	slice->text_len = 0;
-	while (!err && slice->n < SLICE_ITEMS && slice->text_len < SLICE_BYTES &&
+	while (!err && slice->n < max && slice->text_len < SLICE_BYTES &&
 	       !__atomic_load_n(stopped, __ATOMIC_RELAXED)) {
 		struct level *level = w->depth ? &w->levels[w->depth - 1] : NULL;
 		size_t at, len;

@@ -19,15 +19,21 @@
 #define ENOUGH		((size_t)256 << 10)
 #define THREADS_MAX	64
 #define FOLDERS_MAX	512			/* descriptors are few */
+#define AHEAD		8			/* slices: so that whoever reads need not wait for who lists */
 
 struct file_walk {
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	/* Behind the lock. Slices lie in a ring: [first, first + used). */
+	pthread_cond_t changed;	/* for the threads of the walk */
+	pthread_cond_t read;	/* for who takes */
+	/* Behind the lock. To wake costs as much as many stats: only who waits is woken, and for what it waits for. */
+	size_t idle;
+	bool taking;
+	/* Slices lie in a ring: [first, first + used). */
 	struct slice slices[SLICES];
 	size_t first;
 	size_t used;
 	size_t held;
+	size_t waiting;		/* slices that are listed and not read */
 	bool listing;
 	bool listed;
 	bool stopped;
@@ -54,13 +60,28 @@ static bool may_read(void *arg, size_t bytes)
 		return !__atomic_load_n(&w->stopped, __ATOMIC_RELAXED);
 	}
 	pthread_mutex_lock(&w->lock);
-	while (!w->stopped && w->allowance <= 0)
+	while (!w->stopped && w->allowance <= 0) {
+		w->idle++;
 		pthread_cond_wait(&w->changed, &w->lock);
+		w->idle--;
+	}
 	go = !w->stopped;
 	w->allowance -= (int64_t)bytes;
 	__atomic_add_fetch(&w->progress.bytes, bytes, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&w->lock);
 	return go;
+}
+
+static void wake(struct file_walk *w)
+{
+	if (w->idle)
+		pthread_cond_broadcast(&w->changed);
+}
+
+static void wake_taker(struct file_walk *w)
+{
+	if (w->taking)
+		pthread_cond_signal(&w->read);
 }
 
 static int read_slice(struct file_walk *w, struct slice *slice, struct file_reader *reader, uint64_t *ret_vanished)
@@ -117,6 +138,8 @@ static void fail(struct file_walk *w, int err)
 	if (!w->error)
 		w->error = err;
 	__atomic_store_n(&w->stopped, true, __ATOMIC_RELAXED);
+	wake(w);
+	wake_taker(w);
 }
 
 static size_t folders_in(const struct slice *slice)
@@ -128,27 +151,22 @@ static size_t folders_in(const struct slice *slice)
 	return n;
 }
 
+/* There is no place for one more slice. */
+static bool is_full(const struct file_walk *w)
+{
+	return w->used == SLICES || w->held >= HELD_BYTES || w->folders >= FOLDERS_MAX;
+}
+
 /* With the lock held; gives it back for the work. */
 static bool work(struct file_walk *w, struct file_reader *reader)
 {
-	struct slice *slice = slice_in(w, SLICE_LISTED);
+	bool may_list = !w->listing && !w->listed && !is_full(w), was_full, end = false;
+	struct slice *slice;
 	uint64_t vanished = 0;
-	bool end = false;
 	size_t folders;
 	int err;
 
-	if (slice) {
-		slice->state = SLICE_TAKEN;
-		folders = folders_in(slice);
-		pthread_mutex_unlock(&w->lock);
-		err = read_slice(w, slice, reader, &vanished);
-		pthread_mutex_lock(&w->lock);
-		slice->state = SLICE_READ;
-		w->folders -= folders;
-		w->held += slice->records.len;
-		w->progress.entries += slice->records.records;
-		w->progress.vanished += vanished;
-	} else if (!w->listing && !w->listed && w->used < SLICES && w->held < HELD_BYTES && w->folders < FOLDERS_MAX) {
+	if (may_list && w->waiting < AHEAD) {
 		slice = &w->slices[(w->first + w->used) % SLICES];
 		w->listing = true;
 		pthread_mutex_unlock(&w->lock);
@@ -159,12 +177,31 @@ static bool work(struct file_walk *w, struct file_reader *reader)
 		w->listed = end;
 		slice->state = SLICE_LISTED;
 		w->used++;
+		w->waiting++;
+		wake(w);
+	} else if (w->waiting) {
+		slice = slice_in(w, SLICE_LISTED);
+		slice->state = SLICE_TAKEN;
+		w->waiting--;
+		folders = folders_in(slice);
+		pthread_mutex_unlock(&w->lock);
+		err = read_slice(w, slice, reader, &vanished);
+		pthread_mutex_lock(&w->lock);
+		was_full = is_full(w);
+		slice->state = SLICE_READ;
+		w->folders -= folders;
+		w->held += slice->records.len;
+		w->progress.entries += slice->records.records;
+		w->progress.vanished += vanished;
+		if (was_full && !is_full(w))
+			wake(w);
+		if (slice == &w->slices[w->first])
+			wake_taker(w);
 	} else {
 		return false;
 	}
 	if (err)
 		fail(w, err);
-	pthread_cond_broadcast(&w->changed);
 	return true;
 }
 
@@ -187,52 +224,74 @@ static void *run(void *arg)
 	reader.stat_only = w->flags & FILE_WALK_STAT;
 	err = file_reader_open(&reader);
 	pthread_mutex_lock(&w->lock);
-	if (err) {
+	if (err)
 		fail(w, err);
-		pthread_cond_broadcast(&w->changed);
-	}
 	while (!w->stopped) {
 		if (work(w, &reader))
 			continue;
-		if (w->listed && !slice_in(w, SLICE_LISTED))
+		if (w->listed && !w->waiting)
 			break;
+		w->idle++;
 		pthread_cond_wait(&w->changed, &w->lock);
+		w->idle--;
 	}
 	pthread_mutex_unlock(&w->lock);
 	file_reader_close(&reader);
 	return NULL;
 }
 
-int file_walk_next(struct file_walk *w, struct batch *out)
+int file_walk_take(struct file_walk *w, struct batch *into, bool *ret_end)
 {
+	struct slice *slice = NULL;
+	struct batch read;
+	bool was_full;
 	int err = 0;
 
+	batch_clear(into);
+	/* What an odd file made large does not stay so. */
+	if (into->cap > ENOUGH)
+		batch_free(into);
 	pthread_mutex_lock(&w->lock);
-	while (out->len < ENOUGH) {
-		struct slice *slice = &w->slices[w->first];
-
-		if (w->stopped) {
-			err = w->error ? w->error : -ECANCELED;
-			break;
-		}
-		if (!w->used && w->listed)
-			break;
-		if (!w->used || slice->state != SLICE_READ) {
-			pthread_cond_wait(&w->changed, &w->lock);
-			continue;
-		}
-		batch_append(out, &slice->records);
-		w->held -= slice->records.len;
-		/* What an odd file made large does not stay so. */
-		if (slice->records.cap > ENOUGH)
-			batch_free(&slice->records);
+	w->taking = true;
+	while (!w->stopped && (w->used || !w->listed) && (!w->used || w->slices[w->first].state != SLICE_READ))
+		pthread_cond_wait(&w->read, &w->lock);
+	w->taking = false;
+	if (w->stopped)
+		err = w->error ? w->error : -ECANCELED;
+	else if (w->used)
+		slice = &w->slices[w->first];
+	*ret_end = !slice;
+	if (slice) {
+		was_full = is_full(w);
+		read = slice->records;
+		slice->records = *into;
+		*into = read;
+		w->held -= read.len;
 		slice->state = SLICE_FREE;
 		w->first = (w->first + 1) % SLICES;
 		w->used--;
-		pthread_cond_broadcast(&w->changed);
+		if (was_full && !is_full(w))
+			wake(w);
 	}
 	pthread_mutex_unlock(&w->lock);
-	return err ? err : out->error;
+	return err;
+}
+
+int file_walk_next(struct file_walk *w, struct batch *out)
+{
+	struct batch read = { 0 };
+	bool end = false;
+	int err = 0;
+
+	while (!err && out->len < ENOUGH) {
+		err = file_walk_take(w, &read, &end);
+		if (err || end)
+			break;
+		batch_append(out, &read);
+		err = out->error;
+	}
+	batch_free(&read);
+	return err;
 }
 
 void file_walk_allow(struct file_walk *w, uint64_t bytes)
@@ -242,7 +301,7 @@ void file_walk_allow(struct file_walk *w, uint64_t bytes)
 	/* What nobody asked for is not saved up. */
 	if (w->allowance > 4 * (int64_t)bytes)
 		w->allowance = 4 * (int64_t)bytes;
-	pthread_cond_broadcast(&w->changed);
+	wake(w);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -258,7 +317,8 @@ void file_walk_stop(struct file_walk *w)
 {
 	pthread_mutex_lock(&w->lock);
 	__atomic_store_n(&w->stopped, true, __ATOMIC_RELAXED);
-	pthread_cond_broadcast(&w->changed);
+	wake(w);
+	wake_taker(w);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -274,6 +334,7 @@ int file_walk_open(const struct file_walk_options *options, struct file_walk **r
 		return -ENOMEM;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->changed, NULL);
+	pthread_cond_init(&w->read, NULL);
 	w->flags = options->flags;
 	w->max_size = options->max_size;
 	w->has_allowance = options->has_allowance;
@@ -306,6 +367,7 @@ void file_walk_close(struct file_walk *w)
 		batch_free(&w->slices[i].records);
 	}
 	file_lister_close(&w->lister);
+	pthread_cond_destroy(&w->read);
 	pthread_cond_destroy(&w->changed);
 	pthread_mutex_destroy(&w->lock);
 	free(w);

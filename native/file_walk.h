@@ -1,4 +1,4 @@
-/* What file_walk.c, file_list.c, file_read.c and file_rules.c share. */
+/* What file_walk.c, file_list.c, file_read.c, file_rules.c and file_merge.c share. */
 #ifndef RIMON_FILE_WALK_H
 #define RIMON_FILE_WALK_H
 
@@ -24,6 +24,27 @@ void file_rules_free(struct file_rules *rules);
 size_t file_rules_find(const struct file_rules *rules, unsigned int type, const char *path, size_t len);
 /* Whether one that comes before `by` may want something below this path. */
 bool file_rules_want_below(const struct file_rules *rules, size_t by, const char *path, size_t len);
+
+/* file_walk.c: the next records, in place of what is in `into`, and maybe none. */
+int file_walk_take(struct file_walk *w, struct batch *into, bool *ret_end);
+
+/* file_merge.c */
+struct file_merge {
+	struct file_walk *walk;
+	struct batch was;
+	size_t was_at;
+	size_t was_size;	/* of the entry there; 0: not known yet */
+	struct batch is;
+	size_t is_at;
+	uint32_t flags;
+	bool was_ended;
+	bool is_ended;
+	bool hungry;
+};
+
+/* Of the entry that begins there; 0: not all of it is there. -EBADMSG: it is none. */
+int file_entry_size(const char *bytes, size_t len, size_t *ret);
+int file_path_order(const char *a, size_t a_len, const char *b, size_t b_len);
 
 /* file_read.c: what one thread has to read files. */
 struct file_reader {
@@ -58,7 +79,8 @@ int file_read(struct file_reader *r, const struct file_item *item, struct batch 
 unsigned int file_type(uint32_t mode);
 
 /* file_list.c: what there is to read, in order, a slice at a time; by one thread at a time. */
-#define SLICE_ITEMS	64
+#define SLICE_ITEMS	256
+#define SLICE_READS	64	/* where their content is read: so that there is something for every thread */
 
 /* An open folder, which goes with its last user. */
 struct folder {

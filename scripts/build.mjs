@@ -55,6 +55,7 @@ const PROGRAMS = [
   "bench/subject",
   "bench/https-node",
   "bench/crypto-child",
+  "bench/files-child",
 ];
 const onlyMissing = options.includes("--missing");
 

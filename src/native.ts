@@ -193,8 +193,20 @@ export interface SourceStatus {
 
 /** A walk over files: entries (struct file_entry_record) in the order of their paths. */
 export interface FileWalk {
-  /** Some 256 KiB of whole entries, or the rest; empty at the end. Rejects with ECANCELED once it is closed. */
-  next(): Promise<Buffer>;
+  /**
+   * Some 256 KiB of whole entries, or the rest; empty at the end. How many bytes of `into` they are, or, where it is too small,
+   * a Buffer: of what C allocates the collector of garbage would leave much lying. Rejects with ECANCELED once it is closed.
+   */
+  next(into: Buffer): Promise<number | Buffer>;
+  /**
+   * In place of next(): pairs of what was and what is (struct file_pair of native/files.h), some 256 KiB or the rest; empty:
+   * it is hungry, or that was all. One call at a time; rejects with EBADMSG if what was given is no entries.
+   */
+  compare(into: Buffer): Promise<number | Buffer>;
+  /** It goes on only with more of what was. */
+  isHungry(): boolean;
+  /** More of what was, copied; nothing: that was all of it. Not while it compares. */
+  give(before: Buffer): void;
   /** How many more bytes of content may be read, where the walk waits to be allowed. */
   allow(bytes: number): void;
   progress(): { readonly entries: number; readonly bytes: number; readonly vanished: number };
@@ -231,8 +243,8 @@ export interface Addon {
 export interface FilesAddon {
   /**
    * Starts threads that walk: roots (each with its NUL), rules (each how, a pattern and a NUL: FILE_RULE_* of rimon.h), then
-   * flags (FILE_WALK_*), threads, the largest size that is read and whether it waits to be allowed to read; `limits` says
-   * of each root how many of its bytes count.
+   * flags (FILE_WALK_*), threads, the largest size that is read, whether it waits to be allowed to read, and how it is
+   * compared (FILE_MERGE_*); `limits` says of each root how many of its bytes count.
    */
   openFileWalk(roots: Buffer, rules: Buffer, how: BigUint64Array, limits?: BigUint64Array): FileWalk;
   /** The exec gate, which allows everything until it has a table and marks. Batches are of gate, mounts (id 0) and lost records. */

@@ -19,6 +19,9 @@ const ENCRYPT = 12;
 const DECRYPT = 13;
 const HKDF = 14;
 const CPU = 15;
+const HASH_FILES = 16;
+const STAT_TREE = 17;
+const STORM = 18;
 
 const TIMING_BYTES = 24;
 const TAG_BYTES = 16;
@@ -82,9 +85,36 @@ export function cpuNs(): number {
   return timing(CPU).cpuNs;
 }
 
+/** Each of these files opened, read and hashed by SHA-256, and nothing else. */
+export function hashFiles(paths: readonly string[], threads: number): Timing {
+  return timingOf(paths.map((path) => `${path}\0`).join(""), HASH_FILES, threads);
+}
+
+/** statx of everything below a folder, and nothing else. */
+export function statTree(folder: string, threads: number): Timing {
+  return timingOf(`${folder}\0`, STAT_TREE, threads);
+}
+
+export interface StormOptions {
+  readonly threads: number;
+  /** Of each thread: made, written, closed, given another name, removed. */
+  readonly files: number;
+  /** Files of each thread; as fast as it goes if not given. */
+  readonly perSecond?: number;
+}
+
+/** Changes in a folder. */
+export function changeStorm(folder: string, { threads, files, perSecond = 0 }: StormOptions): Timing {
+  return timingOf(`${folder}\0`, STORM, threads, files, 0, perSecond);
+}
+
 function timing(...how: readonly (number | bigint)[]): Timing {
+  return timingOf("", ...how);
+}
+
+function timingOf(bytes: string, ...how: readonly (number | bigint)[]): Timing {
   const into = Buffer.alloc(TIMING_BYTES);
-  requireDrillAddon().bench(BigUint64Array.from(how, BigInt), into);
+  requireDrillAddon().bench(BigUint64Array.from(how, BigInt), into, Buffer.from(bytes));
   const [calls = 0, wallNs = 0, cpuNs = 0] = [...new BigUint64Array(into.buffer, into.byteOffset, 3)].map(Number);
   return { calls, wallNs, cpuNs };
 }

@@ -23,11 +23,10 @@ import { headerNow, machineOf } from "../machine.ts";
 import { ignoreMissing, replaceFile, syncDirectory } from "../store/durable.ts";
 
 const PIECE_BYTES = 256 * 1024;
-const WRITE_BYTES = 1024 * 1024;
 const BLOCK_BYTES = 64 * 1024;
 
 export interface EntriesWriter {
-  /** Whole entries, in the order of their paths. */
+  /** Whole entries, in the order of their paths; the bytes are the caller's again once they are written. */
   write(bytes: Buffer, count: number): Promise<void>;
   /** Puts them in place and then the statement that names them; the baseline of before is gone after that. */
   commit(
@@ -51,19 +50,9 @@ export async function createEntriesWriter(file: string): Promise<EntriesWriter> 
   } catch (thrown) {
     throw notWritten(file, thrown);
   }
-  let waiting: Buffer[] = [];
-  let waitingBytes = 0;
   let total = 0;
   let entries = 0;
   let closed = false;
-
-  async function flush(): Promise<void> {
-    const bytes = Buffer.concat(waiting);
-    waiting = [];
-    waitingBytes = 0;
-    hash.update(bytes);
-    for (let at = 0; at < bytes.length;) at += (await handle.write(bytes, at)).bytesWritten;
-  }
 
   async function abandon(): Promise<void> {
     if (closed) return;
@@ -74,16 +63,17 @@ export async function createEntriesWriter(file: string): Promise<EntriesWriter> 
 
   return {
     async write(bytes, count) {
-      waiting.push(bytes);
-      waitingBytes += bytes.length;
       total += bytes.length;
       entries += count;
-      if (waitingBytes >= WRITE_BYTES)
-        await flush().catch((thrown: unknown) => Promise.reject(notWritten(file, thrown)));
+      hash.update(bytes);
+      try {
+        for (let at = 0; at < bytes.length;) at += (await handle.write(bytes, at)).bytesWritten;
+      } catch (thrown) {
+        throw notWritten(file, thrown);
+      }
     },
     async commit(scope, { expiresDays, previous }) {
       try {
-        await flush();
         await handle.sync();
         await handle.close();
         closed = true;

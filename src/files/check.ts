@@ -3,10 +3,10 @@
 import { lstat, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { DEFAULT_ROOTS, DEFAULT_RULES } from "../baselines/files/defaults.ts";
-import { differenceOf, errnoName, identityOf } from "../baselines/files/difference.ts";
-import { compareEntry, textOf } from "../baselines/files/compare.ts";
+import { differenceOf, errnoName, identityOf, movedFrom } from "../baselines/files/difference.ts";
+import { textOf } from "../baselines/files/compare.ts";
 import { comparePaths, entrySize, isAtOrBelow, type FileEntry } from "../baselines/files/entry.ts";
-import { checkedRules, type FileRule, type GroupName } from "../baselines/files/rules.ts";
+import { checkedRules, type FileRule } from "../baselines/files/rules.ts";
 import type { FileEntries, FileScope } from "../baselines/files/statement.ts";
 import { RimonError } from "../errors.ts";
 import type { FileDifference } from "../file-changed.ts";
@@ -210,38 +210,47 @@ function partOf(baseline: FileBaseline, paths: CheckOptions["paths"]) {
   return { roots: named, before: baseline.piecesBelow(named), named };
 }
 
+/** A small Buffer shares its memory with those that were made beside it, and would keep all of it. */
+function alone(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
+}
+
 function createTeller(rules: readonly FileRule[], onDifference: CheckOptions["onDifference"]) {
   const counts = { added: 0, removed: 0, changed: 0, moved: 0, unreadable: 0, unstable: 0 };
   let waiting: FileDifference[] = [];
-  /** Of those that came and went. */
-  const gone = new Map<string, { entry: FileEntry; difference: FileDifference }>();
-  const come = new Map<string, { entry: FileEntry; difference: FileDifference }>();
+  /** Of those that came and went: as they lie in a baseline, since that is a tenth of what they are otherwise. */
+  const gone = new Map<string, Buffer>();
+  const come = new Map<string, Buffer>();
 
   function tell(difference: FileDifference): void {
     counts[difference.change]++;
     if (onDifference !== undefined) waiting.push(difference);
   }
 
-  function hold(entry: FileEntry, difference: FileDifference): void {
-    const mine = difference.change === "removed" ? gone : come;
-    const others = difference.change === "removed" ? come : gone;
+  function hold(bytes: Buffer, entry: FileEntry, difference: FileDifference): void {
+    const isGone = difference.change === "removed";
+    const [mine, others] = isGone ? [gone, come] : [come, gone];
     const identity = identityOf(entry);
     if (identity === undefined || mine.has(identity) || mine.size >= MAX_MOVES) return tell(difference);
     const other = others.get(identity);
     if (other === undefined) {
-      mine.set(identity, { entry, difference });
+      mine.set(identity, alone(bytes));
       return;
     }
     others.delete(identity);
-    const [was, is] = difference.change === "removed" ? [{ entry, difference }, other] : [other, { entry, difference }];
-    tell({
-      ...is.difference,
-      change: "moved",
-      from: was.difference.path,
-      attributes: compareEntry(was.entry, is.entry, was.difference.group as GroupName).filter(
-        ({ attribute }) => attribute !== "ctime",
-      ),
-    });
+    const moved = isGone ? movedFrom(entry, entryOf(other), rules) : movedFrom(entryOf(other), entry, rules);
+    if (moved !== undefined) tell(moved);
+  }
+
+  function tellHeld(held: Map<string, Buffer>, isGone: boolean): void {
+    for (const bytes of held.values()) {
+      const entry = entryOf(bytes);
+      const difference = isGone ? differenceOf(entry, undefined, rules) : differenceOf(undefined, entry, rules);
+      if (difference !== undefined) tell(difference);
+    }
+    held.clear();
   }
 
   async function flush(): Promise<void> {
@@ -258,16 +267,16 @@ function createTeller(rules: readonly FileRule[], onDifference: CheckOptions["on
       ];
       const difference = differenceOf(before, after, rules);
       if (difference === undefined) return;
-      const entry = after ?? before;
-      if ((difference.change === "added" || difference.change === "removed") && entry !== undefined)
-        hold(entry, difference);
+      const [bytes, entry] = [is ?? was, after ?? before];
+      const hasComeOrGone = difference.change === "added" || difference.change === "removed";
+      if (hasComeOrGone && bytes !== undefined && entry !== undefined) hold(bytes, entry, difference);
       else tell(difference);
     },
     flush,
     async end(): Promise<void> {
-      for (const { difference } of [...gone.values(), ...come.values()]) tell(difference);
-      gone.clear();
-      come.clear();
+      tellHeld(gone, true);
+      await flush();
+      tellHeld(come, false);
       await flush();
     },
     summary() {

@@ -1,19 +1,10 @@
 // One pass over files against a baseline: pairs of what was and what is, in the order of their paths, each read in full
 // where stat alone does not say that nothing can have changed.
 
-import {
-  decodeEntry,
-  entrySize,
-  isRecent,
-  keepMount,
-  sameEntry,
-  sameStat,
-  type FileEntry,
-} from "../baselines/files/entry.ts";
+import { decodeEntry, entrySize, keepMount, type FileEntry } from "../baselines/files/entry.ts";
 import type { FileRule } from "../baselines/files/rules.ts";
 import type { FileScope } from "../baselines/files/statement.ts";
-import { EntryReader, merge, type Visitor } from "./entry-reader.ts";
-import { walk, type Pace, type WalkProgress } from "./walk.ts";
+import { compare, walk, type Pace, type Pair, type WalkProgress } from "./walk.ts";
 
 export interface ScanOptions extends Pace {
   /** Reads every file, also one whose size, times and inode are those of before. */
@@ -33,11 +24,11 @@ export interface ScanSink {
 }
 
 interface Slot {
-  readonly before?: Buffer;
-  after?: Buffer;
+  readonly was?: Buffer;
+  is?: Buffer;
+  readonly isAlike: boolean;
   /** It is read once more; `limit` says how much of it counts. */
   readonly look?: { readonly limit: bigint };
-  readonly isUnchanged?: true;
 }
 
 const MAX_LOOKS = 256;
@@ -71,67 +62,55 @@ export async function scan(
     if (looks === 0) give(slot);
     else slots.push(slot);
   };
-  const give = ({ before: was, after, isUnchanged }: Slot): void => {
-    if (isUnchanged === true && after !== undefined) sink.unchanged?.(after);
-    else if (was !== undefined || after !== undefined) sink.pair(was, after);
+  const give = ({ was, is, isAlike }: Slot): void => {
+    if (isAlike && is !== undefined) sink.unchanged?.(is);
+    else if (was !== undefined || is !== undefined) sink.pair(was, is);
+  };
+  const flush = async (): Promise<void> => {
+    const asked = slots.filter((slot) => slot.look !== undefined);
+    if (asked.length > 0) {
+      const { bytes, vanished } = looked;
+      await lookAgain(asked, {
+        ...how,
+        onProgress(progress) {
+          looked = { entries: 0, bytes: bytes + progress.bytes, vanished: vanished + progress.vanished };
+          tell();
+        },
+      });
+    }
+    for (const slot of slots) give(slot);
+    slots = [];
+    looks = 0;
   };
 
-  const visitor: Visitor = {
-    alike(was, is) {
-      const alike = full
-        ? was.size === is.size && sameEntry(was.bytes, was.at, is.bytes, is.at, is.size)
-        : sameStat(was.bytes, was.at, is.bytes, is.at) && !isRecent(was.bytes, was.at);
-      if (alike && sink.unchanged !== undefined) add({ after: full ? is.copy() : was.copy(), isUnchanged: true });
-      return alike;
-    },
-    pair(was, is) {
-      const slot = {
-        ...(was === undefined ? {} : { before: was.copy() }),
-        ...(is === undefined ? {} : { after: is.copy() }),
-      };
-      add({ ...slot, ...lookOf(slot, scope.rules, full) });
-    },
-    isFull: () => looks >= MAX_LOOKS || slots.length >= MAX_SLOTS,
-    async flush() {
-      const asked = slots.filter((slot) => slot.look !== undefined);
-      if (asked.length > 0) {
-        const { bytes, vanished } = looked;
-        await lookAgain(asked, {
-          ...how,
-          onProgress(progress) {
-            looked = { entries: 0, bytes: bytes + progress.bytes, vanished: vanished + progress.vanished };
-            tell();
-          },
-        });
-      }
-      for (const slot of slots) give(slot);
-      slots = [];
-      looks = 0;
-      await sink.flush?.();
-    },
-  };
-  const now = walk({
+  const compared = compare(before, {
     ...how,
     roots,
     statOnly: !full,
+    full,
+    keep: sink.unchanged !== undefined,
     onProgress(progress) {
       walked = progress;
       tell();
     },
   });
-  await merge(new EntryReader(before), new EntryReader(now), visitor);
+  for await (const pairs of compared) {
+    for (const pair of pairs) {
+      add({ ...pair, ...lookOf(pair, scope.rules, full) });
+      if (looks >= MAX_LOOKS || slots.length >= MAX_SLOTS) await flush();
+    }
+    await sink.flush?.();
+  }
+  await flush();
+  await sink.flush?.();
 }
 
 /** A file that may grow is read as far as it went; what only stat was asked of is read in full. */
-function lookOf(
-  { before, after }: Pick<Slot, "before" | "after">,
-  rules: readonly FileRule[],
-  full: boolean,
-): Pick<Slot, "look"> {
-  if (after === undefined) return {};
-  const is = entryOf(after);
+function lookOf(pair: Pair, rules: readonly FileRule[], full: boolean): Pick<Slot, "look"> {
+  if (pair.is === undefined || pair.isAlike) return {};
+  const is = entryOf(pair.is);
   if (is.stat === undefined) return {};
-  const was = before === undefined ? undefined : entryOf(before);
+  const was = pair.was === undefined ? undefined : entryOf(pair.was);
   const limit =
     was?.stat?.type === "file" && rules[was.rule]?.group === "growing" && is.stat.size > was.stat.size
       ? was.stat.size
@@ -148,7 +127,7 @@ async function lookAgain(
   slots: readonly Slot[],
   how: Omit<Parameters<typeof walk>[0], "roots" | "list" | "limits" | "statOnly">,
 ): Promise<void> {
-  const paths = slots.map(({ after }) => (after === undefined ? Buffer.alloc(0) : entryOf(after).path));
+  const paths = slots.map(({ is }) => (is === undefined ? Buffer.alloc(0) : entryOf(is).path));
   const limits = slots.map(({ look }) => look?.limit ?? ALL_OF_IT);
   const found: Buffer[] = [];
   for await (const batch of walk({ ...how, roots: paths, list: true, limits })) found.push(...entriesIn(batch));
@@ -156,12 +135,12 @@ async function lookAgain(
   for (const [index, slot] of slots.entries()) {
     const entry = found[next];
     if (entry === undefined || !entryOf(entry).path.equals(paths[index] ?? entry)) {
-      delete slot.after;
+      delete slot.is;
       continue;
     }
     next++;
-    if (slot.after !== undefined) keepMount(entry, slot.after, 0);
-    slot.after = entry;
+    if (slot.is !== undefined) keepMount(entry, slot.is, 0);
+    slot.is = entry;
   }
 }
 

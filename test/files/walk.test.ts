@@ -191,8 +191,8 @@ describe("the walk", () => {
     writeFileSync(at("large"), Buffer.alloc(8 * 1024 * 1024));
     const addon = requireFilesAddon();
     const text = (each: string): Buffer => Buffer.from(`${each}\0`);
-    const walking = addon.openFileWalk(text(root), text(" /"), BigUint64Array.of(0n, 2n, 2n ** 40n, 1n));
-    const next = walking.next();
+    const walking = addon.openFileWalk(text(root), text(" /"), BigUint64Array.of(0n, 2n, 2n ** 40n, 1n, 0n));
+    const next = walking.next(Buffer.alloc(0));
     let done = false;
     void next.finally(() => (done = true)).catch(() => {});
     walking.allow(1);
@@ -202,21 +202,21 @@ describe("the walk", () => {
     assert.deepEqual([done, walking.progress().bytes], [false, 256 * 1024]);
     walking.close();
     await assert.rejects(next, { code: "ECANCELED" });
-    assert.throws(() => void walking.next(), { code: "EBADF" });
+    assert.throws(() => void walking.next(Buffer.alloc(0)), { code: "EBADF" });
     const paced = await walked(root, { bytesPerSecond: 64 * 1024 * 1024 });
     assert.equal(paced.length, 2);
   });
 
   it("refuses what is no root and no rule", () => {
     const addon = requireFilesAddon();
-    const how = BigUint64Array.of(0n, 1n, 1n, 0n);
+    const how = BigUint64Array.of(0n, 1n, 1n, 0n, 0n);
     for (const root of ["", "relative\0", "/a/\0", "/a//b\0", "/a/../b\0", "/a/.\0", "/a/..\0", "/a"])
       assert.throws(() => addon.openFileWalk(Buffer.from(root), Buffer.from(" /\0"), how), { code: "EINVAL" }, root);
     for (const rule of ["/", "\0", " \0", " /a\0\0"])
       assert.throws(() => addon.openFileWalk(Buffer.from("/\0"), Buffer.from(rule), how), { code: "EINVAL" }, rule);
     for (const threads of [0n, 65n])
       assert.throws(
-        () => addon.openFileWalk(Buffer.from("/\0"), Buffer.alloc(0), BigUint64Array.of(0n, threads, 1n, 0n)),
+        () => addon.openFileWalk(Buffer.from("/\0"), Buffer.alloc(0), BigUint64Array.of(0n, threads, 1n, 0n, 0n)),
         { code: "EINVAL" },
       );
   });
@@ -240,8 +240,9 @@ describe("the walk", () => {
     const worker = new Worker(
       `const { requireAddon } = require("node:module");
        const addon = require(${JSON.stringify(addonPath("files"))});
-       const walking = addon.openFileWalk(Buffer.from("/usr\\0"), Buffer.from(" /\\0"), BigUint64Array.of(0n, 2n, 1n << 40n, 0n));
-       void walking.next().then(() => walking.next());
+       const walking = addon.openFileWalk(Buffer.from("/usr\\0"), Buffer.from(" /\\0"), BigUint64Array.of(0n, 2n, 1n << 40n, 0n, 0n));
+       const into = Buffer.alloc(400_000);
+       void walking.next(into).then(() => walking.next(into));
        require("node:worker_threads").parentPort.postMessage("on");`,
       { eval: true },
     );

@@ -10,8 +10,8 @@ const procfs = addon.openProcfs();
 const batch = await procfs.scan(0b1111111, new Uint32Array([process.pid]));
 procfs.close();
 const text = (each) => Buffer.from(`${each}\0`);
-const walking = files.openFileWalk(text("/bin"), text(" /"), BigUint64Array.of(0n, 1n, 1n << 40n, 0n));
-const walked = (await walking.next()).length;
+const walking = files.openFileWalk(text("/bin"), text(" /"), BigUint64Array.of(0n, 1n, 1n << 40n, 0n, 0n));
+const walked = (await walking.next(Buffer.alloc(0))).length;
 walking.close();
 const scan = Buffer.from(batch).toString("base64");
 

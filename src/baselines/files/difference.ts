@@ -37,7 +37,7 @@ export function differenceOf(
   const entry = after ?? before;
   if (entry === undefined) return undefined;
   const rule = rules[(before ?? entry).rule];
-  const group: GroupName = rule === undefined || rule.group === "ignore" ? "everything" : rule.group;
+  const group = groupOf(rule);
   const type = entry.stat?.type;
   const mode = after === undefined ? undefined : attributeOf(after, "mode");
   const head = {
@@ -59,6 +59,23 @@ export function differenceOf(
     return { change: "unstable", ...head, attributes: known, reason: "it was being written each time it was read" };
   }
   return attributes.length === 0 ? undefined : { change: "changed", ...head, attributes };
+}
+
+function groupOf(rule: FileRule | undefined): GroupName {
+  return rule === undefined || rule.group === "ignore" ? "everything" : rule.group;
+}
+
+/** The same of a file that had another path, by what it was looked at as then. */
+export function movedFrom(was: FileEntry, is: FileEntry, rules: readonly FileRule[]): FileDifference | undefined {
+  const found = differenceOf(undefined, is, rules);
+  if (found === undefined) return undefined;
+  const attributes = compareEntry(was, is, groupOf(rules[was.rule]));
+  return {
+    ...found,
+    change: "moved",
+    from: textOf(was.path),
+    attributes: attributes.filter(({ attribute }) => attribute !== "ctime"),
+  };
 }
 
 /** What a file keeps when it is given another name. */

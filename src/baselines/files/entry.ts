@@ -32,7 +32,7 @@ const AT = {
 } as const;
 
 const HAS = { stat: 1, digest: 2, xattrs: 4, flags: 8, target: 16 } as const;
-const NOTE = { recent: 1, unstable: 2, mount: 4, swapped: 8, tooLarge: 16, cut: 32 } as const;
+const NOTE = { unstable: 2, mount: 4, swapped: 8, tooLarge: 16, cut: 32 } as const;
 const XATTR_HASHED = 0x8000_0000;
 
 export type FileType = "file" | "folder" | "link" | "fifo" | "socket" | "block" | "character" | "unknown";
@@ -110,33 +110,11 @@ export function entrySize(bytes: Buffer, at: number, end: number): number | unde
 }
 
 export const pathLength = (bytes: Buffer, at: number): number => bytes.readUInt16LE(at + AT.pathLength);
-export const isRecent = (bytes: Buffer, at: number): boolean => ((bytes[at + AT.notes] ?? 0) & NOTE.recent) !== 0;
 const isMount = (bytes: Buffer, at: number): number => (bytes[at + AT.notes] ?? 0) & NOTE.mount;
 
 /** Carries over what only a walk sees of an entry that was looked at once more. */
 export function keepMount(to: Buffer, from: Buffer, fromAt: number): void {
   to[AT.notes] = (to[AT.notes] ?? 0) | isMount(from, fromAt);
-}
-
-/** Whether two entries of one size are alike in all that is kept but for how they were read. */
-export function sameEntry(a: Buffer, aAt: number, b: Buffer, bAt: number, size: number): boolean {
-  return (
-    a.compare(b, bAt + AT.dev, bAt + AT.notes, aAt + AT.dev, aAt + AT.notes) === 0 &&
-    a.compare(b, bAt + AT.digest, bAt + size, aAt + AT.digest, aAt + size) === 0 &&
-    isMount(a, aAt) === isMount(b, bAt)
-  );
-}
-
-/** Whether stat says the same of both, and they have the same path. */
-export function sameStat(a: Buffer, aAt: number, b: Buffer, bAt: number): boolean {
-  const length = pathLength(a, aAt);
-  return (
-    length === pathLength(b, bAt) &&
-    a.compare(b, bAt + AT.dev, bAt + AT.rule, aAt + AT.dev, aAt + AT.rule) === 0 &&
-    a.compare(b, bAt + FIXED_BYTES, bAt + FIXED_BYTES + length, aAt + FIXED_BYTES, aAt + FIXED_BYTES + length) === 0 &&
-    isMount(a, aAt) === isMount(b, bAt) &&
-    ((a[aAt + AT.have] ?? 0) & HAS.stat) === ((b[bAt + AT.have] ?? 0) & HAS.stat)
-  );
 }
 
 const SLASH = 0x2f;

@@ -1,0 +1,194 @@
+// Changes of files as fast as they come: what the C reader of the file watch takes without a loss, and what is lost and told;
+// beside inotifywait on the same storm.
+
+import { spawn } from "node:child_process";
+import { closeSync, createReadStream, mkdirSync, openSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { requireAddon } from "../native.ts";
+import { decodeRecords } from "../records.ts";
+import type { FilesDone, FilesOrder } from "./files-child.ts";
+import { pause } from "./monitors.ts";
+import { findProgram, ownProgram, run } from "./programs.ts";
+import type { BenchContext } from "./result.ts";
+import { exactly } from "./statistics.ts";
+
+const THREADS = 2;
+/** Of each file: created, written, closed, moved from, moved to, removed; as inotify counts them. */
+const EVENTS_A_FILE = 6;
+const QUIET_FOR_MS = 500;
+const STARTS_WITHIN_MS = 10_000;
+/** Events a second; undefined: as fast as it goes. */
+const RATES = [120_000, 240_000, 480_000, undefined];
+const QUICK_RATES = [60_000, undefined];
+
+interface Stormed {
+  readonly files: number;
+  readonly perSecond: number;
+}
+
+interface Heard extends Stormed {
+  /** Files of which something was not told. */
+  readonly missing: number;
+  readonly lost: number;
+  /** That it lost some it said without their number. */
+  readonly overflowed: boolean;
+  /** As the kernel wrote them: like follows like as one. */
+  readonly records: number;
+}
+
+export async function fileStorms(context: BenchContext, mounted: string): Promise<void> {
+  let [held, untold] = [0, 0];
+  let fastest: Heard | undefined;
+  for (const [index, rate] of (context.quick ? QUICK_RATES : RATES).entries()) {
+    context.progress(`changes of files, ${rate === undefined ? "as fast as it goes" : `${rate} events a second`}`);
+    context.signal.throwIfAborted();
+    const heard = await hear(context, mounted, `storm-${index}`, rate);
+    const told = heard.overflowed ? heard.missing : heard.lost;
+    untold = Math.max(untold, heard.missing - told);
+    if (heard.missing === 0 && heard.lost === 0 && !heard.overflowed) held = Math.max(held, heard.perSecond);
+    fastest = heard;
+  }
+  context.figure({
+    id: "events/held",
+    label: "events of files, held without a loss",
+    unit: "a second",
+    estimate: exactly(held),
+    better: "higher",
+  });
+  context.figure({
+    id: "events/untold",
+    label: "files of whose changes something was lost untold",
+    unit: "files",
+    estimate: exactly(Math.max(0, untold)),
+  });
+  if (fastest !== undefined) {
+    const rate = Math.round(fastest.perSecond);
+    context.figure({
+      id: "events/lost",
+      label: `files of whose changes something was lost, at ${rate} events a second, as fast as it went (told: ${fastest.lost}${fastest.overflowed ? " and an overflow" : ""})`,
+      unit: "% of all",
+      estimate: exactly((fastest.missing / fastest.files) * 100),
+      better: "neither",
+    });
+  }
+  await inotifywait(context, mounted);
+}
+
+async function stormOn(context: BenchContext, root: string, rate: number | undefined): Promise<Stormed> {
+  const seconds = context.quick ? 0.5 : 2;
+  const perSecond = rate === undefined ? undefined : Math.round(rate / EVENTS_A_FILE / THREADS);
+  const files = perSecond === undefined ? (context.quick ? 10_000 : 60_000) : Math.round(perSecond * seconds);
+  const order: FilesOrder = { what: "storm", root, files, ...(perSecond === undefined ? {} : { perSecond }) };
+  const said = await run(process.execPath, [...ownProgram("bench/files-child"), JSON.stringify(order)], {
+    signal: context.signal,
+  });
+  const { entries, wallMs } = JSON.parse(said) as FilesDone;
+  return { files: entries, perSecond: (entries * EVENTS_A_FILE) / ((wallMs[0] ?? Number.NaN) / 1_000) };
+}
+
+async function hear(context: BenchContext, mounted: string, name: string, rate: number | undefined): Promise<Heard> {
+  const root = join(mounted, name);
+  mkdirSync(root);
+  const { addon } = requireAddon();
+  const procfs = addon.openProcfs();
+  // Kept as they came: to decode them would take the processor from the reader.
+  const batches: Buffer[] = [];
+  const watch = addon.openWatch({ connector: false, files: false }, procfs, (batch) => void batches.push(batch));
+  try {
+    watch.openChanges();
+    watch.aimChanges([root], []);
+    watch.markChanges(root);
+    const stormed = await stormOn(context, root, rate);
+    for (let before = -1; before !== batches.length;) {
+      before = batches.length;
+      await pause(QUIET_FOR_MS, context.signal);
+    }
+    return { ...stormed, ...told(batches, root, stormed.files) };
+  } finally {
+    watch.close();
+    procfs.close();
+  }
+}
+
+const [CREATED, WRITTEN, CLOSED, MOVED, REMOVED] = [1, 2, 4, 8, 16];
+const ALL_OF_IT = CREATED | WRITTEN | CLOSED | MOVED | REMOVED;
+
+/** Each file must have been told to have been made, written, closed, moved and removed. */
+function told(batches: readonly Buffer[], root: string, files: number): Omit<Heard, keyof Stormed> {
+  const seen = new Map<string, number>();
+  let [lost, records, overflowed] = [0, 0, false];
+  for (const record of batches.flatMap((batch) => decodeRecords(batch))) {
+    if (record.kind === "lost") {
+      if (record.count === undefined) overflowed = true;
+      else lost += record.count;
+    }
+    if (record.kind !== "file-change") continue;
+    records++;
+    const path = record.path.toString("latin1");
+    if (!path.startsWith(`${root}/`)) continue;
+    const name = path.slice(root.length + 1).replace(/\.new$/, "");
+    const bits =
+      (record.created ? CREATED : 0) |
+      (record.written ? WRITTEN : 0) |
+      (record.closed ? CLOSED : 0) |
+      (record.moved ? MOVED : 0) |
+      (record.removed ? REMOVED : 0);
+    seen.set(name, (seen.get(name) ?? 0) | bits);
+  }
+  const whole = [...seen.values()].filter((bits) => (bits & ALL_OF_IT) === ALL_OF_IT).length;
+  return { missing: files - whole, lost, overflowed, records };
+}
+
+async function inotifywait(context: BenchContext, mounted: string): Promise<void> {
+  const program = findProgram("inotifywait");
+  if (program === undefined)
+    return context.leftOut("events/inotifywait", "inotifywait", "inotifywait is not installed (Debian: inotify-tools)");
+  context.progress("changes of files, inotifywait");
+  const root = join(mounted, "storm-inotifywait");
+  const output = join(context.folder, "inotifywait");
+  mkdirSync(root);
+  const into = openSync(output, "w");
+  const events = "create,modify,close_write,move,delete";
+  const child = spawn(program, ["-m", "-r", "-e", events, "--format", "%e", root], { stdio: ["ignore", into, "pipe"] });
+  closeSync(into);
+  const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  try {
+    await established(child.stderr);
+    const stormed = await stormOn(context, root, undefined);
+    for (let before = -1; before !== statSync(output).size;) {
+      before = statSync(output).size;
+      await pause(QUIET_FOR_MS, context.signal);
+    }
+    const lines = await linesIn(output);
+    context.figure({
+      id: "events/inotifywait/lost",
+      label: `inotifywait -m -r, lost at ${Math.round(stormed.perSecond)} events a second, as fast as it went`,
+      unit: "% of all",
+      estimate: exactly((1 - lines / (stormed.files * EVENTS_A_FILE)) * 100),
+      better: "neither",
+    });
+  } finally {
+    child.kill("SIGTERM");
+    await ended;
+  }
+}
+
+function established(stderr: NodeJS.ReadableStream | null): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let said = "";
+    const late = setTimeout(() => reject(new Error(`inotifywait did not begin: ${said}`)), STARTS_WITHIN_MS);
+    stderr?.on("data", (text: Buffer) => {
+      said += text.toString();
+      if (!said.includes("established")) return;
+      clearTimeout(late);
+      resolve();
+    });
+  });
+}
+
+async function linesIn(file: string): Promise<number> {
+  let lines = 0;
+  for await (const bytes of createReadStream(file) as AsyncIterable<Buffer>)
+    for (const byte of bytes) if (byte === 10) lines++;
+  return lines;
+}

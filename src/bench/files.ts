@@ -1,0 +1,294 @@
+// Baselines of files: what init and a full check take beside the bare reading and hashing of the same files, beside sha256sum
+// and beside AIDE; a check in which nothing changed beside bare statx; what memory that takes.
+
+import { spawn } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { freemem } from "node:os";
+import { join } from "node:path";
+import { fileStorms } from "./file-storm.ts";
+import { makeTree, mountTmpfs, type FileTree } from "./file-tree.ts";
+import type { FilesDone, FilesOrder } from "./files-child.ts";
+import { pause } from "./monitors.ts";
+import { hashFiles, statTree } from "./primitives.ts";
+import { findProgram, ownProgram } from "./programs.ts";
+import type { Bench, BenchContext } from "./result.ts";
+import { exactly, ratioOf, spread, type Pair } from "./statistics.ts";
+
+const THREADS = 2;
+const FULL = { entries: 150_000, bytes: 1_200_000_000, rounds: 5 };
+const QUICK = { entries: 6_000, bytes: 60_000_000, rounds: 2 };
+/** What was written within two seconds of its reading is read again: a baseline of a node at rest has little of it. */
+const SETTLES_MS = 2_200;
+const POLL_MS = 10;
+
+export const files: Bench = {
+  name: "files",
+  summary: "baselines of files, beside bare loops, sha256sum and AIDE; changes of files that are held without a loss",
+  needsRoot: true,
+  async run(context) {
+    const size = context.quick ? QUICK : FULL;
+    // The tree, AIDE and what else there is: a node must not run out of memory for a bench.
+    const room = Math.floor(freemem() / 4);
+    if (room < size.bytes) {
+      const why = `${Math.round(size.bytes / 1e6)} MB of files in memory need four times as much free, and there are ${Math.round(freemem() / 1e6)} MB`;
+      context.leftOut("", "all of it", why);
+      return;
+    }
+    const mounted = join(context.folder, "mounted");
+    const unmount = await mountTmpfs(mounted, 4 * size.bytes, context.signal);
+    try {
+      context.progress(`making ${size.entries} files`);
+      const tree = makeTree(join(mounted, "tree"), size);
+      await pause(SETTLES_MS, context.signal);
+      await baselines(context, tree, size.rounds);
+      await fileStorms(context, mounted);
+    } finally {
+      await unmount();
+    }
+  },
+};
+
+async function baselines(context: BenchContext, tree: FileTree, rounds: number): Promise<void> {
+  const file = join(context.folder, "baseline.json");
+  const what = `${tree.entries} entries, ${Math.round(tree.bytes / 1e6)} MB`;
+  const bare: number[] = [];
+  const init: FilesDone[] = [];
+  const full: FilesDone[] = [];
+  // One that does not count: it has the pages of the files and of the programs in the caches of the processor.
+  for (let round = 0; round <= rounds; round++) {
+    context.progress(`init and full check, ${round} of ${rounds}`);
+    const began = hashFiles(tree.paths, THREADS).wallNs / 1e6;
+    const taken = await ordered({ what: "init", file, root: tree.root }, context.signal);
+    const checked = await ordered({ what: "full", file, times: 1 }, context.signal);
+    mustBe(taken.entries === tree.entries && checked.entries === tree.entries, "a file was left out", taken, checked);
+    mustBe(checked.differences === 0, "files that nobody changed differ", checked);
+    if (round === 0) continue;
+    bare.push(began);
+    init.push(taken);
+    full.push(checked);
+  }
+  const wall = (done: readonly FilesDone[]): number[] => done.flatMap(({ wallMs }) => wallMs);
+  const pairs = (done: readonly FilesDone[]): Pair[] =>
+    wall(done).map((of, index) => ({ of, against: bare[index] ?? Number.NaN }));
+  const seconds = (ms: readonly number[]) => spread(ms.map((each) => each / 1_000));
+  const row = (name: string, label: string, estimate: ReturnType<typeof spread>, unit = "s"): void =>
+    context.figure({ id: name, label: [what, label], unit, estimate });
+  row("bare/wall", "files read and hashed, and nothing else, 2 threads", seconds(bare));
+  row("init/wall", "init, 2 threads", seconds(wall(init)));
+  row("full/wall", "full check, 2 threads", seconds(wall(full)));
+  for (const [name, label, done] of [
+    ["init", "init", init],
+    ["full", "full check", full],
+  ] as const) {
+    context.figure({
+      id: `${name}/of-bare`,
+      label: `${label}, of the bare loop`,
+      unit: "times",
+      estimate: ratioOf(pairs(done)),
+      interval: "95 %",
+    });
+    const memory = spread(done.map(({ residentMb }) => residentMb));
+    context.figure({
+      id: `${name}/resident`,
+      label: `${label}, peak resident memory, Node with it`,
+      unit: "MB",
+      estimate: memory,
+    });
+  }
+  await incremental(context, tree, file, rounds, what);
+  await sha256sum(context, tree, what, bare);
+  await aide(context, tree, what, Math.min(...wall(full)), Math.min(...wall(init)));
+}
+
+async function incremental(
+  context: BenchContext,
+  tree: FileTree,
+  file: string,
+  rounds: number,
+  what: string,
+): Promise<void> {
+  const pairs: Pair[] = [];
+  let done: FilesDone | undefined;
+  context.progress("a check in which nothing changed");
+  for (let round = 0; round < 2 * rounds; round++) {
+    const against = statTree(tree.root, THREADS).wallNs / 1e6;
+    // The first of two has what Node compiles.
+    done = await ordered({ what: "check", file, times: 2 }, context.signal);
+    mustBe(done.differences === 0 && done.entries === tree.entries, "files that nobody changed differ", done);
+    pairs.push({ of: done.wallMs[1] ?? Number.NaN, against });
+  }
+  const seconds = (ms: readonly number[]) => spread(ms.map((each) => each / 1_000));
+  context.figure({
+    id: "incremental/wall",
+    label: [what, "check in which nothing changed, 2 threads"],
+    unit: "s",
+    estimate: seconds(pairs.map(({ of }) => of)),
+  });
+  context.figure({
+    id: "incremental/floor",
+    label: [what, "statx of all, and nothing else, 2 threads"],
+    unit: "s",
+    estimate: seconds(pairs.map(({ against }) => against)),
+  });
+  context.figure({
+    id: "incremental/of-floor",
+    label: "check in which nothing changed, of statx alone",
+    unit: "times",
+    estimate: ratioOf(pairs),
+    interval: "95 %",
+  });
+  if (done !== undefined)
+    context.figure({
+      id: "incremental/resident",
+      label: "check in which nothing changed, peak resident memory, Node with it",
+      unit: "MB",
+      estimate: exactly(done.residentMb),
+    });
+}
+
+async function sha256sum(context: BenchContext, tree: FileTree, what: string, bare: readonly number[]): Promise<void> {
+  const [xargs, sum] = [findProgram("xargs"), findProgram("sha256sum")];
+  if (xargs === undefined || sum === undefined)
+    return context.leftOut("sha256sum", "sha256sum", "xargs or sha256sum is not installed");
+  context.progress("sha256sum");
+  const input = tree.paths.map((path) => `${path}\0`).join("");
+  const { wallMs } = await measured(xargs, ["-0", `-P${THREADS}`, "-n500", sum], context.signal, input);
+  context.figure({
+    id: "sha256sum/wall",
+    label: [what, "sha256sum by xargs -P2"],
+    unit: "s",
+    estimate: exactly(wallMs / 1_000),
+  });
+  context.figure({
+    id: "sha256sum/of-bare",
+    label: "sha256sum by xargs -P2, of the bare loop",
+    unit: "times",
+    estimate: exactly(wallMs / Math.min(...bare)),
+    better: "neither",
+  });
+}
+
+/**
+ * What AIDE compares: all that rimon keeps, and one digest, with a worker for each thread; or what /etc/aide/aide.conf of Debian 12
+ * has for files that do not change (Full, Checksums = H: every digest that it can), with the one worker it starts with.
+ */
+const AIDES = [
+  {
+    name: "best",
+    label: "AIDE, SHA-256, 2 workers",
+    attributes: "p+ftype+i+l+n+u+g+s+m+c+acl+selinux+xattrs+e2fsattrs+caps+sha256",
+    workers: 2,
+  },
+  {
+    name: "debian",
+    label: "AIDE as Debian configures it",
+    attributes: "p+ftype+i+l+n+u+g+s+b+m+c+acl+selinux+xattrs+e2fsattrs+caps+H",
+    workers: 1,
+  },
+] as const;
+
+async function aide(
+  context: BenchContext,
+  tree: FileTree,
+  what: string,
+  fullMs: number,
+  initMs: number,
+): Promise<void> {
+  const program = findProgram("aide");
+  if (program === undefined) return context.leftOut("aide", "AIDE", "aide is not installed");
+  for (const { name, label, attributes, workers } of AIDES) {
+    const database = join(context.folder, `aide-${name}.db`);
+    const settings = join(context.folder, `aide-${name}.conf`);
+    const lines = [
+      `database_out=file:${database}`,
+      `database_in=file:${database}`,
+      "gzip_dbout=no",
+      "report_url=stdout",
+    ];
+    writeFileSync(settings, [...lines, `num_workers=${workers}`, `${tree.root} ${attributes}`, ""].join("\n"));
+    context.progress(`${label}, init`);
+    const init = await measured(program, ["--init", "-c", settings], context.signal);
+    context.progress(`${label}, check`);
+    const check = await measured(program, ["--check", "-c", settings], context.signal);
+    // A check that found no difference says how many entries it knows.
+    const known = /Number of entries:\s+(\d+)/.exec(check.said)?.[1];
+    mustBe(Number(known) === tree.entries, "AIDE looked at other files", known, tree.entries);
+    for (const [way, words, took, ours] of [
+      ["init", "init", init, initMs],
+      ["full", "check", check, fullMs],
+    ] as const) {
+      context.figure({
+        id: `aide/${name}/${way}`,
+        label: [what, `${label}, ${words}`],
+        unit: "s",
+        estimate: exactly(took.wallMs / 1_000),
+      });
+      context.figure({
+        id: `${way}/of-aide-${name}`,
+        label: `${way === "full" ? "full check" : "init"}, of ${label}`,
+        unit: "times",
+        estimate: exactly(ours / took.wallMs),
+      });
+    }
+    context.figure({
+      id: `aide/${name}/resident`,
+      label: `${label}, check, peak resident memory`,
+      unit: "MB",
+      estimate: exactly(check.residentMb),
+      better: "neither",
+    });
+  }
+}
+
+function mustBe(holds: boolean, otherwise: string, ...about: unknown[]): void {
+  if (!holds) throw new Error(`${otherwise}: ${JSON.stringify(about)}`);
+}
+
+async function ordered(order: FilesOrder, signal: AbortSignal): Promise<FilesDone> {
+  const { said } = await measured(
+    process.execPath,
+    [...ownProgram("bench/files-child"), JSON.stringify(order)],
+    signal,
+  );
+  return JSON.parse(said) as FilesDone;
+}
+
+interface Measured {
+  readonly wallMs: number;
+  /** The most it had; as far as it was looked at, which is a hundred times a second. */
+  readonly residentMb: number;
+  readonly said: string;
+}
+
+/** Runs a program to its end; rejects if that is not code 0. */
+function measured(path: string, args: readonly string[], signal: AbortSignal, input = ""): Promise<Measured> {
+  return new Promise((resolve, reject) => {
+    const began = performance.now();
+    const child = spawn(path, args, { signal, stdio: ["pipe", "pipe", "pipe"] });
+    let [said, complained, residentMb] = ["", "", 0];
+    const poll = setInterval(() => (residentMb = Math.max(residentMb, peakOf(child.pid))), POLL_MS);
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (said = (said + text).slice(-65_536)));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (complained = (complained + text).slice(-4_096)));
+    child.stdin.on("error", () => {}); // Told by its exit.
+    child.stdin.end(input);
+    child.once("error", (error) => {
+      clearInterval(poll);
+      reject(error);
+    });
+    child.once("close", (code, by) => {
+      clearInterval(poll);
+      const wallMs = performance.now() - began;
+      if (code === 0) resolve({ wallMs, residentMb, said });
+      else reject(new Error(`${path} ended with ${by ?? `code ${code}`}: ${(complained || said).trim().slice(-500)}`));
+    });
+  });
+}
+
+function peakOf(pid: number | undefined): number {
+  try {
+    const kilobytes = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1];
+    return Number(kilobytes ?? 0) / 1_000;
+  } catch {
+    return 0; // It has ended.
+  }
+}
