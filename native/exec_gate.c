@@ -294,13 +294,13 @@ static struct slot *event_consider(struct exec_gate *g, struct gate_ask *ask, co
 /* Whether the exec is over: it runs that file, or is gone. */
 static bool is_over(struct exec_gate *g, const struct slot *s)
 {
+	struct gate_known known;
 	char link[32];
-	struct stat st;
 
 	snprintf(link, sizeof(link), "%u/exe", s->tid);
-	if (fstatat(g->procfs->root, link, &st, AT_NO_AUTOMOUNT) < 0)
+	if (gate_stat_known(g->procfs->root, link, 0, &known) < 0)
 		return true;
-	return st.st_dev == s->file.dev && st.st_ino == s->file.inode;
+	return known.dev == s->file.dev && known.inode == s->file.inode;
 }
 
 /* Answers what is late, lets leases go; how long until there is something to do. */

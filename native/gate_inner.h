@@ -6,7 +6,7 @@
 
 #define GATE_THREADS		4
 #define GATE_SLOTS		256
-#define GATE_MARKS		256
+#define GATE_MARKS		1024
 #define GATE_RING		512
 #define GATE_NAME		1024
 #define GATE_AT_ONCE_MAX	((uint64_t)1 << 18)	/* what the leader reads itself, if it is in memory */
@@ -131,6 +131,9 @@ void gate_settle(struct exec_gate *g, struct slot *s);
 void gate_unsettle(struct exec_gate *g, int fd);
 /* An answered slot: holds its lease until the exec is over, or is free. */
 void gate_hold(struct exec_gate *g, struct slot *s);
+
+/* gate_mounts.c: whether the file system that it lies on has a mark, now. */
+bool gate_is_marked(struct exec_gate *g, int fd);
 
 /* gate_control.c */
 void gate_free(struct exec_gate *g);

@@ -2,13 +2,15 @@
 // and start again. All on a tmpfs of the test's own.
 
 import assert from "node:assert/strict";
-import { copyFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { runCommand } from "../fixtures/command.ts";
-import { EVIL, programs, run, sha256Of, tmpfs } from "../fixtures/gate.ts";
+import { compile } from "../fixtures/compile.ts";
+import { EVIL, NOBODY, programs, run, sha256Of, tmpfs } from "../fixtures/gate.ts";
 import { isLive, startRimon, type Monitor, type RimonOptions } from "../fixtures/monitor.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
+import { exitOf, lineOf, start, until } from "../native/child.ts";
 
 const REFUSED = 126;
 const DEADLINE_MS = 20_000;
@@ -150,3 +152,59 @@ test("a file system that is mounted below is checked from when rimon has seen it
   assert.equal(run("sh", "-c", script, "sh", below, made.evil), REFUSED);
   await monitor.stop();
 });
+
+test("a file system that somebody mounts in a mount namespace of their own is checked, too", async (t) => {
+  const made = await scene(t);
+  const monitor = started(t, { config: configOf(made) });
+  assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+  const below = join(made.folder, "below");
+  const config = join(monitor.stateDirectory, "rimon.yaml");
+  mkdirSync(below);
+  const script = `mount -t tmpfs rimon-gate-test "$1" && cp "$2" "$1/evil"
+    i=0; while "$1/evil"; [ $? != ${REFUSED} ] && [ $i -lt 500 ]; do sleep 0.01; i=$((i+1)); done
+    "$1/evil"; code=$?; echo $code; read _; exit $code`;
+  const [who, namespaced] = ["setpriv", ["unshare", "-m", "sh", "-c", script, "sh", below, made.evil]];
+  const as = ["--reuid", String(NOBODY), "--regid", String(NOBODY), "--clear-groups", "unshare", "-Urm"];
+  for (const args of [namespaced, [who, ...as, ...namespaced.slice(2)]]) {
+    // Not ours to spare: what rimon starts is, what the test starts is not, and a shell is in between.
+    const child = start(t, "sh", ["-c", '"$@"; exit $?', "sh", ...args]);
+    assert.equal(await lineOf(child), String(REFUSED));
+    const { stdout } = await untilStatus(config, monitor.stateDirectory, /mount namespace \d+/);
+    assert.match(stdout, new RegExp(`\\d+:\\d+ +tmpfs +${below} +enforce +mount namespace`));
+    child.stdin?.end("\n");
+    assert.equal((await exitOf(child)).code, REFUSED);
+  }
+  await monitor.stop();
+});
+
+async function untilStatus(config: string, stateDirectory: string, shown: RegExp): Promise<{ stdout: string }> {
+  return until(`rimon gate status to show ${shown}`, async () => {
+    const status = await runCommand(["gate", "status", "--config", config], {
+      env: { RIMON_STATE_DIR: stateDirectory },
+    });
+    return shown.test(status.stdout) ? status : undefined;
+  });
+}
+
+for (const uid of [0, NOBODY]) {
+  test(`what is run from a file system of one's own before it is marked is told, by uid ${uid}`, async (t) => {
+    const made = await scene(t);
+    const monitor = started(t, { config: configOf(made) });
+    assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+    const below = join(made.folder, "below");
+    mkdirSync(below);
+    for (let round = 0; round < 5; round++) {
+      const at = join(below, String(round));
+      mkdirSync(at);
+      // Each another program: what was told of one digest is not told again.
+      const evil = join(made.folder, `evil.${round}`);
+      writeFileSync(evil, Buffer.concat([readFileSync(made.evil), Buffer.from(String(round))]));
+      assert.ok([EVIL, REFUSED].includes(run(compile("gate-newmount"), "tmpfs", at, evil, String(uid))));
+      const found = await monitor.waitForFinding("exec-denied", DEADLINE_MS, ({ message }) =>
+        message.includes(join(at, "evil")),
+      );
+      assert.equal(found.severity, "high");
+    }
+    await monitor.stop();
+  });
+}

@@ -39,7 +39,7 @@ for (const [what, way, uid, table] of LOADS) {
       const without = run();
       const gate = requireFilesAddon().openGate(() => undefined);
       gate.load(compileGateTable(table));
-      gate.mark(folder, mountOf(folder), GATE_MODE.enforce, false);
+      gate.mark(0, folder, mountOf(folder), GATE_MODE.enforce, false);
       added.push(run() - without);
       bare.push(without);
       gate.close();
