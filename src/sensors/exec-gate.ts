@@ -4,9 +4,10 @@
 
 import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import type { Configuration, GateSettings } from "../configuration.ts";
+import type { RefusedBaseline } from "../baselines/in-use.ts";
 import { reasonOf } from "../errors.ts";
 import type { ExecJudged, GateMode } from "../exec-judged.ts";
-import { RefusedExecutables, loadGate, type LoadedGate } from "../exec-gate.ts";
+import { RefusedExecutables, loadGate, versionOfSources, type LoadedGate } from "../exec-gate.ts";
 import { GATE_MODE, requireFilesAddon, type Gate, type GateStatus } from "../native.ts";
 import type { Observation } from "../observation.ts";
 import type { GateRecord, NativeRecord } from "../record.ts";
@@ -17,6 +18,8 @@ import { createMountNamespaces } from "./mount-namespaces.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 const KEEP_EVERY_MS = 5_000;
+/** So that one that expires is found out. */
+const REREAD_MS = 3_600_000;
 const MANY_WAITING = 10_000;
 const MAX_UNCHECKED_KEPT = 64;
 /** It watches the mount tables of all namespaces; without it they are read at every pass. */
@@ -70,6 +73,10 @@ export function createExecGate(context: SensorContext, settings: () => Configura
   let current: GateSettings | undefined;
   let loaded: LoadedGate | undefined;
   let loading: Promise<void> | undefined;
+  let loadedVersion = "";
+  let loadedAt = -Infinity;
+  /** Which refusals were. */
+  let told: ReadonlySet<string> = new Set();
   let problem: string | undefined;
   let counters: Readonly<Record<string, number>> = {};
   let keptAt = -Infinity;
@@ -79,7 +86,15 @@ export function createExecGate(context: SensorContext, settings: () => Configura
   /** What was in force before goes on if the new cannot be believed: a baseline that is taken away opens nothing. */
   async function load(next: GateSettings): Promise<void> {
     try {
-      const read = await loadGate(next, context.now(), counters);
+      // Before it is read: what is changed meanwhile is read again.
+      const version = await versionOfSources(next);
+      if (current !== next) return;
+      [loadedVersion, loadedAt] = [version, context.now()];
+      const read = await loadGate(next, loadedAt, {
+        lastCounters: counters,
+        openBaseline: context.openBaseline,
+        packages: loaded?.packages,
+      });
       if (current !== next) return;
       loaded = read;
       counters = { ...counters, ...read.counters };
@@ -89,11 +104,14 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       openedTicks = Math.min(openedTicks, ticksNow());
       gate.load(read.table);
       problem = undefined;
+      const usingLastGood = read.refused.map(({ file, ...why }) => refuse(file, why, "last-good"));
+      told = new Set(usingLastGood);
       keptAt = -Infinity;
       mark(next);
     } catch (thrown) {
       if (current !== next) return;
-      if (thrown instanceof RefusedExecutables) refuse(thrown);
+      if (thrown instanceof RefusedExecutables)
+        told = new Set([refuse(thrown.file, thrown.problem, loaded === undefined ? "none" : "last-good")]);
       problem =
         loaded === undefined
           ? `${reasonOf(thrown)}; nothing is checked before it runs`
@@ -101,9 +119,12 @@ export function createExecGate(context: SensorContext, settings: () => Configura
     }
   }
 
-  function refuse({ file: path, problem: { code, message } }: RefusedExecutables): void {
-    const using = loaded === undefined ? "none" : "last-good";
-    context.emit({ kind: "baseline.refused", at: context.now(), sensor: name, of: "executables", path, code, message, using }); // prettier-ignore
+  /** Told once for each reason; what it was told by. */
+  function refuse(path: string, { code, message }: RefusedBaseline, using: "last-good" | "none"): string {
+    const key = `${path} ${code} ${using}`;
+    if (!told.has(key))
+      context.emit({ kind: "baseline.refused", at: context.now(), sensor: name, of: "executables", path, code, message, using }); // prettier-ignore
+    return key;
   }
 
   function take(record: NativeRecord): void {
@@ -140,7 +161,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       return;
     const { interpreters } = loaded;
     const asked = current;
-    const told = looks.look(observation, {
+    const looked = looks.look(observation, {
       gate,
       settings: asked,
       interpreters,
@@ -155,7 +176,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       marked: (device) => marked.get(device),
       lineage: context.lineage,
     });
-    for (const each of told) tell(each);
+    for (const each of looked) tell(each);
   }
 
   /** Once for whatever comes in one turn. */
@@ -259,6 +280,11 @@ export function createExecGate(context: SensorContext, settings: () => Configura
     marked.clear();
   }
 
+  /** Also after an upgrade: what packages brought is known by their list. */
+  async function isOutdated(asked: GateSettings): Promise<boolean> {
+    return context.now() - loadedAt >= REREAD_MS || (await versionOfSources(asked)) !== loadedVersion;
+  }
+
   async function pass(full: boolean): Promise<void> {
     const asked = settings();
     if (asked === undefined) {
@@ -269,7 +295,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       }
       return report("off", "not asked for");
     }
-    if (asked !== current) {
+    if (asked !== current || (loading === undefined && (await isOutdated(asked)))) {
       if (current === undefined) lookBack(asked);
       current = asked;
       loading = load(asked).finally(() => (loading = undefined));
@@ -286,6 +312,8 @@ export function createExecGate(context: SensorContext, settings: () => Configura
     const { queued, lockError } = gate.status();
     const troubles = [
       ...(problem === undefined ? [] : [problem]),
+      ...(loaded?.refused ?? []).map(({ file, code }) => `${file} is refused (${code}): its last good copy is used`),
+      ...(loaded?.notKept ?? []),
       ...unmarkable,
       ...(namespaces.beyond() === 0 ? [] : [`${namespaces.beyond()} processes in mount namespaces beyond the first`]),
       ...(queued < MANY_WAITING ? [] : [`${queued} programs wait to be checked`]),

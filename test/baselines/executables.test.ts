@@ -87,7 +87,10 @@ for (const [what, settings, message, lastCounter] of [
 ] as const satisfies readonly (readonly [string, Partial<GateSettings>, RegExp, number?])[]) {
   test(`refuses a baseline ${what}`, async () => {
     const last = lastCounter === undefined || settings.known === undefined ? {} : { [settings.known[0]]: lastCounter };
-    await assert.rejects(loadGate({ ...SETTINGS, ...settings }, NOW, last), { code: "RIMON_CONFIG", message });
+    await assert.rejects(loadGate({ ...SETTINGS, ...settings }, NOW, { lastCounters: last }), {
+      code: "RIMON_CONFIG",
+      message,
+    });
   });
 }
 

@@ -2,7 +2,7 @@
 // and start again. All on a tmpfs of the test's own.
 
 import assert from "node:assert/strict";
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { runCommand } from "../fixtures/command.ts";
@@ -89,29 +89,69 @@ test("what was not learned is refused and found, by a baseline that is sealed; t
   assert.equal(gone.code, 1);
   assert.match(gone.stdout, /^NOT CHECKED/);
 
-  // A baseline that is taken away opens nothing while what was known still is; at a start nothing is known.
   const again = started(t, { config: configOf(made), stateDirectory: monitor.stateDirectory });
   await again.ready;
   const gap = await again.waitForFinding("exec-denied", DEADLINE_MS, ({ technique }) => technique === "gap");
   assert.match(gap.message, /nothing was checked before it ran: rimon ended without stopping/);
   assert.equal(run(evil), REFUSED);
-  rmSync(baseline);
-  process.kill(again.pid, "SIGHUP");
-  await again.waitForFinding("sensor-blind", DEADLINE_MS, ({ message }) =>
-    message.includes("what was known before holds"),
-  );
-  const refused = await again.waitForFinding("baseline-refused", DEADLINE_MS);
-  assert.match(refused.message, /of executables, .* is refused \(missing\), the last good one is used/);
-  assert.equal(run(evil), REFUSED);
-  assert.equal(run(good), 0);
   await again.stop();
-  const blind = started(t, { config: configOf(made), stateDirectory: monitor.stateDirectory });
+
+  // Where there is none, nothing is checked: never is everything denied.
+  rmSync(baseline);
+  const blind = started(t, { config: configOf(made) });
   const { sensors = [] } = await blind.ready;
   const own = sensors.find(({ name }) => name === "exec-gate");
   assert.equal(own?.state, "down");
   assert.match(own?.reason ?? "", /there is none.*nothing is checked before it runs/);
   assert.equal(run(evil), EVIL);
   await blind.stop();
+});
+
+test("a baseline is read anew when its file is another, without a restart; a bad one leaves the last good one", async (t) => {
+  const made = await scene(t);
+  const { folder, good, evil, baseline, key } = made;
+  const monitor = started(t, { config: configOf(made) });
+  assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+  assert.equal(run(evil), REFUSED);
+  const refusal = (code: string) =>
+    monitor.waitForFinding("baseline-refused", DEADLINE_MS, ({ technique }) => technique === code);
+
+  const older = readFileSync(baseline);
+  const newer = join(temporaryDirectory("newer"), "executables.json");
+  assert.equal((await runCommand(["gate", "learn", folder, "--out", newer])).code, 0);
+  const other = join(temporaryDirectory("other"), "key");
+  assert.equal((await runCommand(["seal", "keygen", other])).code, 0);
+  const unsealed = readFileSync(newer);
+  assert.equal((await runCommand(["seal", "sign", newer, "--key", other])).code, 0);
+  renameSync(newer, baseline);
+  assert.match(
+    (await refusal("wrong-key")).message,
+    /executables.* is refused \(wrong-key\), the last good one is used/,
+  );
+  assert.deepEqual([run(good), run(evil)], [0, REFUSED]);
+
+  writeFileSync(newer, unsealed);
+  assert.equal((await runCommand(["seal", "sign", newer, "--key", key])).code, 0);
+  renameSync(newer, baseline);
+  await until("what was learned to run", () => (run(evil) === EVIL ? true : undefined));
+  assert.equal(run(good), 0);
+
+  // The older one does not know of what was learned since; whoever holds it cannot bring it back.
+  writeFileSync(newer, older);
+  renameSync(newer, baseline);
+  await refusal("rolled-back");
+  rmSync(baseline);
+  await refusal("missing");
+  assert.deepEqual([run(good), run(evil)], [0, EVIL]);
+  await monitor.stop();
+
+  // Nor by a restart: the copy is what is remembered.
+  writeFileSync(baseline, older);
+  const again = started(t, { config: configOf(made), stateDirectory: monitor.stateDirectory });
+  await again.ready;
+  await again.waitForFinding("baseline-refused", DEADLINE_MS, ({ technique }) => technique === "rolled-back");
+  assert.deepEqual([run(good), run(evil)], [0, EVIL]);
+  await again.stop();
 });
 
 test("in mode monitor nothing is refused, and a list of what never runs is told by its rule", async (t) => {
