@@ -96,6 +96,7 @@
             "native/gate_ask.c",
             "native/gate_cache.c",
             "native/gate_control.c",
+            "native/gate_deputy.c",
             "native/gate_file.c",
             "native/gate_mounts.c",
             "native/gate_slots.c",

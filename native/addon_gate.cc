@@ -207,6 +207,7 @@ private:
 			{ "unsettled", status.unsettled },
 			{ "lost", status.lost },
 			{ "overflows", status.overflows },
+			{ "stoodIn", status.stood_in },
 			{ "longestNs", status.longest_ns },
 			{ "queued", status.queued },
 			{ "busy", status.busy },
@@ -214,6 +215,7 @@ private:
 		Napi::Object result = Napi::Object::New(info.Env());
 		for (const auto &[name, count] : counts)
 			result.Set(name, Napi::Number::New(info.Env(), static_cast<double>(count)));
+		result.Set("hasDeputy", Napi::Boolean::New(info.Env(), status.has_deputy));
 		if (status.lock_error)
 			result.Set("lockError", Napi::String::New(info.Env(), uv_err_name(-status.lock_error)));
 		return result;

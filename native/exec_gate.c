@@ -368,6 +368,7 @@ static struct slot *lead(struct exec_gate *g, struct worker *me)
 
 		if (ppoll(ready, 3, &timeout, NULL) < 0)
 			continue;
+		__atomic_add_fetch(&g->beat, 1, __ATOMIC_RELEASE);
 		if (__atomic_load_n(&g->is_closing, __ATOMIC_ACQUIRE))
 			return NULL;
 		if (ready[2].revents) {
@@ -382,12 +383,20 @@ static struct slot *lead(struct exec_gate *g, struct worker *me)
 		}
 		while (read(g->fan, &ev, sizeof(ev)) == (ssize_t)sizeof(ev)) {
 			bool hands_over;
+			uint64_t at_once;
 
+			__atomic_add_fetch(&g->beat, 1, __ATOMIC_RELEASE);
 			s = event_consider(g, &me->ask, &ev);
 			if (!s)
 				continue;
-			/* To wake another thread takes longer than to read what is small. */
-			if (!s->is_open && s->file.size <= GATE_AT_ONCE_MAX && read_and_judge(g, me, s, false)) {
+			/*
+			 * To wake another thread takes longer than to read what is small; and where all of them are at a disk that does
+			 * not answer, what is in memory need not wait for it.
+			 */
+			pthread_mutex_lock(&g->lock);
+			at_once = g->idle ? GATE_AT_ONCE_MAX : GATE_ALONE_MAX;
+			pthread_mutex_unlock(&g->lock);
+			if (!s->is_open && s->file.size <= at_once && read_and_judge(g, me, s, false)) {
 				gate_hold(g, s);
 				continue;
 			}

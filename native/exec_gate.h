@@ -40,6 +40,8 @@ struct exec_gate_status {
 	uint64_t longest_ns;	/* from the reading of an event to its answer */
 	uint32_t queued;	/* events that wait to be read, now */
 	uint32_t busy;		/* threads that read files, now */
+	uint64_t stood_in;	/* of unanswered: by the deputy, while all of rimon stood still */
+	bool has_deputy;
 	int lock_error;		/* errno of mlock(2); 0: the gate's memory cannot be paged out */
 };
 

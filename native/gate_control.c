@@ -128,6 +128,8 @@ int exec_gate_open(const struct procfs *p, void (*notify)(void *arg), void *arg,
 		exec_gate_close(g);
 		return err;
 	}
+	/* Without it whoever stops us is waited for; the status says so. */
+	gate_deputy_start(g);
 	*ret = g;
 	return 0;
 fail:
@@ -149,6 +151,7 @@ void exec_gate_close(struct exec_gate *g)
 
 	if (!g)
 		return;
+	gate_deputy_end(g);
 	pthread_mutex_lock(&g->notify_lock);
 	g->notify = NULL;
 	pthread_mutex_unlock(&g->notify_lock);
@@ -200,6 +203,8 @@ int exec_gate_load(struct exec_gate *g, const void *bytes, size_t len)
 	gate_table_drop(g->table);
 	g->table = t;
 	gate_unsettle_all(g);
+	gate_marks_changed(g);
+	gate_deputy_pace(g, gate_table_head(t->table)->deadline_ms);
 	pthread_mutex_unlock(&g->lock);
 	return 0;
 }
@@ -215,7 +220,11 @@ void exec_gate_get_status(struct exec_gate *g, struct exec_gate_status *ret)
 
 	pthread_mutex_lock(&g->lock);
 	*ret = g->status;
+	ret->has_deputy = gate_deputy_is_there(g);
 	pthread_mutex_unlock(&g->lock);
+	ret->stood_in = __atomic_load_n(&g->stood_in, __ATOMIC_RELAXED);
+	ret->unanswered += ret->stood_in;
+	ret->events += ret->stood_in;
 	if (ioctl(g->fan, FIONREAD, &bytes) == 0)
 		ret->queued = (uint32_t)bytes / EVENT_SIZE;
 }

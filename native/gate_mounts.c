@@ -127,14 +127,20 @@ bool gate_is_marked(struct exec_gate *g, int fd)
 	return mark(g, FAN_MARK_REMOVE, FAN_CLOSE_NOWRITE, fd) == 0;
 }
 
-static void strictest_find(struct exec_gate *g)
+void gate_marks_changed(struct exec_gate *g)
 {
+	bool enforces = g->n_marks > 0;
 	size_t i;
 
 	g->strictest = GATE_LEARN;
-	for (i = 0; i < g->n_marks; i++)
+	for (i = 0; i < g->n_marks; i++) {
+		enforces = enforces && g->marks[i].mode == GATE_ENFORCE;
 		if (g->marks[i].mode > g->strictest)
 			g->strictest = g->marks[i].mode;
+	}
+	__atomic_store_n(&g->denies_unanswered,
+			 enforces && g->table && gate_table_head(g->table->table)->unanswered == GATE_DENY,
+			 __ATOMIC_RELEASE);
 }
 
 static size_t mark_find(struct exec_gate *g, uint64_t dev)
@@ -173,7 +179,7 @@ int exec_gate_mark(struct exec_gate *g, uint32_t pid, const char *path, uint64_t
 	err = mark(g, FAN_MARK_ADD, FAN_OPEN_EXEC_PERM | (opens ? FAN_OPEN_PERM : 0u), fd);
 	if (err && at < GATE_MARKS)
 		g->marks[at] = g->marks[--g->n_marks];
-	strictest_find(g);
+	gate_marks_changed(g);
 	pthread_mutex_unlock(&g->lock);
 	close(fd);
 	if (err)
@@ -193,7 +199,7 @@ void exec_gate_unmark(struct exec_gate *g, uint32_t pid, const char *path, uint6
 	at = mark_find(g, dev);
 	if (at < g->n_marks) {
 		g->marks[at] = g->marks[--g->n_marks];
-		strictest_find(g);
+		gate_marks_changed(g);
 		gate_unsettle_all(g);
 	}
 	/* Where it is no longer mounted its mark is there for as long as somebody has it, in the strictest of the modes. */

@@ -188,6 +188,10 @@ export interface GateStatus {
   readonly lost: number;
   readonly overflows: number;
   readonly longestNs: number;
+  /** Of those unanswered: by the deputy, while all of rimon stood still. */
+  readonly stoodIn: number;
+  /** Whether there is one. */
+  readonly hasDeputy: boolean;
   readonly queued: number;
   readonly busy: number;
   /** The errno name, if its memory may be paged out. */

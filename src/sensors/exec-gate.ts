@@ -80,6 +80,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
   let problem: string | undefined;
   let counters: Readonly<Record<string, number>> = {};
   let keptAt = -Infinity;
+  let stoodInBefore = 0;
   let isUpgrade = false;
   let unmarkable: readonly string[] = [];
 
@@ -277,6 +278,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
     gate?.close();
     gate = undefined;
     loaded = undefined;
+    stoodInBefore = 0;
     marked.clear();
   }
 
@@ -309,7 +311,12 @@ export function createExecGate(context: SensorContext, settings: () => Configura
     if (full || isStale || !context.isLive(WATCHES_MOUNTS)) mark(asked);
     isUpgrade = upgradeDeclared(asked, context.now());
     gate.upgrade(isUpgrade);
-    const { queued, lockError } = gate.status();
+    const { queued, lockError, hasDeputy, stoodIn } = gate.status();
+    if (stoodIn > stoodInBefore) {
+      const reason = "rimon stood still, and what was executed meanwhile was answered as gate.unanswered says";
+      context.emit({ kind: "sensor.lost", at: context.now(), sensor: name, reason, count: stoodIn - stoodInBefore });
+    }
+    stoodInBefore = stoodIn;
     const troubles = [
       ...(problem === undefined ? [] : [problem]),
       ...(loaded?.refused ?? []).map(({ file, code }) => `${file} is refused (${code}): its last good copy is used`),
@@ -317,6 +324,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       ...unmarkable,
       ...(namespaces.beyond() === 0 ? [] : [`${namespaces.beyond()} processes in mount namespaces beyond the first`]),
       ...(queued < MANY_WAITING ? [] : [`${queued} programs wait to be checked`]),
+      ...(hasDeputy ? [] : ["nobody answers while rimon is stopped: its deputy is gone"]),
       ...(lockError === undefined ? [] : [`its memory may be paged out (${lockError})`]),
     ];
     try {
