@@ -40,6 +40,8 @@ enum bench_what {
 	BENCH_HKDF,
 	/* The CPU time of this process and of the children it has waited for. */
 	BENCH_CPU,
+	/* A program executed and waited for, so many times, each timed. */
+	BENCH_EXEC,
 };
 
 struct bytes {
@@ -59,13 +61,16 @@ struct timing {
  * the time is over), ms (0: until the calls are done), acts a second of each
  * (0: as fast as it goes), pid and address; of timing a cipher: threads, ms and
  * size. `into` is a struct timing, or what a cipher makes: the message and its
- * tag. in: key, iv and message, or key, salt and info.
+ * tag. in: key, iv and message, or key, salt and info. Of executing: how often,
+ * and whether each time another file (".0", ".1", ... behind the path); in: the
+ * path; into: a uint64_t of nanoseconds for each.
  */
 int bench_run(const uint64_t how[BENCH_NUMBERS], const struct bytes in[3], char *into, size_t len);
 
 /* bench_loops.c */
 int bench_loop(const uint64_t how[BENCH_NUMBERS], struct timing *ret);
 uint64_t bench_cpu_ns(void);
+int bench_exec(const uint64_t how[BENCH_NUMBERS], const struct bytes *path, char *into, size_t len);
 
 /* bench_crypto.c: by the OpenSSL that Node carries; -ENOSYS where it exports none. */
 int bench_cipher_time(const uint64_t how[BENCH_NUMBERS], struct timing *ret);

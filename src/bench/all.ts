@@ -1,6 +1,7 @@
 // The benches, in the order they run. To add one: its file, and a line here.
 
 import { crypto } from "./crypto.ts";
+import { gate } from "./gate.ts";
 import { latency } from "./latency.ts";
 import { memoryScan } from "./memory-scan.ts";
 import { overhead } from "./overhead.ts";
@@ -10,4 +11,4 @@ import { scan } from "./scan.ts";
 import { spine } from "./spine.ts";
 import { storm } from "./storm.ts";
 
-export const BENCHES: readonly Bench[] = [crypto, scan, spine, memoryScan, own, latency, storm, overhead];
+export const BENCHES: readonly Bench[] = [crypto, scan, spine, memoryScan, own, latency, gate, storm, overhead];

@@ -19,6 +19,7 @@ const ENCRYPT = 12;
 const DECRYPT = 13;
 const HKDF = 14;
 const CPU = 15;
+const EXEC = 16;
 
 const TIMING_BYTES = 24;
 const TAG_BYTES = 16;
@@ -80,6 +81,16 @@ export function hkdf(key: Buffer, salt: Buffer, info: Buffer, length: number): B
 /** CPU time of this process and of the children it has waited for. */
 export function cpuNs(): number {
   return timing(CPU).cpuNs;
+}
+
+/**
+ * How long it took to execute it and to wait for its end, each of so many times, in nanoseconds; `each`: another file each
+ * time, `path` with ".0", ".1", ... behind it. Throws ECHILD if it does not end with 0.
+ */
+export function execTimes(path: string, times: number, each = false): number[] {
+  const into = Buffer.alloc(times * 8);
+  requireDrillAddon().bench(BigUint64Array.of(BigInt(EXEC), BigInt(times), each ? 1n : 0n), into, Buffer.from(path));
+  return Array.from({ length: times }, (_, index) => Number(into.readBigUInt64LE(index * 8)));
 }
 
 function timing(...how: readonly (number | bigint)[]): Timing {
