@@ -52,6 +52,8 @@ public:
 			InstanceMethod<&Gate::Load>("load"),
 			InstanceMethod<&Gate::Mark>("mark"),
 			InstanceMethod<&Gate::Unmark>("unmark"),
+			InstanceMethod<&Gate::Place>("place"),
+			InstanceMethod<&Gate::Look>("look"),
 			InstanceMethod<&Gate::Upgrade>("upgrade"),
 			InstanceMethod<&Gate::Status>("status"),
 			InstanceMethod<&Gate::Close>("close"),
@@ -124,21 +126,61 @@ private:
 
 	Napi::Value Mark(const Napi::CallbackInfo &info)
 	{
-		std::string path = StringOf(info[0], "path");
-		uint64_t mount = Uint53Of(info[1], "mount");
-		uint32_t mode = Uint32Of(info[2], "mode");
+		uint32_t pid = Uint32Of(info[0], "pid");
+		std::string path = StringOf(info[1], "path");
+		uint64_t mount = Uint53Of(info[2], "mount");
+		uint32_t mode = Uint32Of(info[3], "mode");
+		bool opens = info[4].ToBoolean(), is_new;
 		uint64_t dev;
 
-		Check(info.Env(), exec_gate_mark(Open(info.Env()), path.c_str(), mount, mode, info[3].ToBoolean(), &dev),
+		Check(info.Env(), exec_gate_mark(Open(info.Env()), pid, path.c_str(), mount, mode, opens, &dev, &is_new),
 		      "mark " + path);
-		return Napi::Number::New(info.Env(), static_cast<double>(dev));
+		Napi::Object result = Napi::Object::New(info.Env());
+		result.Set("dev", Napi::Number::New(info.Env(), static_cast<double>(dev)));
+		result.Set("isNew", Napi::Boolean::New(info.Env(), is_new));
+		return result;
 	}
 
 	void Unmark(const Napi::CallbackInfo &info)
 	{
-		std::string path = StringOf(info[0], "path");
+		uint32_t pid = Uint32Of(info[0], "pid");
+		std::string path = StringOf(info[1], "path");
 
-		exec_gate_unmark(Open(info.Env()), path.c_str(), Uint53Of(info[1], "dev"));
+		exec_gate_unmark(Open(info.Env()), pid, path.c_str(), Uint53Of(info[2], "dev"));
+	}
+
+	Napi::Value Place(const Napi::CallbackInfo &info)
+	{
+		uint32_t pid = Uint32Of(info[0], "pid");
+		std::string path = StringOf(info[1], "path");
+		struct gate_place place;
+
+		Check(info.Env(), exec_gate_place(Open(info.Env()), pid, path.c_str(), &place), "find " + path);
+		Napi::Object result = Napi::Object::New(info.Env());
+		result.Set("mount", Napi::Number::New(info.Env(), static_cast<double>(place.mount)));
+		result.Set("dev", Napi::Number::New(info.Env(), static_cast<double>(place.dev)));
+		result.Set("inode", Napi::Number::New(info.Env(), static_cast<double>(place.inode)));
+		result.Set("size", Napi::Number::New(info.Env(), static_cast<double>(place.size)));
+		result.Set("owner", Napi::Number::New(info.Env(), static_cast<double>(place.owner)));
+		result.Set("isMarked", Napi::Boolean::New(info.Env(), place.is_marked));
+		return result;
+	}
+
+	Napi::Value Look(const Napi::CallbackInfo &info)
+	{
+		Napi::Env env = info.Env();
+		uint32_t pid = Uint32Of(info[0], "pid");
+		std::string path = StringOf(info[1], "path");
+		uint64_t mount = Uint53Of(info[2], "mount");
+		uint32_t uid = Uint32Of(info[3], "uid");
+		std::string by = StringOf(info[4], "by");
+		struct batch batch = {};
+		int err = exec_gate_look(Open(env), pid, path.c_str(), mount, uid, by.c_str(), &batch);
+
+		if (err)
+			batch_free(&batch);
+		Check(env, err, "look at " + path);
+		return BufferOf(env, &batch);
 	}
 
 	void Upgrade(const Napi::CallbackInfo &info)
@@ -165,6 +207,7 @@ private:
 			{ "unsettled", status.unsettled },
 			{ "lost", status.lost },
 			{ "overflows", status.overflows },
+			{ "stoodIn", status.stood_in },
 			{ "longestNs", status.longest_ns },
 			{ "queued", status.queued },
 			{ "busy", status.busy },
@@ -172,6 +215,7 @@ private:
 		Napi::Object result = Napi::Object::New(info.Env());
 		for (const auto &[name, count] : counts)
 			result.Set(name, Napi::Number::New(info.Env(), static_cast<double>(count)));
+		result.Set("hasDeputy", Napi::Boolean::New(info.Env(), status.has_deputy));
 		if (status.lock_error)
 			result.Set("lockError", Napi::String::New(info.Env(), uv_err_name(-status.lock_error)));
 		return result;

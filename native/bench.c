@@ -9,8 +9,10 @@ int bench_run(const uint64_t how[BENCH_NUMBERS], const struct bytes in[3], char 
 	struct timing timing = { 0 };
 	int err = 0;
 
-	if (how[0] > BENCH_STORM)
+	if (how[0] > BENCH_EXEC)
 		return -EINVAL;
+	if (how[0] == BENCH_EXEC)
+		return bench_exec(how, &in[0], into, len);
 	if (how[0] >= BENCH_ENCRYPT && how[0] <= BENCH_HKDF)
 		return bench_cipher((enum bench_what)how[0], in, into, len);
 	if (len != sizeof(timing))

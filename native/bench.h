@@ -44,6 +44,8 @@ enum bench_what {
 	BENCH_HASH_FILES,
 	BENCH_STAT_TREE,
 	BENCH_STORM,
+	/* A program executed and waited for, so many times, each timed. */
+	BENCH_EXEC,
 };
 
 struct bytes {
@@ -63,15 +65,18 @@ struct timing {
  * the time is over), ms (0: until the calls are done), acts a second of each
  * (0: as fast as it goes), pid and address; of timing a cipher: threads, ms and
  * size; of files: threads, how many each changes in a storm, and how many of them
- * a second (in the place of a loop's), in[0] being paths, each with its NUL.
- * `into` is a struct timing, or what a cipher makes: the message and its
- * tag. in: key, iv and message, or key, salt and info.
+ * a second (in the place of a loop's), in[0] being paths, each with its NUL; of
+ * executing: how often, and whether each time another file (".0", ".1", ... behind
+ * the path), in[0] being the path. `into` is a struct timing, a uint64_t of
+ * nanoseconds for each time it was executed, or what a cipher makes: the message
+ * and its tag. in: key, iv and message, or key, salt and info.
  */
 int bench_run(const uint64_t how[BENCH_NUMBERS], const struct bytes in[3], char *into, size_t len);
 
 /* bench_loops.c */
 int bench_loop(const uint64_t how[BENCH_NUMBERS], struct timing *ret);
 uint64_t bench_cpu_ns(void);
+int bench_exec(const uint64_t how[BENCH_NUMBERS], const struct bytes *path, char *into, size_t len);
 
 /* bench_files.c; -ENOSYS to hash where Node exports no OpenSSL. */
 int bench_files(const uint64_t how[BENCH_NUMBERS], const struct bytes *in, struct timing *ret);

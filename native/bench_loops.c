@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -147,7 +148,7 @@ static int read_memory(const struct load *load)
 }
 
 /* A child that reads, or one that executes a program that does nothing. */
-static int fork_and(const struct load *load)
+static int fork_and(const struct load *load, const char *program)
 {
 	static char *const args[] = { "true", NULL }, *const env[] = { NULL };
 	int status;
@@ -156,7 +157,7 @@ static int fork_and(const struct load *load)
 	if (pid == 0) {
 		if (load)
 			_exit(read_memory(load) ? 1 : 0);
-		execve("/bin/true", args, env);
+		execve(program, args, env);
 		_exit(127);
 	}
 	if (pid < 0)
@@ -175,7 +176,7 @@ static int act(const struct load *load, const char *path, uint64_t number)
 	case BENCH_OPEN_CLOSE:
 		return open_close("/dev/null");
 	case BENCH_FORK_EXEC:
-		return fork_and(NULL);
+		return fork_and(NULL, "/bin/true");
 	case BENCH_MAP_TOUCH:
 		return map_touch_unmap();
 	case BENCH_READ_MEMORY:
@@ -187,7 +188,7 @@ static int act(const struct load *load, const char *path, uint64_t number)
 	case BENCH_MAP_CODE:
 		return map_code(number);
 	case BENCH_FORK_READ:
-		return fork_and(load);
+		return fork_and(load, NULL);
 	default:
 		return -EINVAL;
 	}
@@ -244,4 +245,27 @@ int bench_loop(const uint64_t how[BENCH_NUMBERS], struct timing *ret)
 	if (!err)
 		*ret = sum;
 	return err;
+}
+
+int bench_exec(const uint64_t how[BENCH_NUMBERS], const struct bytes *path, char *into, size_t len)
+{
+	char program[4096];
+	uint64_t i, began, took;
+	int err;
+
+	if (how[1] == 0 || len / sizeof(took) != how[1] || len % sizeof(took) || path->len == 0 || path->len > sizeof(program) - 32)
+		return -EINVAL;
+	memcpy(program, path->data, path->len);
+	program[path->len] = '\0';
+	for (i = 0; i < how[1]; i++) {
+		if (how[2])
+			snprintf(program + path->len, 32, ".%llu", (unsigned long long)i);
+		began = monotonic_ns();
+		err = fork_and(NULL, program);
+		took = monotonic_ns() - began;
+		if (err)
+			return err;
+		memcpy(into + i * sizeof(took), &took, sizeof(took));
+	}
+	return 0;
 }

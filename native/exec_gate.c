@@ -294,13 +294,13 @@ static struct slot *event_consider(struct exec_gate *g, struct gate_ask *ask, co
 /* Whether the exec is over: it runs that file, or is gone. */
 static bool is_over(struct exec_gate *g, const struct slot *s)
 {
+	struct gate_known known;
 	char link[32];
-	struct stat st;
 
 	snprintf(link, sizeof(link), "%u/exe", s->tid);
-	if (fstatat(g->procfs->root, link, &st, AT_NO_AUTOMOUNT) < 0)
+	if (gate_stat_known(g->procfs->root, link, 0, &known) < 0)
 		return true;
-	return st.st_dev == s->file.dev && st.st_ino == s->file.inode;
+	return known.dev == s->file.dev && known.inode == s->file.inode;
 }
 
 /* Answers what is late, lets leases go; how long until there is something to do. */
@@ -368,6 +368,7 @@ static struct slot *lead(struct exec_gate *g, struct worker *me)
 
 		if (ppoll(ready, 3, &timeout, NULL) < 0)
 			continue;
+		__atomic_add_fetch(&g->beat, 1, __ATOMIC_RELEASE);
 		if (__atomic_load_n(&g->is_closing, __ATOMIC_ACQUIRE))
 			return NULL;
 		if (ready[2].revents) {
@@ -382,12 +383,20 @@ static struct slot *lead(struct exec_gate *g, struct worker *me)
 		}
 		while (read(g->fan, &ev, sizeof(ev)) == (ssize_t)sizeof(ev)) {
 			bool hands_over;
+			uint64_t at_once;
 
+			__atomic_add_fetch(&g->beat, 1, __ATOMIC_RELEASE);
 			s = event_consider(g, &me->ask, &ev);
 			if (!s)
 				continue;
-			/* To wake another thread takes longer than to read what is small. */
-			if (!s->is_open && s->file.size <= GATE_AT_ONCE_MAX && read_and_judge(g, me, s, false)) {
+			/*
+			 * To wake another thread takes longer than to read what is small; and where all of them are at a disk that does
+			 * not answer, what is in memory need not wait for it.
+			 */
+			pthread_mutex_lock(&g->lock);
+			at_once = g->idle ? GATE_AT_ONCE_MAX : GATE_ALONE_MAX;
+			pthread_mutex_unlock(&g->lock);
+			if (!s->is_open && s->file.size <= at_once && read_and_judge(g, me, s, false)) {
 				gate_hold(g, s);
 				continue;
 			}

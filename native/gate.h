@@ -76,6 +76,22 @@ void gate_ask_begin(struct gate_ask *a, const struct procfs *p, int fd, uint32_t
 /* Whether it is started by rimon, by the first process, or, where `is_upgrade`, by what installs software. */
 bool gate_ask_is_spared(const struct gate_ask *a, const struct gate_table *t, bool is_upgrade);
 
+/* gate_mounts.c: without asking a file system for anything. */
+struct gate_known {
+	uint64_t dev;
+	uint64_t inode;
+	uint64_t size;
+	uint64_t mount;		/* its number in mountinfo; 0: unknown */
+	uint32_t owner;
+	uint32_t mode;
+	bool is_mount_root;
+};
+
+/* As far as the kernel knows it; flags as of statx(2). */
+int gate_stat_known(int dir, const char *path, int flags, struct gate_known *ret);
+/* O_PATH. pid 0: of our own; `path` from its root or its working folder, "" is its executable. */
+int gate_open_known(const struct procfs *p, uint32_t pid, const char *path, int *ret_fd);
+
 /* gate_file.c */
 #define GATE_CHUNK	((size_t)1 << 17)
 

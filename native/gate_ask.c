@@ -1,4 +1,7 @@
-/* Answers what a rule asks for of a file and of who runs it. Nothing here opens a file or waits for a disk. */
+/*
+ * Answers what a rule asks for of a file and of who runs it. Nothing here opens a file or waits for a disk; nor, where who
+ * runs it comes from a file system of its own (FUSE), for its server.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -22,17 +25,17 @@ static bool is_there(const char *path, uint64_t dev, uint64_t inode)
 {
 	struct open_how how = { .flags = O_PATH | O_CLOEXEC | O_NOFOLLOW,
 				.resolve = RESOLVE_CACHED | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
-	struct stat st;
+	struct gate_known known;
 	bool same;
 	int fd;
 
 	fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
 	if (fd < 0 && (errno == ENOSYS || errno == EINVAL))
-		return fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) == 0 &&
-		       st.st_dev == dev && st.st_ino == inode;
+		return gate_stat_known(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &known) == 0 && known.dev == dev &&
+		       known.inode == inode;
 	if (fd < 0)
 		return false;
-	same = fstat(fd, &st) == 0 && st.st_dev == dev && st.st_ino == inode;
+	same = gate_stat_known(fd, "", AT_EMPTY_PATH, &known) == 0 && known.dev == dev && known.inode == inode;
 	close(fd);
 	return same;
 }
@@ -74,7 +77,7 @@ static int ask_path(void *arg, const char **ret, size_t *ret_len, bool *ret_is_p
 static int ask_by(void *arg, const char **ret, size_t *ret_len, bool *ret_is_proven)
 {
 	struct gate_ask *a = arg;
-	struct stat st;
+	struct gate_known known;
 	char link[32];
 
 	if (!a->by.len) {
@@ -82,8 +85,8 @@ static int ask_by(void *arg, const char **ret, size_t *ret_len, bool *ret_is_pro
 		if (!a->tid)
 			a->by.len = -ESRCH;
 		else if (name_read(&a->by, a->procfs->root, link) == 0)
-			a->by.is_proven = fstatat(a->procfs->root, link, &st, AT_NO_AUTOMOUNT) == 0 &&
-					  is_there(a->by.text, st.st_dev, st.st_ino);
+			a->by.is_proven = gate_stat_known(a->procfs->root, link, 0, &known) == 0 &&
+					  is_there(a->by.text, known.dev, known.inode);
 	}
 	return name_give(&a->by, ret, ret_len, ret_is_proven);
 }
@@ -149,6 +152,7 @@ static int parent_of(const struct procfs *p, uint32_t pid, uint32_t *ret)
 static bool is_updater(const struct procfs *p, const struct gate_table *t, uint32_t pid)
 {
 	char link[32], exe[4096];
+	struct gate_known known;
 	struct stat st;
 	ssize_t n;
 
@@ -160,7 +164,7 @@ static bool is_updater(const struct procfs *p, const struct gate_table *t, uint3
 	if (n <= 0 || !gate_table_updates(t, exe, (size_t)n))
 		return false;
 	exe[n] = '\0';
-	return fstatat(p->root, link, &st, AT_NO_AUTOMOUNT) == 0 && is_there(exe, st.st_dev, st.st_ino);
+	return gate_stat_known(p->root, link, 0, &known) == 0 && is_there(exe, known.dev, known.inode);
 }
 
 bool gate_ask_is_spared(const struct gate_ask *a, const struct gate_table *t, bool is_upgrade)

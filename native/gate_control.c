@@ -128,6 +128,8 @@ int exec_gate_open(const struct procfs *p, void (*notify)(void *arg), void *arg,
 		exec_gate_close(g);
 		return err;
 	}
+	/* Without it whoever stops us is waited for; the status says so. */
+	gate_deputy_start(g);
 	*ret = g;
 	return 0;
 fail:
@@ -149,6 +151,7 @@ void exec_gate_close(struct exec_gate *g)
 
 	if (!g)
 		return;
+	gate_deputy_end(g);
 	pthread_mutex_lock(&g->notify_lock);
 	g->notify = NULL;
 	pthread_mutex_unlock(&g->notify_lock);
@@ -200,111 +203,10 @@ int exec_gate_load(struct exec_gate *g, const void *bytes, size_t len)
 	gate_table_drop(g->table);
 	g->table = t;
 	gate_unsettle_all(g);
+	gate_marks_changed(g);
+	gate_deputy_pace(g, gate_table_head(t->table)->deadline_ms);
 	pthread_mutex_unlock(&g->lock);
 	return 0;
-}
-
-static void strictest_find(struct exec_gate *g)
-{
-	size_t i;
-
-	g->strictest = GATE_LEARN;
-	for (i = 0; i < g->n_marks; i++)
-		if (g->marks[i].mode > g->strictest)
-			g->strictest = g->marks[i].mode;
-}
-
-static size_t mark_find(struct exec_gate *g, uint64_t dev)
-{
-	size_t i;
-
-	for (i = 0; i < g->n_marks && g->marks[i].dev != dev; i++)
-		;
-	return i;
-}
-
-/* The mount that it is the root of; -ENODEV if that is another one, or it is none. */
-static int open_mount(const char *path, uint64_t mount_id, int *ret_fd, uint64_t *ret_dev)
-{
-	struct statx sx;
-	struct stat st;
-	int fd, err;
-
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	/* By number, since glibc has a version of its own for statx(2). */
-	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &sx) < 0 || fstat(fd, &st) < 0) {
-		err = -errno;
-	} else if (!(sx.stx_mask & STATX_MNT_ID) || !(sx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT)) {
-		err = -EOPNOTSUPP;	/* v5.8 */
-	} else if (sx.stx_mnt_id != mount_id || !(sx.stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
-		err = -ENODEV;
-	} else {
-		*ret_fd = fd;
-		*ret_dev = st.st_dev;
-		return 0;
-	}
-	close(fd);
-	return err;
-}
-
-/* Never by the path alone: where a file system was unmounted it leads to the one below, which nobody has named. */
-int exec_gate_mark(struct exec_gate *g, const char *path, uint64_t mount_id, uint32_t mode, bool opens,
-		   uint64_t *ret_dev)
-{
-	uint64_t dev;
-	size_t at;
-	int fd, err;
-
-	if (mode < GATE_LEARN || mode > GATE_ENFORCE)
-		return -EINVAL;
-	err = open_mount(path, mount_id, &fd, &dev);
-	if (err)
-		return err;
-	pthread_mutex_lock(&g->lock);
-	at = mark_find(g, dev);
-	if (at == GATE_MARKS) {
-		err = -ENOSPC;
-		goto out;
-	}
-	/* Its mode is known before its first event. */
-	if (at == g->n_marks)
-		g->n_marks++;
-	else if (g->marks[at].opens && !opens)
-		fanotify_mark(g->fan, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, fd, NULL);
-	g->marks[at] = (struct gate_mark){ dev, mode, opens };
-	if (fanotify_mark(g->fan, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_OPEN_EXEC_PERM | (opens ? FAN_OPEN_PERM : 0u), fd,
-			  NULL) < 0) {
-		err = -errno;
-		g->marks[at] = g->marks[--g->n_marks];
-	}
-	strictest_find(g);
-out:
-	pthread_mutex_unlock(&g->lock);
-	close(fd);
-	if (!err)
-		*ret_dev = dev;
-	return err;
-}
-
-void exec_gate_unmark(struct exec_gate *g, const char *path, uint64_t dev)
-{
-	struct stat st;
-	size_t at;
-
-	pthread_mutex_lock(&g->lock);
-	at = mark_find(g, dev);
-	if (at < g->n_marks) {
-		g->marks[at] = g->marks[--g->n_marks];
-		strictest_find(g);
-		gate_unsettle_all(g);
-	}
-	/* Where it is no longer mounted its mark has gone with it. */
-	if (fstatat(AT_FDCWD, path, &st, 0) == 0 && st.st_dev == dev)
-		fanotify_mark(g->fan, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_EXEC_PERM | FAN_OPEN_PERM, AT_FDCWD,
-			      path);
-	pthread_mutex_unlock(&g->lock);
 }
 
 void exec_gate_upgrade(struct exec_gate *g, bool on)
@@ -318,71 +220,12 @@ void exec_gate_get_status(struct exec_gate *g, struct exec_gate_status *ret)
 
 	pthread_mutex_lock(&g->lock);
 	*ret = g->status;
+	ret->has_deputy = gate_deputy_is_there(g);
 	pthread_mutex_unlock(&g->lock);
+	ret->stood_in = __atomic_load_n(&g->stood_in, __ATOMIC_RELAXED);
+	ret->unanswered += ret->stood_in;
+	ret->events += ret->stood_in;
 	if (ioctl(g->fan, FIONREAD, &bytes) == 0)
 		ret->queued = (uint32_t)bytes / EVENT_SIZE;
 }
 
-int exec_gate_try(const struct procfs *p, const void *table, size_t len, const char *path, uint32_t uid, const char *by,
-		  struct batch *out)
-{
-	struct gate_reader *reader = NULL;
-	struct gate_table *t = NULL;
-	struct gate_told *told = NULL;
-	struct gate_answer answer;
-	struct gate_ask *ask = NULL;
-	struct slot s = { .fd = -1, .mode = GATE_LEARN };
-	enum gate_reason reason = GATE_BY_RULE;
-	bool never = false;
-	int err;
-
-	err = gate_table_parse(table, len, &t);
-	if (err)
-		return err;
-	err = -ENOMEM;
-	reader = calloc(1, sizeof(*reader));
-	ask = calloc(1, sizeof(*ask));
-	told = calloc(1, sizeof(*told));
-	if (!reader || !ask || !told)
-		goto out;
-	err = digest_open(&reader->digest);
-	if (err)
-		goto out;
-	s.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	err = s.fd < 0 ? -errno : gate_file_stat(s.fd, &s.file);
-	if (!err && !S_ISREG(s.file.mode))
-		err = -EACCES;
-	if (err)
-		goto out;
-	gate_ask_begin(ask, p, s.fd, 0, &s.file);
-	ask->uid = uid;
-	ask->by.len = *by ? (int)strnlen(by, sizeof(ask->by.text) - 1) : -ESRCH;
-	if (*by)
-		memcpy(ask->by.text, by, (size_t)ask->by.len);
-	ask->by.is_proven = true;
-	if (gate_table_judge(t, &ask->asked, &answer) == -EAGAIN) {
-		answer = (struct gate_answer){ gate_table_head(t)->unanswered, GATE_RULE_NONE, false };
-		if (s.file.size > gate_table_head(t)->size_max) {
-			reason = GATE_TOO_LARGE;
-		} else {
-			err = gate_file_hash(reader, s.fd, &s.file, true, &never, s.digest);
-			if (err)
-				goto out;
-			s.is_hashed = true;
-			ask->asked.digest = s.digest;
-			gate_table_judge(t, &ask->asked, &answer);
-		}
-	}
-	gate_told_fill(told, p, ask, &s, answer.rule, reason, 0, answer.verdict == GATE_DENY);
-	gate_told_write(out, told);
-	err = out->error;
-out:
-	close_fd(s.fd);
-	if (reader)
-		digest_close(reader->digest);
-	free(told);
-	free(ask);
-	free(reader);
-	gate_table_free(t);
-	return err;
-}

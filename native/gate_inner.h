@@ -6,11 +6,14 @@
 
 #define GATE_THREADS		4
 #define GATE_SLOTS		256
-#define GATE_MARKS		256
+#define GATE_MARKS		1024
 #define GATE_RING		512
 #define GATE_NAME		1024
 #define GATE_AT_ONCE_MAX	((uint64_t)1 << 18)	/* what the leader reads itself, if it is in memory */
 #define GATE_SETTLED_MAX	16384
+#define GATE_STACK		16384
+
+#define GATE_ALONE_MAX		((uint64_t)1 << 25)	/* the same where no other thread is free */
 
 /* How long a lease is held at least; looked at again after twice that, and so on. An exec may be kept from a processor. */
 #define GATE_HOLD_NS		5000000ull
@@ -112,6 +115,15 @@ struct exec_gate {
 
 	struct exec_gate_status status;
 	struct worker workers[GATE_THREADS];
+
+	/* What the deputy goes by; each is read and written at once. */
+	uint32_t beat;			/* another one with each turn of who leads */
+	uint64_t look_ns;
+	uint64_t stood_in;		/* events that it answered */
+	bool denies_unanswered;		/* whatever it is of */
+	pid_t self;
+	pid_t deputy;			/* 0: none */
+	char deputy_stack[GATE_STACK] __attribute__((aligned(16)));
 };
 
 /* exec_gate.c; the argument is a struct worker. */
@@ -131,6 +143,18 @@ void gate_settle(struct exec_gate *g, struct slot *s);
 void gate_unsettle(struct exec_gate *g, int fd);
 /* An answered slot: holds its lease until the exec is over, or is free. */
 void gate_hold(struct exec_gate *g, struct slot *s);
+
+/* gate_mounts.c: whether the file system that it lies on has a mark, now. */
+bool gate_is_marked(struct exec_gate *g, int fd);
+
+/* gate_mounts.c; with the lock held: the table or the marks are others. */
+void gate_marks_changed(struct exec_gate *g);
+
+/* gate_deputy.c */
+int gate_deputy_start(struct exec_gate *g);
+void gate_deputy_pace(struct exec_gate *g, uint32_t deadline_ms);
+void gate_deputy_end(struct exec_gate *g);
+bool gate_deputy_is_there(struct exec_gate *g);
 
 /* gate_control.c */
 void gate_free(struct exec_gate *g);

@@ -120,6 +120,8 @@ export interface BaselineSettings {
   readonly ifRefused: "last-good" | "none";
   /** Where the last one that was good is kept. */
   readonly lastGood: string;
+  /** It may have been made on another machine. */
+  readonly ofAnyMachine?: boolean;
 }
 
 /** Which files are compared with a baseline, and in what; src/baselines/files/rules.ts says what a rule means. */

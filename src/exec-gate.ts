@@ -3,18 +3,20 @@
 
 import { createHash, type Hash } from "node:crypto";
 import { constants, type Stats } from "node:fs";
-import { open, readdir, realpath, type FileHandle } from "node:fs/promises";
+import { open, readdir, realpath, stat, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { MAX_ENVELOPE_BYTES, MAX_KEY_TEXT_BYTES, readPublicKeys, type PublicKey } from "./baselines/dsse.ts";
 import { EXECUTABLES_BASELINE, executablesOf, type Executable } from "./baselines/executables.ts";
 import { compileGateTable } from "./baselines/gate-table.ts";
+import type { BaselineInUse, RefusedBaseline } from "./baselines/in-use.ts";
 import { SealProblem, checkHeader, openSealed } from "./baselines/seal.ts";
 import { parseStatement } from "./baselines/statement.ts";
-import type { GateSet, GateSettings } from "./configuration.ts";
+import type { BaselineSettings, GateSet, GateSettings } from "./configuration.ts";
 import { RimonError, reasonOf } from "./errors.ts";
 import { machineOf } from "./machine.ts";
 
 const DPKG_INFO = "/var/lib/dpkg/info";
+const DPKG_STATUS = "/var/lib/dpkg/status";
 const CHUNK = 1 << 20;
 const MAX_LIST_BYTES = 64 * 1024 * 1024;
 
@@ -22,19 +24,39 @@ export interface LoadedGate {
   readonly table: Buffer;
   /** How many digests each set has. */
   readonly counts: Readonly<Record<GateSet, number>>;
-  /** The counter of each baseline, by its file: none with a lesser one is believed after it. */
+  /** The counter of each baseline that is not sealed, by its file: none with a lesser one is believed after it. */
   readonly counters: Readonly<Record<string, number>>;
   /** As /proc/PID/exe names them. */
   readonly interpreters: readonly string[];
+  /** Files whose last good copy is used in their place, and why. */
+  readonly refused: readonly (RefusedBaseline & { readonly file: string })[];
+  /** Why no copy could be kept of some. */
+  readonly notKept: readonly string[];
+  readonly packages: Packages | undefined;
+}
+
+/** What packages brought, and by which list of packages. */
+interface Packages {
+  readonly version: string;
+  readonly digests: ReadonlySet<string>;
+}
+
+export interface LoadOptions {
+  /** Of baselines that are not sealed, by file: what was in force. */
+  readonly lastCounters?: Readonly<Record<string, number>>;
+  /** Opens one that is sealed and remembers it (store/sealed-baselines.ts); else it is read, and nothing is remembered. */
+  readonly openBaseline?: (settings: BaselineSettings, predicateType: string) => Promise<BaselineInUse>;
+  /** Of the load before: what packages brought takes long to read. */
+  readonly packages?: Packages | undefined;
 }
 
 /** A baseline that is not to be believed. */
 export class RefusedExecutables extends RimonError {
   readonly file: string;
-  readonly problem: SealProblem;
+  readonly problem: RefusedBaseline;
 
-  constructor(file: string, problem: SealProblem) {
-    super("RIMON_CONFIG", `the exec gate cannot use ${file}: ${problem.message}`, { cause: problem });
+  constructor(file: string, problem: RefusedBaseline, cause?: unknown) {
+    super("RIMON_CONFIG", `the exec gate cannot use ${file}: ${problem.message}`, { cause });
     this.file = file;
     this.problem = problem;
   }
@@ -44,7 +66,7 @@ export class RefusedExecutables extends RimonError {
 export async function loadGate(
   settings: GateSettings,
   now: number,
-  lastCounters: Readonly<Record<string, number>> = {},
+  { lastCounters = {}, openBaseline, packages: before }: LoadOptions = {},
 ): Promise<LoadedGate> {
   const keys: PublicKey[] = [];
   for (const file of settings.publicKeys)
@@ -53,21 +75,33 @@ export async function loadGate(
     );
   const baseline = new Set<string>();
   const counters: Record<string, number> = {};
+  const refused: (RefusedBaseline & { readonly file: string })[] = [];
+  const notKept: string[] = [];
   for (const file of settings.known) {
+    if (keys.length > 0 && openBaseline !== undefined) {
+      const inUse = await openBaseline(sealedSettings(settings, file), EXECUTABLES_BASELINE);
+      const { opened } = inUse;
+      if (opened === undefined)
+        throw new RefusedExecutables(file, inUse.refused ?? { code: "missing", message: "there is none" });
+      for (const { sha256 } of await within(file, () => executablesOf(opened.statement))) baseline.add(sha256);
+      if (inUse.refused !== undefined) refused.push({ file, ...inUse.refused });
+      if (inUse.notKept !== undefined) notKept.push(inUse.notKept);
+      continue;
+    }
     const { executables, counter } = await within(file, async () =>
-      openBaseline(await readBaseline(file), keys, settings.threshold, now, lastCounters[file]),
+      readExecutables(await readBaseline(file), keys, settings.threshold, now, lastCounters[file]),
     );
-    counters[file] = counter;
+    if (keys.length === 0) counters[file] = counter;
     for (const { sha256 } of executables) baseline.add(sha256);
   }
   const denied = new Set<string>();
   for (const file of settings.denied)
     for (const digest of await within(file, async () => digestsIn((await readAll(file, MAX_LIST_BYTES)).toString())))
       denied.add(digest);
-  const packages = settings.packages ? await packagedDigests(DPKG_INFO, settings.maxBytes) : new Set<string>();
+  const packages = settings.packages ? await packagesNow(settings.maxBytes, before) : undefined;
   const sets = new Map<GateSet, ReadonlySet<string>>([
     ["baseline", baseline],
-    ["packages", packages],
+    ["packages", packages?.digests ?? new Set()],
     ["denied", denied],
   ]);
   const { deadlineMs, maxBytes, otherwise, unanswered, rules } = settings;
@@ -76,9 +110,35 @@ export async function loadGate(
   return {
     interpreters,
     table: compileGateTable({ rules, sets, otherwise, unanswered, deadlineMs, maxBytes, interpreters, updaters }),
-    counts: { baseline: baseline.size, packages: packages.size, denied: denied.size },
+    counts: { baseline: baseline.size, packages: packages?.digests.size ?? 0, denied: denied.size },
     counters,
+    refused,
+    notKept,
+    packages,
   };
+}
+
+/** Where its last good copy is kept: beside the state, under a name of its own. */
+function sealedSettings({ publicKeys, threshold, stateFile }: GateSettings, file: string): BaselineSettings {
+  const name = createHash("sha256").update(file).digest("hex").slice(0, 16);
+  const lastGood = `${stateFile}.${name}.sealed`;
+  return { file, publicKeys, threshold, ifRefused: "last-good", lastGood, ofAnyMachine: true };
+}
+
+/** Changes when any file does that a table is made of. */
+export async function versionOfSources({ known, publicKeys, denied, packages }: GateSettings): Promise<string> {
+  const files = [...known, ...publicKeys, ...denied, ...(packages ? [DPKG_STATUS] : [])];
+  return (await Promise.all(files.map(versionAt))).join("\n");
+}
+
+async function versionAt(file: string): Promise<string> {
+  return stat(file).then(versionOf, (thrown: unknown) => (thrown as NodeJS.ErrnoException).code ?? "unknown");
+}
+
+async function packagesNow(maxBytes: number, before: Packages | undefined): Promise<Packages> {
+  const version = `${await versionAt(DPKG_STATUS)} ${maxBytes}`;
+  if (before?.version === version) return before;
+  return { version, digests: await packagedDigests(DPKG_INFO, maxBytes) };
 }
 
 /** python3 is a link, and what runs is python3.11. */
@@ -88,7 +148,7 @@ async function asTheyRun(paths: readonly string[]): Promise<readonly string[]> {
 }
 
 /** One that is sealed may come from another machine, by whoever holds the key; one that is not must be this one's. */
-function openBaseline(
+function readExecutables(
   bytes: Buffer | undefined,
   keys: readonly PublicKey[],
   threshold: number,
@@ -238,7 +298,7 @@ async function within<T>(file: string, act: () => Promise<T> | T): Promise<T> {
   try {
     return await act();
   } catch (thrown) {
-    if (thrown instanceof SealProblem) throw new RefusedExecutables(file, thrown);
+    if (thrown instanceof SealProblem) throw new RefusedExecutables(file, thrown, thrown);
     throw new RimonError("RIMON_CONFIG", `the exec gate cannot use ${file}: ${reasonOf(thrown)}`, { cause: thrown });
   }
 }

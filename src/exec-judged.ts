@@ -9,6 +9,8 @@ export type GateReason =
   | "rule"
   /** Somebody had it open for writing: what runs could be something else than what was read. */
   | "written-to"
+  /** Its file system was not marked, or cannot be: the gate was not asked. */
+  | "unmarked"
   /** The rest: it could not be judged, and was answered as `gate.unanswered` says. Not in time: */
   | "deadline"
   | "too-large"

@@ -138,17 +138,36 @@ export interface Gate {
   /** A table of src/baselines/gate-table.ts in place of the one before. Throws EINVAL if it is none. */
   load(table: Buffer): void;
   /**
-   * The whole file system that is mounted there, by its number in mountinfo; its st_dev. Throws ENODEV if another is
-   * mounted there, or none. `opens`: also what interpreters open, and ELF files.
+   * The whole file system that is mounted there for this process (0: for us), by its number in mountinfo; its st_dev,
+   * and whether it had no mark before. Throws ENODEV if another is mounted there, or none. `opens`: also what interpreters
+   * open, and ELF files.
    */
-  mark(path: string, mount: number, mode: number, opens: boolean): number;
+  mark(pid: number, path: string, mount: number, mode: number, opens: boolean): { dev: number; isNew: boolean };
   /** `dev` as mark() gave it; the path may lead elsewhere by now. */
-  unmark(path: string, dev: number): void;
+  unmark(pid: number, path: string, dev: number): void;
+  /**
+   * Where what a process has at that path lies ("": its executable). No file system is asked, since one that does not
+   * answer would hold us up: EAGAIN if the kernel does not have it in memory.
+   */
+  place(pid: number, path: string): GatePlace;
+  /** A gate record: what the table in force says of it. Reads it; blocks. ENODEV if it is no longer on that mount. */
+  look(pid: number, path: string, mount: number, uid: number, by: string): Buffer;
   /** Whether what descends from the table's updaters may run anything. */
   upgrade(on: boolean): void;
   status(): GateStatus;
   /** Whoever waits goes on. */
   close(): void;
+}
+
+export interface GatePlace {
+  /** Its number in mountinfo. */
+  readonly mount: number;
+  readonly dev: number;
+  readonly inode: number;
+  readonly size: number;
+  readonly owner: number;
+  /** Whether its file system has a mark of this gate, now. */
+  readonly isMarked: boolean;
 }
 
 /** Counts since it was opened, but `queued` and `busy`, which are now; see struct exec_gate_status of native/rimon.h. */
@@ -169,6 +188,10 @@ export interface GateStatus {
   readonly lost: number;
   readonly overflows: number;
   readonly longestNs: number;
+  /** Of those unanswered: by the deputy, while all of rimon stood still. */
+  readonly stoodIn: number;
+  /** Whether there is one. */
+  readonly hasDeputy: boolean;
   readonly queued: number;
   readonly busy: number;
   /** The errno name, if its memory may be paged out. */

@@ -381,6 +381,7 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
         "too-large": true,
         unreadable: true,
         "no-lease": true,
+        unmarked: true,
         busy: true,
       }),
     ),

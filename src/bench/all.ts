@@ -2,6 +2,7 @@
 
 import { crypto } from "./crypto.ts";
 import { files } from "./files.ts";
+import { gate } from "./gate.ts";
 import { latency } from "./latency.ts";
 import { memoryScan } from "./memory-scan.ts";
 import { overhead } from "./overhead.ts";
@@ -11,4 +12,4 @@ import { scan } from "./scan.ts";
 import { spine } from "./spine.ts";
 import { storm } from "./storm.ts";
 
-export const BENCHES: readonly Bench[] = [crypto, scan, spine, memoryScan, files, own, latency, storm, overhead];
+export const BENCHES: readonly Bench[] = [crypto, scan, spine, memoryScan, files, own, latency, gate, storm, overhead];

@@ -22,6 +22,7 @@ const CPU = 15;
 const HASH_FILES = 16;
 const STAT_TREE = 17;
 const STORM = 18;
+const EXEC = 19;
 
 const TIMING_BYTES = 24;
 const TAG_BYTES = 16;
@@ -106,6 +107,16 @@ export interface StormOptions {
 /** Changes in a folder. */
 export function changeStorm(folder: string, { threads, files, perSecond = 0 }: StormOptions): Timing {
   return timingOf(`${folder}\0`, STORM, threads, files, 0, perSecond);
+}
+
+/**
+ * How long it took to execute it and to wait for its end, each of so many times, in nanoseconds; `each`: another file each
+ * time, `path` with ".0", ".1", ... behind it. Throws ECHILD if it does not end with 0.
+ */
+export function execTimes(path: string, times: number, each = false): number[] {
+  const into = Buffer.alloc(times * 8);
+  requireDrillAddon().bench(BigUint64Array.of(BigInt(EXEC), BigInt(times), each ? 1n : 0n), into, Buffer.from(path));
+  return Array.from({ length: times }, (_, index) => Number(into.readBigUInt64LE(index * 8)));
 }
 
 function timing(...how: readonly (number | bigint)[]): Timing {

@@ -45,17 +45,26 @@ export interface Pair {
 
 /** The median of the ratios of pairs, with a 95 % confidence interval by bootstrap over the pairs. */
 export function ratioOf(pairs: readonly Pair[], seed = 1): Estimate {
-  const ratios = pairs.map(({ of, against }) => of / against);
+  return medianOf(
+    pairs.map(({ of, against }) => of / against),
+    seed,
+  );
+}
+
+/** The median of what the one is more than the other, likewise. */
+export function differenceOf(pairs: readonly Pair[], seed = 1): Estimate {
+  return medianOf(
+    pairs.map(({ of, against }) => of - against),
+    seed,
+  );
+}
+
+function medianOf(values: readonly number[], seed: number): Estimate {
   const random = randomFrom(seed);
   const medians = Array.from({ length: RESAMPLINGS }, () =>
-    median(ratios.map(() => ratios[Math.floor(random() * ratios.length)] ?? Number.NaN)),
+    median(values.map(() => values[Math.floor(random() * values.length)] ?? Number.NaN)),
   );
-  return {
-    value: median(ratios),
-    low: quantile(medians, 0.025),
-    high: quantile(medians, 0.975),
-    n: ratios.length,
-  };
+  return { value: median(values), low: quantile(medians, 0.025), high: quantile(medians, 0.975), n: values.length };
 }
 
 /** The same figure in another unit; a change that turns the order turns the interval too. */

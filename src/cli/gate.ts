@@ -20,6 +20,7 @@ import { loadSetup, type Overrides } from "./setup.ts";
 import { table, type Terminal } from "./terminal.ts";
 
 const MAX_UNLEARNED_SHOWN = 10;
+const MAX_SHOWN = 32;
 /** It is kept every five seconds. */
 const STALE_MS = 15_000;
 
@@ -63,8 +64,31 @@ export async function gateStatusCommand(options: Output, terminal: Terminal): Pr
       ]),
     ),
   );
-  if (running) tellCounts(state, terminal);
+  if (running) {
+    tellMarks(state, terminal);
+    tellCounts(state, terminal);
+  }
   return running ? 0 : 1;
+}
+
+/** Each file system that is checked, once, wherever it is mounted. */
+function tellMarks({ marks, unchecked = [] }: GateState, { style, write }: Terminal): void {
+  write(`${marks.length} ${marks.length === 1 ? "file system is" : "file systems are"} checked:\n`);
+  write(
+    table(
+      marks
+        .slice(0, MAX_SHOWN)
+        .map(({ path, mode, device = "", type = "", namespace = 0 }) => [
+          `  ${device}`,
+          printable(type),
+          printable(path),
+          mode,
+          namespace === 0 ? "" : `mount namespace ${namespace}`,
+        ]),
+    ),
+  );
+  if (marks.length > MAX_SHOWN) write(`  and ${marks.length - MAX_SHOWN} more (--json has them)\n`);
+  for (const each of unchecked.slice(0, MAX_SHOWN)) write(`${style("medium", "not checked")}  ${printable(each)}\n`);
 }
 
 function tellCounts({ counts, status, upgrade }: GateState, { style, write }: Terminal): void {

@@ -15,7 +15,7 @@ export const baselineRefused: Detector = {
     means:
       "rimon does not believe the baseline of the configuration, so that what it would tell as a change from it may stay untold. It goes on with the copy of the last good one, or, without one, with what it finds: the finding says which. Nothing is denied for this.",
     fires:
-      "The file that the configuration names cannot be read or opened with the pinned keys: the code says why (missing, empty, wrong-key, below-threshold, rolled-back, expired, other-machine, ...). It is looked at when rimon starts, when the file changes, and once an hour. Each reason is told once. Baselines of files are opened at every check, those of the exec gate when it starts and when the configuration is read anew.",
+      "The file that the configuration names cannot be read or opened with the pinned keys: the code says why (missing, empty, wrong-key, below-threshold, rolled-back, expired, other-machine, ...). It is looked at when rimon starts, when the file changes, and once an hour; baselines of files at every check. Each reason is told once.",
     attacker:
       "Takes the baseline away, cuts it, puts an older one in its place that does not know of a patched hole, or signs one of their own.",
     todo: "rimon seal verify FILE --public-key KEY says the same by hand. Find out who wrote to the file; bring the newest sealed baseline to the node again. Expired or made elsewhere: take a new one and have it signed.",

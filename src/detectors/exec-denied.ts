@@ -7,12 +7,15 @@ const SEVERITY: Readonly<Record<ExecJudged["mode"], Severity>> = { learn: "info"
 const WHY: Readonly<Record<ExecJudged["reason"], string>> = {
   rule: "",
   "written-to": "it was open for writing, so that something else could have run than was checked",
+  unmarked: "its file system is not checked, or was not yet",
   deadline: "it could not be read in time",
   "too-large": "it is larger than what is read",
   unreadable: "it could not be read",
   "no-lease": "its file system cannot keep it as it was read",
   busy: "too many were read at once",
 };
+
+const JUDGED: ReadonlySet<ExecJudged["reason"]> = new Set(["rule", "written-to", "unmarked"]);
 
 export const execDenied: Detector = {
   rule: "exec-denied",
@@ -57,7 +60,7 @@ export const execDenied: Detector = {
     const digest = sha256 === undefined ? "" : `, sha256 ${sha256}`;
     return {
       rule: this.rule,
-      severity: denied ? "high" : reason === "rule" || reason === "written-to" ? SEVERITY[mode] : "medium",
+      severity: denied ? "high" : JUDGED.has(reason) ? SEVERITY[mode] : "medium",
       technique: reason === "rule" ? (opened ? "open" : "exec") : reason,
       operation: denied ? "deny" : "run",
       ...(pid === undefined ? {} : { suspect: subjectOf(state, pid, startTime) }),

@@ -8,6 +8,7 @@ import { createDescriptors } from "./descriptors.ts";
 import { CONTAINER_RULES, DEFAULT_ROOTS, DEFAULT_RULES } from "../baselines/files/defaults.ts";
 import { createExecGate } from "./exec-gate.ts";
 import { createExecutables } from "./executables.ts";
+import type { WatchedFiles } from "./file-events.ts";
 import { createFiles } from "./files.ts";
 import { createKernelEvents, type OwnFile } from "./kernel-events.ts";
 import { createOwnFiles } from "./own-files.ts";
@@ -32,7 +33,8 @@ export function createSensors(
       suspect?.exe !== undefined && suspect.sha256 !== undefined ? [suspect.exe] : [],
     );
   const own = createOwnFiles(context, ownFiles);
-  const events = createKernelEvents(context, sources, ownFiles, own.touched, () => {
+  const gate = createExecGate(context, () => configuration().gate);
+  const watchedFiles = (): WatchedFiles | undefined => {
     const { files, audit, alerts, actions } = configuration();
     if (files === undefined || !(files.realtime || files.containers)) return undefined;
     return {
@@ -42,7 +44,8 @@ export function createSensors(
       ...(files.containers ? { containers: [...files.rules, ...CONTAINER_RULES] } : {}),
       own: [audit.path, alerts.spool.directory, actions.capture.directory],
     };
-  });
+  };
+  const events = createKernelEvents(context, sources, ownFiles, own.touched, watchedFiles, {}, gate.mountsChanged);
   return [
     events.connector,
     events.fanotify,
@@ -59,7 +62,7 @@ export function createSensors(
     createUprobes(context),
     createSnapshots(context, () => configuration().snapshots),
     createFiles(context, () => configuration().files),
-    createExecGate(context, () => configuration().gate),
+    gate,
     own,
   ];
 }

@@ -4,22 +4,26 @@
 
 import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import type { Configuration, GateSettings } from "../configuration.ts";
+import type { RefusedBaseline } from "../baselines/in-use.ts";
 import { reasonOf } from "../errors.ts";
-import type { GateMode } from "../exec-judged.ts";
-import { RefusedExecutables, loadGate, type LoadedGate } from "../exec-gate.ts";
+import type { ExecJudged, GateMode } from "../exec-judged.ts";
+import { RefusedExecutables, loadGate, versionOfSources, type LoadedGate } from "../exec-gate.ts";
 import { GATE_MODE, requireFilesAddon, type Gate, type GateStatus } from "../native.ts";
-import { processKey, type Observation } from "../observation.ts";
-import type { NativeRecord } from "../record.ts";
+import type { Observation } from "../observation.ts";
+import type { GateRecord, NativeRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
+import { createGateLook, type KnownMount } from "./gate-look.ts";
 import { wantedMarks, type WantedMark } from "./gate-mounts.ts";
-import { handedOver } from "./gate-scripts.ts";
+import { createMountNamespaces } from "./mount-namespaces.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 const KEEP_EVERY_MS = 5_000;
+/** So that one that expires is found out. */
+const REREAD_MS = 3_600_000;
 const MANY_WAITING = 10_000;
-/** A script that is larger is not read here, on the event loop. */
-const MAX_SCRIPT_BYTES = 4 << 20;
-const MAX_LOOKED_AT = 4_096;
+const MAX_UNCHECKED_KEPT = 64;
+/** It watches the mount tables of all namespaces; without it they are read at every pass. */
+const WATCHES_MOUNTS = "fanotify";
 const MODES: readonly GateMode[] = ["learn", "audit", "enforce"];
 
 /** How the gate stands, kept for `rimon gate status` and for the next start. */
@@ -31,44 +35,84 @@ export interface GateState {
   /** It was stopped, and did not just end. */
   readonly orderly: boolean;
   readonly mode: GateMode;
-  readonly marks: readonly Pick<WantedMark, "path" | "mode" | "opens">[];
+  /** One for each superblock. `namespace`: the mount namespace that has it at this path; 0: our own. */
+  readonly marks: readonly KeptMark[];
+  /** What lies below what is named and is not checked, in words. */
+  readonly unchecked?: readonly string[];
   readonly counts?: LoadedGate["counts"];
   readonly counters: Readonly<Record<string, number>>;
   readonly upgrade: boolean;
   readonly status?: GateStatus;
 }
 
-export function createExecGate(context: SensorContext, settings: () => Configuration["gate"]): Sensor {
+export type KeptMark = Pick<WantedMark, "path" | "mode" | "opens"> &
+  Partial<Pick<WantedMark, "device" | "type" | "namespace">>;
+
+export interface ExecGate extends Sensor {
+  /** The mount table of some namespace is another. */
+  mountsChanged(): void;
+}
+
+interface Marked extends WantedMark {
+  readonly dev: number;
+  readonly since: number;
+}
+
+export function createExecGate(context: SensorContext, settings: () => Configuration["gate"]): ExecGate {
   const name = "exec-gate";
   const report = createStateReporter(context, name);
-  const marked = new Map<string, WantedMark & { readonly dev: number }>();
+  const namespaces = createMountNamespaces();
+  const looks = createGateLook();
+  const marked = new Map<string, Marked>();
+  /** All there are, by their number, as they were read last. */
+  let mounts = new Map<number, KnownMount>();
+  let openedTicks = Infinity;
+  let isStale = false;
+  let unchecked: readonly string[] = [];
   let gate: Gate | undefined;
   let current: GateSettings | undefined;
   let loaded: LoadedGate | undefined;
   let loading: Promise<void> | undefined;
+  let loadedVersion = "";
+  let loadedAt = -Infinity;
+  /** Which refusals were. */
+  let told: ReadonlySet<string> = new Set();
   let problem: string | undefined;
   let counters: Readonly<Record<string, number>> = {};
   let keptAt = -Infinity;
+  let stoodInBefore = 0;
   let isUpgrade = false;
   let unmarkable: readonly string[] = [];
 
   /** What was in force before goes on if the new cannot be believed: a baseline that is taken away opens nothing. */
   async function load(next: GateSettings): Promise<void> {
     try {
-      const read = await loadGate(next, context.now(), counters);
+      // Before it is read: what is changed meanwhile is read again.
+      const version = await versionOfSources(next);
+      if (current !== next) return;
+      [loadedVersion, loadedAt] = [version, context.now()];
+      const read = await loadGate(next, loadedAt, {
+        lastCounters: counters,
+        openBaseline: context.openBaseline,
+        packages: loaded?.packages,
+      });
       if (current !== next) return;
       loaded = read;
       counters = { ...counters, ...read.counters };
       gate ??= requireFilesAddon().openGate((batch) => {
         for (const record of decodeRecords(batch)) take(record);
       });
+      openedTicks = Math.min(openedTicks, ticksNow());
       gate.load(read.table);
       problem = undefined;
+      const usingLastGood = read.refused.map(({ file, ...why }) => refuse(file, why, "last-good"));
+      told = new Set(usingLastGood);
       keptAt = -Infinity;
       mark(next);
     } catch (thrown) {
       if (current !== next) return;
-      if (thrown instanceof RefusedExecutables) refuse(thrown);
+      if (thrown instanceof RefusedExecutables)
+        told = new Set([refuse(thrown.file, thrown.problem, loaded === undefined ? "none" : "last-good")]);
       problem =
         loaded === undefined
           ? `${reasonOf(thrown)}; nothing is checked before it runs`
@@ -76,85 +120,107 @@ export function createExecGate(context: SensorContext, settings: () => Configura
     }
   }
 
-  function refuse({ file: path, problem: { code, message } }: RefusedExecutables): void {
-    const using = loaded === undefined ? "none" : "last-good";
-    context.emit({ kind: "baseline.refused", at: context.now(), sensor: name, of: "executables", path, code, message, using }); // prettier-ignore
+  /** Told once for each reason; what it was told by. */
+  function refuse(path: string, { code, message }: RefusedBaseline, using: "last-good" | "none"): string {
+    const key = `${path} ${code} ${using}`;
+    if (!told.has(key))
+      context.emit({ kind: "baseline.refused", at: context.now(), sensor: name, of: "executables", path, code, message, using }); // prettier-ignore
+    return key;
   }
 
   function take(record: NativeRecord): void {
     const at = context.now();
     if (record.kind === "mounts") {
-      if (current !== undefined) mark(current);
+      markSoon();
     } else if (record.kind === "lost") {
       const count = record.count === undefined ? {} : { count: record.count };
       const reason = "rimon could not keep up with what the exec gate had to tell; what was asked was answered";
       context.emit({ kind: "sensor.lost", at, sensor: name, reason, ...count });
     } else if (record.kind === "gate") {
-      const { pid, rule, kind: _, ...rest } = record;
-      const named = rule === undefined ? undefined : (current?.rules[rule]?.name ?? String(rule + 1));
-      context.emit({
-        kind: "exec.judged",
-        at,
-        sensor: name,
-        ...rest,
-        ...(pid === 0 ? {} : { pid }),
-        ...(named === undefined ? {} : { rule: named }),
-      });
+      const { pid, kind: _, ...rest } = record;
+      tell({ ...rest, ...(pid === 0 ? {} : { pid }) });
     }
   }
 
-  const lookedAt = new Set<string>();
-
-  /** What a loader or an interpreter was given to run from a mount that is marked, where openings are not looked at. */
-  function lookAfter(observation: Observation): void {
-    if (observation.kind !== "process.seen" || current === undefined || loaded === undefined) return;
-    const { process } = observation;
-    const path = handedOver(process, loaded.interpreters);
-    if (path === undefined) return;
-    const key = `${processKey(process)} ${process.exe} ${path}`;
-    if (lookedAt.has(key)) return;
-    if (lookedAt.size >= MAX_LOOKED_AT) lookedAt.clear();
-    lookedAt.add(key);
-    const there = path.startsWith("/") ? `/proc/${process.pid}/root${path}` : `/proc/${process.pid}/cwd/${path}`;
-    try {
-      const { dev, size } = statSync(there);
-      if (![...marked.values()].some((each) => each.dev === dev && !each.opens)) return;
-      if (size > Math.min(MAX_SCRIPT_BYTES, current.maxBytes)) return;
-      const uid = process.euid ?? process.uid ?? 0;
-      const answer = requireFilesAddon().gateTry(loaded.table, there, uid, process.exe ?? "");
-      for (const record of decodeRecords(answer)) {
-        if (record.kind !== "gate" || !record.denied) continue;
-        const { pid, startTime } = process;
-        // It was not refused, whatever the mode: it is running.
-        take({ ...record, pid, startTime, path, by: process.exe ?? "", opened: true, denied: false, mode: "audit" });
-      }
-    } catch {
-      // The process has ended, or the file is gone: there is nothing to be looked at any more.
-    }
+  function tell({
+    rule,
+    ...rest
+  }: Omit<ExecJudged, "kind" | "at" | "sensor" | "rule"> & Pick<GateRecord, "rule">): void {
+    const named = rule === undefined ? undefined : (current?.rules[rule]?.name ?? String(rule + 1));
+    context.emit({
+      kind: "exec.judged",
+      at: context.now(),
+      sensor: name,
+      ...rest,
+      ...(named === undefined ? {} : { rule: named }),
+    });
   }
 
-  function mark({ mounts }: GateSettings): void {
+  function notice(observation: Observation): void {
+    if (namespaces.notice(observation)) markSoon();
+    if (observation.kind !== "process.seen" || current === undefined || loaded === undefined || gate === undefined)
+      return;
+    const { interpreters } = loaded;
+    const asked = current;
+    const looked = looks.look(observation, {
+      gate,
+      settings: asked,
+      interpreters,
+      openedTicks,
+      isUpgrade,
+      mount(id, again) {
+        if (again || isStale) mark(asked);
+        return mounts.get(id);
+      },
+      mounts: () => mounts.values(),
+      ownNamespace: namespaces.own,
+      marked: (device) => marked.get(device),
+      lineage: context.lineage,
+    });
+    for (const each of looked) tell(each);
+  }
+
+  /** Once for whatever comes in one turn. */
+  function markSoon(): void {
+    if (isStale || current === undefined) return;
+    isStale = true;
+    setImmediate(() => {
+      if (isStale && current !== undefined) mark(current);
+    });
+  }
+
+  function mark({ mounts: named }: GateSettings): void {
+    isStale = false;
     if (gate === undefined) return;
-    const { marks, problems } = wantedMarks(mounts, readFileSync("/proc/self/mountinfo", "utf8"));
-    const wanted = new Map(marks.map((each) => [each.device, each]));
-    for (const [device, { path, dev }] of marked) {
-      if (wanted.has(device)) continue;
-      gate.unmark(path, dev);
+    const tables = namespaces.tables();
+    mounts = new Map(
+      tables.flatMap(({ foreign, pid, namespace, mounts: all }) =>
+        all.map((each) => [each.id, { ...each, foreign, pid, namespace }]),
+      ),
+    );
+    const wanted = wantedMarks(named, tables);
+    const devices = new Set(wanted.marks.map(({ device }) => device));
+    for (const [device, { pid, path, dev }] of marked) {
+      if (devices.has(device)) continue;
+      gate.unmark(pid, path, dev);
       marked.delete(device);
     }
-    const failed = [...problems];
-    for (const each of marks) {
-      const { device, id, path, mode, opens } = each;
+    const failed = [...wanted.problems];
+    for (const each of wanted.marks) {
+      const { device, id, path, mode, opens, pid } = each;
       const known = marked.get(device);
-      if (known?.mode === mode && known.opens === opens) continue;
       try {
-        const dev = gate.mark(path, id, GATE_MODE[mode], opens);
-        marked.set(device, { ...each, dev });
+        // Also what is: another file system may have come to its number since.
+        const { dev, isNew } = gate.mark(pid, path, id, GATE_MODE[mode], opens);
+        marked.set(device, { ...each, dev, since: isNew || known === undefined ? context.now() : known.since });
       } catch (thrown) {
-        failed.push(`${path}: ${reasonOf(thrown)}`);
+        marked.delete(device);
+        // Unmounted meanwhile, or its process has ended; else the next pass finds it again.
+        if (pid === 0 || !isGone(thrown)) failed.push(`${path}: ${reasonOf(thrown)}`);
       }
     }
     unmarkable = failed;
+    unchecked = wanted.unchecked;
   }
 
   function strictest(): GateMode {
@@ -178,7 +244,15 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       aliveAt: context.now(),
       orderly,
       mode: strictest(),
-      marks: [...marked.values()].map(({ path, mode, opens }) => ({ path, mode, opens })),
+      marks: [...marked.values()].map(({ path, mode, opens, device, type, namespace }) => ({
+        path,
+        mode,
+        opens,
+        device,
+        type,
+        namespace,
+      })),
+      unchecked: unchecked.slice(0, MAX_UNCHECKED_KEPT),
       ...(loaded === undefined ? {} : { counts: loaded.counts }),
       counters,
       upgrade: isUpgrade,
@@ -204,10 +278,16 @@ export function createExecGate(context: SensorContext, settings: () => Configura
     gate?.close();
     gate = undefined;
     loaded = undefined;
+    stoodInBefore = 0;
     marked.clear();
   }
 
-  async function pass(): Promise<void> {
+  /** Also after an upgrade: what packages brought is known by their list. */
+  async function isOutdated(asked: GateSettings): Promise<boolean> {
+    return context.now() - loadedAt >= REREAD_MS || (await versionOfSources(asked)) !== loadedVersion;
+  }
+
+  async function pass(full: boolean): Promise<void> {
     const asked = settings();
     if (asked === undefined) {
       if (current !== undefined) {
@@ -217,7 +297,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       }
       return report("off", "not asked for");
     }
-    if (asked !== current) {
+    if (asked !== current || (loading === undefined && (await isOutdated(asked)))) {
       if (current === undefined) lookBack(asked);
       current = asked;
       loading = load(asked).finally(() => (loading = undefined));
@@ -228,13 +308,23 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       return loading === undefined
         ? report("down", problem ?? "it could not be opened")
         : report("degraded", "what is known is still being read; nothing is checked before it runs");
+    if (full || isStale || !context.isLive(WATCHES_MOUNTS)) mark(asked);
     isUpgrade = upgradeDeclared(asked, context.now());
     gate.upgrade(isUpgrade);
-    const { queued, lockError } = gate.status();
+    const { queued, lockError, hasDeputy, stoodIn } = gate.status();
+    if (stoodIn > stoodInBefore) {
+      const reason = "rimon stood still, and what was executed meanwhile was answered as gate.unanswered says";
+      context.emit({ kind: "sensor.lost", at: context.now(), sensor: name, reason, count: stoodIn - stoodInBefore });
+    }
+    stoodInBefore = stoodIn;
     const troubles = [
       ...(problem === undefined ? [] : [problem]),
+      ...(loaded?.refused ?? []).map(({ file, code }) => `${file} is refused (${code}): its last good copy is used`),
+      ...(loaded?.notKept ?? []),
       ...unmarkable,
+      ...(namespaces.beyond() === 0 ? [] : [`${namespaces.beyond()} processes in mount namespaces beyond the first`]),
       ...(queued < MANY_WAITING ? [] : [`${queued} programs wait to be checked`]),
+      ...(hasDeputy ? [] : ["nobody answers while rimon is stopped: its deputy is gone"]),
       ...(lockError === undefined ? [] : [`its memory may be paged out (${lockError})`]),
     ];
     try {
@@ -250,9 +340,10 @@ export function createExecGate(context: SensorContext, settings: () => Configura
     name,
     sees: "what is executed on the mounts that are named, before it runs: files that are not known, that rules deny, that are written to meanwhile",
     needs: ["sys_admin", "lease"],
-    start: () => pass(),
-    pass: () => pass(),
-    notice: lookAfter,
+    start: () => pass(true),
+    pass,
+    notice,
+    mountsChanged: markSoon,
     async settled() {
       await loading;
     },
@@ -266,6 +357,15 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       }
     },
   };
+}
+
+/** As the start times of processes are counted: proc_uptime(5), and USER_HZ is 100 everywhere. */
+function ticksNow(): number {
+  return Math.floor(Number(readFileSync("/proc/uptime", "latin1").split(" ")[0]) * 100);
+}
+
+function isGone(thrown: unknown): boolean {
+  return ["ENOENT", "ESRCH", "ENODEV", "EAGAIN", "EACCES"].includes((thrown as NodeJS.ErrnoException).code ?? "");
 }
 
 /** Undefined if there is none, or none that can be read as one. */

@@ -1,74 +1,119 @@
-// Which file systems the exec gate is to mark: those that are named, and below them those that are mounted, now.
+// Which file systems the exec gate is to mark: those that are named, and below them those that are mounted, now, in
+// whatever mount namespace.
 
 import type { GateMount } from "../configuration.ts";
 import { unescapeOctal } from "./mountinfo.ts";
 
-/** Where programs lie. On others permission events make no sense, or cannot be had. */
+/**
+ * Where programs lie. On others permission events make no sense or cannot be had; and one that a server of somebody's
+ * answers for (fuse, fuseblk, nfs) would hold up the gate, and with it everybody, for as long as that server is silent.
+ */
 const CHECKED: ReadonlySet<string> = new Set(
-  [
-    "bcachefs",
-    "btrfs",
-    "erofs",
-    "exfat",
-    "ext2",
-    "ext3",
-    "ext4",
-    "f2fs",
-    "fuseblk",
-    "iso9660",
-    "ntfs3",
-    "overlay",
-  ].concat(["ramfs", "squashfs", "tmpfs", "vfat", "xfs", "zfs"]),
+  ["bcachefs", "btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "iso9660", "ntfs3", "overlay"].concat([
+    "ramfs",
+    "squashfs",
+    "tmpfs",
+    "vfat",
+    "xfs",
+    "zfs",
+  ]),
 );
 
-export interface WantedMark {
-  /** "0:23": major and minor of the superblock. */
-  readonly device: string;
-  /** Of the mount. */
-  readonly id: number;
-  readonly path: string;
-  readonly mode: GateMount["mode"];
-  readonly opens: boolean;
+/** The mount table of a namespace, and a process by which it is come by. */
+export interface MountTable {
+  /** 0: our own. */
+  readonly namespace: number;
+  /** 0: us. */
+  readonly pid: number;
+  /** Another user namespace's: what is mounted in it, anybody may have mounted. */
+  readonly foreign: boolean;
+  readonly mounts: readonly Mounted[];
 }
 
-interface Mounted {
+export interface Mounted {
+  /** "0:23": major and minor of the superblock. */
   readonly device: string;
   readonly id: number;
   readonly path: string;
   readonly type: string;
 }
 
+export interface WantedMark extends Mounted {
+  readonly namespace: number;
+  /** By whose root the path leads there. */
+  readonly pid: number;
+  readonly mode: GateMount["mode"];
+  readonly opens: boolean;
+}
+
+export interface Wanted {
+  /** One for each superblock. */
+  readonly marks: readonly WantedMark[];
+  /** What lies below, and is not checked: a sentence for each superblock where programs could lie. */
+  readonly unchecked: readonly string[];
+  /** A sentence for each that is named and cannot be had. */
+  readonly problems: readonly string[];
+}
+
 /**
- * One for each superblock, and a sentence for each that cannot be had. What is named must be mounted: a path alone would
- * lead, once it is unmounted, to the file system below it.
+ * What is named must be mounted, in our own namespace: a path alone would lead, once it is unmounted, to the file system
+ * below it. Our own table comes first.
  */
-export function wantedMarks(
-  settings: readonly GateMount[],
-  mountinfo: string,
-): { readonly marks: readonly WantedMark[]; readonly problems: readonly string[] } {
-  // What is mounted last at a path covers what was mounted there before.
-  const mounts = [...new Map(mountsIn(mountinfo).map((each) => [each.path, each])).values()];
+export function wantedMarks(settings: readonly GateMount[], tables: readonly MountTable[]): Wanted {
   const marks = new Map<string, WantedMark>();
+  const unchecked = new Map<string, string>();
   const problems: string[] = [];
-  // The longest path knows best.
-  for (const { path, mode, opens, below } of settings.toSorted((a, b) => b.path.length - a.path.length)) {
-    const named = mounts.find((mounted) => mounted.path === path);
-    if (named === undefined) problems.push(`nothing is mounted at ${path}: a mount point was expected`);
-    else if (!CHECKED.has(named.type))
-      problems.push(`what is mounted at ${path} is ${named.type}, which is not checked`);
-    for (const { device, id, path: at, type } of mounts) {
-      if (at !== path && !(below && isBelow(at, path))) continue;
-      if (CHECKED.has(type) && !marks.has(device)) marks.set(device, { device, id, path: at, mode, opens });
+  for (const { namespace, pid, foreign, mounts: all } of tables) {
+    // What is mounted last at a path covers what was mounted there before.
+    const mounts = [...new Map(all.map((each) => [each.path, each])).values()];
+    // The longest path knows best.
+    for (const { path, mode, opens, below } of settings.toSorted((a, b) => b.path.length - a.path.length)) {
+      const named = namespace === 0 ? mounts.find((mounted) => mounted.path === path) : undefined;
+      if (namespace === 0 && named === undefined)
+        problems.push(`nothing is mounted at ${path}: a mount point was expected`);
+      else if (named !== undefined && !CHECKED.has(named.type))
+        problems.push(`what is mounted at ${path} is ${named.type}, which is not checked`);
+      for (const mounted of mounts) {
+        if (mounted !== named && !(below && isBelow(mounted.path, path))) continue;
+        const { device, type } = mounted;
+        if (isChecked(mounted, foreign)) {
+          if (!marks.has(device)) marks.set(device, { ...mounted, namespace, pid, mode, opens });
+        } else if (holdsPrograms(type) && mounted !== named) {
+          unchecked.set(device, `${mounted.path} (${type}${namespace === 0 ? "" : `, mount namespace ${namespace}`})`);
+        }
+      }
     }
   }
-  return { marks: [...marks.values()], problems };
+  for (const device of marks.keys()) unchecked.delete(device);
+  return { marks: [...marks.values()], unchecked: [...unchecked.values()], problems };
+}
+
+/**
+ * An overlay of another user namespace anybody may have laid over what a silent server answers for: its layers, where
+ * they are marked, have their events all the same.
+ */
+export function isChecked({ type }: Mounted, foreign: boolean): boolean {
+  return CHECKED.has(type) && !(foreign && type === "overlay");
+}
+
+/** Not checked, though programs can lie there. */
+export function holdsPrograms(type: string): boolean {
+  return type.startsWith("fuse") || /^(?:nfs|cifs|smb3|9p|ceph|virtiofs|overlay)/.test(type);
+}
+
+/** What decides for what lies there, wherever it is mounted; undefined: nobody asked for it. */
+export function coveredBy(settings: readonly GateMount[], path: string): GateMount | undefined {
+  return settings
+    .toSorted((a, b) => b.path.length - a.path.length)
+    .find(({ path: folder, below }) => below && isBelow(path, folder));
 }
 
 function isBelow(path: string, folder: string): boolean {
-  return folder === "/" || path.startsWith(`${folder}/`);
+  return folder === "/" || path === folder || path.startsWith(`${folder}/`);
 }
 
-function mountsIn(text: string): readonly Mounted[] {
+/** As proc_pid_mountinfo(5) has it. */
+export function mountsIn(text: string): readonly Mounted[] {
   return text.split("\n").flatMap((line) => {
     const [before, after] = line.split(" - ");
     const [id, , device, , path] = before?.split(" ") ?? [];

@@ -37,7 +37,8 @@ export interface KernelEvents {
 
 /**
  * Opens the event sources that `sources` asks for; what cannot be opened is reported and the other goes on.
- * `ownFilesTouched` is told who changed the attributes or the name of some file of rimon's own.
+ * `ownFilesTouched` is told who changed the attributes or the name of some file of rimon's own; `mountsChanged`, that
+ * the mount table of some namespace is another.
  */
 export function createKernelEvents(
   context: SensorContext,
@@ -46,6 +47,7 @@ export function createKernelEvents(
   ownFilesTouched: (pid: number) => void,
   watchedFiles: () => WatchedFiles | undefined = () => undefined,
   fileOptions: FileEventOptions = {},
+  mountsChanged: () => void = () => undefined,
 ): KernelEvents {
   const reportConnector = createStateReporter(context, CONNECTOR);
   const reportFanotify = createStateReporter(context, FANOTIFY);
@@ -115,6 +117,7 @@ export function createKernelEvents(
           break;
         case "mounts":
           marks?.changed(record.id);
+          mountsChanged();
           break;
         case "lost":
           takeLost(record, wall);

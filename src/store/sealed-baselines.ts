@@ -21,7 +21,7 @@ import { readUpTo } from "./read-file.ts";
 
 /** Opens the baseline that is to be used now; never throws. */
 export async function openBaseline(
-  { file, publicKeys, threshold, ifRefused, lastGood }: BaselineSettings,
+  { file, publicKeys, threshold, ifRefused, lastGood, ofAnyMachine = false }: BaselineSettings,
   predicateType: string,
   now: number,
 ): Promise<BaselineInUse> {
@@ -31,7 +31,8 @@ export async function openBaseline(
   } catch (thrown) {
     return { refused: { code: "no-key", message: reasonOf(thrown) } };
   }
-  const expected: Expectations = { keys, threshold, predicateType, now, machineId: machineOf().id };
+  const machine = ofAnyMachine ? {} : { machineId: machineOf().id };
+  const expected: Expectations = { keys, threshold, predicateType, now, ...machine };
   const kept = await readBaseline(lastGood).catch(() => undefined);
   const lastCounter = counterOf(kept, expected);
   try {

@@ -10,7 +10,7 @@ import type { BaselineHeader } from "../../src/baselines/statement.ts";
 import type { GateSettings } from "../../src/configuration.ts";
 import { digestsIn, executablesBelow, loadGate } from "../../src/exec-gate.ts";
 import { machineOf } from "../../src/machine.ts";
-import { wantedMarks } from "../../src/sensors/gate-mounts.ts";
+import { mountsIn, wantedMarks } from "../../src/sensors/gate-mounts.ts";
 import { TABLE } from "../fixtures/gate.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { NOW, bytesOf, newPair, sealed, statement } from "./sealed.ts";
@@ -87,7 +87,10 @@ for (const [what, settings, message, lastCounter] of [
 ] as const satisfies readonly (readonly [string, Partial<GateSettings>, RegExp, number?])[]) {
   test(`refuses a baseline ${what}`, async () => {
     const last = lastCounter === undefined || settings.known === undefined ? {} : { [settings.known[0]]: lastCounter };
-    await assert.rejects(loadGate({ ...SETTINGS, ...settings }, NOW, last), { code: "RIMON_CONFIG", message });
+    await assert.rejects(loadGate({ ...SETTINGS, ...settings }, NOW, { lastCounters: last }), {
+      code: "RIMON_CONFIG",
+      message,
+    });
   });
 }
 
@@ -165,7 +168,7 @@ for (const [what, mounts, expected, problems] of [
 ] as const) {
   test(`the gate marks ${what}`, () => {
     const settings = mounts.map((mount) => ({ mode: "audit" as const, opens: false, below: false, ...mount }));
-    const wanted = wantedMarks(settings, MOUNTINFO);
+    const wanted = wantedMarks(settings, [{ namespace: 0, pid: 0, foreign: false, mounts: mountsIn(MOUNTINFO) }]);
     assert.deepEqual(
       wanted.marks.map(({ id, path, mode }) => `${id} ${path} ${mode}`),
       expected,

@@ -6,7 +6,7 @@ import { readdirSync } from "node:fs";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { verifyVectors } from "../../src/bench/crypto.ts";
-import { cpuNs, decrypt, encrypt, hkdf, loop, timeCipher } from "../../src/bench/primitives.ts";
+import { execTimes, cpuNs, decrypt, encrypt, hkdf, loop, timeCipher } from "../../src/bench/primitives.ts";
 import { readTableTwin, readThreadsTwin } from "../../src/bench/twin.ts";
 import { requireDrillAddon } from "../../src/native.ts";
 
@@ -105,6 +105,12 @@ describe("loops", () => {
       assert.equal(loop(name, { calls: 3, pid: process.pid, address }).calls, 3);
     assert.throws(() => loop("readMemory", { calls: 1, pid: process.pid, address: 0n }), { code: "EFAULT" });
     assert.throws(() => loop("readMemory", { calls: 1, pid: 4_194_303, address }), { code: "ESRCH" });
+  });
+
+  it("execute what they are told, each time, and say how long each took", () => {
+    assert.ok(execTimes("/bin/true", 3).every((ns) => ns > 0));
+    assert.throws(() => execTimes("/bin/false", 1), /-10/, "ECHILD");
+    assert.throws(() => execTimes("/bin/true", 1, true), /-10/, "ECHILD");
   });
 
   it("CPU time rises, with that of children", () => {

@@ -2,13 +2,15 @@
 // and start again. All on a tmpfs of the test's own.
 
 import assert from "node:assert/strict";
-import { copyFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { runCommand } from "../fixtures/command.ts";
-import { EVIL, programs, run, sha256Of, tmpfs } from "../fixtures/gate.ts";
+import { compile } from "../fixtures/compile.ts";
+import { EVIL, NOBODY, programs, run, sha256Of, tmpfs } from "../fixtures/gate.ts";
 import { isLive, startRimon, type Monitor, type RimonOptions } from "../fixtures/monitor.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
+import { exitOf, lineOf, start, until } from "../native/child.ts";
 
 const REFUSED = 126;
 const DEADLINE_MS = 20_000;
@@ -87,29 +89,69 @@ test("what was not learned is refused and found, by a baseline that is sealed; t
   assert.equal(gone.code, 1);
   assert.match(gone.stdout, /^NOT CHECKED/);
 
-  // A baseline that is taken away opens nothing while what was known still is; at a start nothing is known.
   const again = started(t, { config: configOf(made), stateDirectory: monitor.stateDirectory });
   await again.ready;
   const gap = await again.waitForFinding("exec-denied", DEADLINE_MS, ({ technique }) => technique === "gap");
   assert.match(gap.message, /nothing was checked before it ran: rimon ended without stopping/);
   assert.equal(run(evil), REFUSED);
-  rmSync(baseline);
-  process.kill(again.pid, "SIGHUP");
-  await again.waitForFinding("sensor-blind", DEADLINE_MS, ({ message }) =>
-    message.includes("what was known before holds"),
-  );
-  const refused = await again.waitForFinding("baseline-refused", DEADLINE_MS);
-  assert.match(refused.message, /of executables, .* is refused \(missing\), the last good one is used/);
-  assert.equal(run(evil), REFUSED);
-  assert.equal(run(good), 0);
   await again.stop();
-  const blind = started(t, { config: configOf(made), stateDirectory: monitor.stateDirectory });
+
+  // Where there is none, nothing is checked: never is everything denied.
+  rmSync(baseline);
+  const blind = started(t, { config: configOf(made) });
   const { sensors = [] } = await blind.ready;
   const own = sensors.find(({ name }) => name === "exec-gate");
   assert.equal(own?.state, "down");
   assert.match(own?.reason ?? "", /there is none.*nothing is checked before it runs/);
   assert.equal(run(evil), EVIL);
   await blind.stop();
+});
+
+test("a baseline is read anew when its file is another, without a restart; a bad one leaves the last good one", async (t) => {
+  const made = await scene(t);
+  const { folder, good, evil, baseline, key } = made;
+  const monitor = started(t, { config: configOf(made) });
+  assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+  assert.equal(run(evil), REFUSED);
+  const refusal = (code: string) =>
+    monitor.waitForFinding("baseline-refused", DEADLINE_MS, ({ technique }) => technique === code);
+
+  const older = readFileSync(baseline);
+  const newer = join(temporaryDirectory("newer"), "executables.json");
+  assert.equal((await runCommand(["gate", "learn", folder, "--out", newer])).code, 0);
+  const other = join(temporaryDirectory("other"), "key");
+  assert.equal((await runCommand(["seal", "keygen", other])).code, 0);
+  const unsealed = readFileSync(newer);
+  assert.equal((await runCommand(["seal", "sign", newer, "--key", other])).code, 0);
+  renameSync(newer, baseline);
+  assert.match(
+    (await refusal("wrong-key")).message,
+    /executables.* is refused \(wrong-key\), the last good one is used/,
+  );
+  assert.deepEqual([run(good), run(evil)], [0, REFUSED]);
+
+  writeFileSync(newer, unsealed);
+  assert.equal((await runCommand(["seal", "sign", newer, "--key", key])).code, 0);
+  renameSync(newer, baseline);
+  await until("what was learned to run", () => (run(evil) === EVIL ? true : undefined));
+  assert.equal(run(good), 0);
+
+  // The older one does not know of what was learned since; whoever holds it cannot bring it back.
+  writeFileSync(newer, older);
+  renameSync(newer, baseline);
+  await refusal("rolled-back");
+  rmSync(baseline);
+  await refusal("missing");
+  assert.deepEqual([run(good), run(evil)], [0, EVIL]);
+  await monitor.stop();
+
+  // Nor by a restart: the copy is what is remembered.
+  writeFileSync(baseline, older);
+  const again = started(t, { config: configOf(made), stateDirectory: monitor.stateDirectory });
+  await again.ready;
+  await again.waitForFinding("baseline-refused", DEADLINE_MS, ({ technique }) => technique === "rolled-back");
+  assert.deepEqual([run(good), run(evil)], [0, EVIL]);
+  await again.stop();
 });
 
 test("in mode monitor nothing is refused, and a list of what never runs is told by its rule", async (t) => {
@@ -150,3 +192,59 @@ test("a file system that is mounted below is checked from when rimon has seen it
   assert.equal(run("sh", "-c", script, "sh", below, made.evil), REFUSED);
   await monitor.stop();
 });
+
+test("a file system that somebody mounts in a mount namespace of their own is checked, too", async (t) => {
+  const made = await scene(t);
+  const monitor = started(t, { config: configOf(made) });
+  assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+  const below = join(made.folder, "below");
+  const config = join(monitor.stateDirectory, "rimon.yaml");
+  mkdirSync(below);
+  const script = `mount -t tmpfs rimon-gate-test "$1" && cp "$2" "$1/evil"
+    i=0; while "$1/evil"; [ $? != ${REFUSED} ] && [ $i -lt 500 ]; do sleep 0.01; i=$((i+1)); done
+    "$1/evil"; code=$?; echo $code; read _; exit $code`;
+  const [who, namespaced] = ["setpriv", ["unshare", "-m", "sh", "-c", script, "sh", below, made.evil]];
+  const as = ["--reuid", String(NOBODY), "--regid", String(NOBODY), "--clear-groups", "unshare", "-Urm"];
+  for (const args of [namespaced, [who, ...as, ...namespaced.slice(2)]]) {
+    // Not ours to spare: what rimon starts is, what the test starts is not, and a shell is in between.
+    const child = start(t, "sh", ["-c", '"$@"; exit $?', "sh", ...args]);
+    assert.equal(await lineOf(child), String(REFUSED));
+    const { stdout } = await untilStatus(config, monitor.stateDirectory, /mount namespace \d+/);
+    assert.match(stdout, new RegExp(`\\d+:\\d+ +tmpfs +${below} +enforce +mount namespace`));
+    child.stdin?.end("\n");
+    assert.equal((await exitOf(child)).code, REFUSED);
+  }
+  await monitor.stop();
+});
+
+async function untilStatus(config: string, stateDirectory: string, shown: RegExp): Promise<{ stdout: string }> {
+  return until(`rimon gate status to show ${shown}`, async () => {
+    const status = await runCommand(["gate", "status", "--config", config], {
+      env: { RIMON_STATE_DIR: stateDirectory },
+    });
+    return shown.test(status.stdout) ? status : undefined;
+  });
+}
+
+for (const uid of [0, NOBODY]) {
+  test(`what is run from a file system of one's own before it is marked is told, by uid ${uid}`, async (t) => {
+    const made = await scene(t);
+    const monitor = started(t, { config: configOf(made) });
+    assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+    const below = join(made.folder, "below");
+    mkdirSync(below);
+    for (let round = 0; round < 5; round++) {
+      const at = join(below, String(round));
+      mkdirSync(at);
+      // Each another program: what was told of one digest is not told again.
+      const evil = join(made.folder, `evil.${round}`);
+      writeFileSync(evil, Buffer.concat([readFileSync(made.evil), Buffer.from(String(round))]));
+      assert.ok([EVIL, REFUSED].includes(run(compile("gate-newmount"), "tmpfs", at, evil, String(uid))));
+      const found = await monitor.waitForFinding("exec-denied", DEADLINE_MS, ({ message }) =>
+        message.includes(join(at, "evil")),
+      );
+      assert.equal(found.severity, "high");
+    }
+    await monitor.stop();
+  });
+}

@@ -185,7 +185,7 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
   }, ["pathHex", "from", "fileType", "mode", "rule", "sha256", "reason", "actor"]), // prettier-ignore
   kind("exec.judged", {
     pid, startTime, uid: pid, mode: fc.constantFrom("learn", "audit", "enforce"),
-    reason: fc.constantFrom("rule", "written-to", "deadline", "too-large", "unreadable", "no-lease", "busy"),
+    reason: fc.constantFrom("rule", "written-to", "deadline", "too-large", "unreadable", "no-lease", "busy", "unmarked"),
     rule: text, denied: flag, opened: flag, path: text, by: text, sha256: text, error: text,
     file: fc.record({ dev: count, inode: count, size: count, owner: pid }),
   }, ["pid", "startTime", "rule", "sha256", "error"]), // prettier-ignore

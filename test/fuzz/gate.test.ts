@@ -11,13 +11,15 @@ import { digestsIn } from "../../src/exec-gate.ts";
 import { requireFilesAddon } from "../../src/native.ts";
 import { decodeRecords } from "../../src/records.ts";
 import { readGateState } from "../../src/sensors/exec-gate.ts";
-import { wantedMarks } from "../../src/sensors/gate-mounts.ts";
+import { mountsIn, wantedMarks } from "../../src/sensors/gate-mounts.ts";
 import { TABLE } from "../fixtures/gate.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
 
 const folder = temporaryDirectory("fuzz-gate");
 const LINE = fc.constantFrom(
   "24 22 0:22 / /tmp rw - tmpfs tmpfs rw",
+  "26 24 0:31 / /tmp/fuse rw - fuse.x x rw",
+  "27 24 0:32 / /tmp/over rw - overlay x rw",
   "25 24 0:30 / /tmp/a\\040b rw shared:1 - tmpfs tmpfs rw",
   "- - -",
   "",
@@ -27,12 +29,29 @@ const LINE = fc.constantFrom(
 test("whatever the mount table says, nothing is marked but what is named or below", () => {
   const text = fc.array(fc.oneof(LINE, fc.string()), { maxLength: 20 }).map((lines) => lines.join("\n"));
   fc.assert(
-    fc.property(text, fc.constantFrom("/", "/tmp", "/usr"), fc.boolean(), (mountinfo, path, below) => {
-      const { marks } = wantedMarks([{ path, mode: "audit", opens: false, below }], mountinfo);
-      for (const mark of marks)
-        assert.ok(mark.path === path || (below && (path === "/" || mark.path.startsWith(`${path}/`))));
-      assert.equal(new Set(marks.map(({ device }) => device)).size, marks.length);
-    }),
+    fc.property(
+      text,
+      text,
+      fc.constantFrom("/", "/tmp", "/usr"),
+      fc.boolean(),
+      fc.boolean(),
+      (own, other, path, below, foreign) => {
+        const { marks } = wantedMarks(
+          [{ path, mode: "audit", opens: false, below }],
+          [
+            { namespace: 0, pid: 0, foreign: false, mounts: mountsIn(own) },
+            { namespace: 5, pid: 7, foreign, mounts: mountsIn(other) },
+          ],
+        );
+        for (const mark of marks) {
+          assert.ok(mark.path === path || (below && (path === "/" || mark.path.startsWith(`${path}/`))));
+          assert.ok(mark.namespace === 0 || below);
+          assert.equal(mark.pid, mark.namespace === 0 ? 0 : 7);
+          assert.ok(!mark.type.startsWith("fuse") && !(mark.type === "overlay" && foreign && mark.namespace !== 0));
+        }
+        assert.equal(new Set(marks.map(({ device }) => device)).size, marks.length);
+      },
+    ),
   );
 });
 

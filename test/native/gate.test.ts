@@ -93,12 +93,12 @@ test("a gate that is closed lets everything run, as one without a table does", (
   const { folder, evil, known } = scene(t);
   const addon = requireFilesAddon();
   const gate = addon.openGate(() => undefined);
-  const dev = gate.mark(folder, mountOf(folder), GATE_MODE.enforce, false);
+  const { dev } = gate.mark(0, folder, mountOf(folder), GATE_MODE.enforce, false);
   assert.equal(run(evil), EVIL);
   assert.throws(() => gate.load(Buffer.from("no table")), { code: "EINVAL" });
   gate.load(compileGateTable(knowing(known)));
   assert.equal(run(evil), REFUSED);
-  gate.unmark(folder, dev);
+  gate.unmark(0, folder, dev);
   assert.equal(run(evil), EVIL);
   gate.close();
   assert.throws(() => gate.status(), { code: "EBADF" });
@@ -110,8 +110,8 @@ test("what is not the mount that is named is not marked: a path alone leads else
   const [below, beside] = [join(folder, "below"), tmpfs(t)];
   mkdirSync(below);
   for (const path of [below, beside])
-    assert.throws(() => gate.mark(path, mountOf(folder), GATE_MODE.enforce, false), { code: "ENODEV" }, path);
-  assert.throws(() => gate.mark(folder, mountOf(folder) + 1, GATE_MODE.enforce, false), { code: "ENODEV" });
+    assert.throws(() => gate.mark(0, path, mountOf(folder), GATE_MODE.enforce, false), { code: "ENODEV" }, path);
+  assert.throws(() => gate.mark(0, folder, mountOf(folder) + 1, GATE_MODE.enforce, false), { code: "ENODEV" });
 });
 
 interface Case {
@@ -253,7 +253,7 @@ test("a gate that is killed while a program waits lets it run", async (t) => {
     t,
     `const gate = addon.openGate(() => {});
     gate.load(Buffer.from(${JSON.stringify(table.toString("base64"))}, "base64"));
-    gate.mark(${JSON.stringify(folder)}, ${mountOf(folder)}, ${GATE_MODE.enforce}, false);
+    gate.mark(0, ${JSON.stringify(folder)}, ${mountOf(folder)}, ${GATE_MODE.enforce}, false);
     console.log("ready");
     setInterval(() => { if (gate.status().busy === 1) console.log("reads"); }, 20);`,
   );
@@ -320,7 +320,7 @@ test("a new table and a new mode hold for what was left to the kernel, too", (t)
   assert.equal(run(good), 0);
   gate.load(compileGateTable(knowing(NOTHING)));
   assert.equal(run(good), REFUSED);
-  gate.mark(folder, mountOf(folder), GATE_MODE.audit, false);
+  gate.mark(0, folder, mountOf(folder), GATE_MODE.audit, false);
   assert.equal(run(good), 0);
 });
 
