@@ -15,7 +15,7 @@ import { processKey, type ProcessId } from "../observation.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 /** A program that starts lowers its rights and maps its libraries; then it is what it is. */
-const SETTLED_MS = 5_000;
+export const SETTLED_MS = 5_000;
 const KERNEL = "kernel";
 
 /** A baseline expires while nothing changes. */
