@@ -299,6 +299,7 @@ Napi::Object DefineAttack(Napi::Env env)
 		{ "uprobe", "a uprobe", Uprobe<attack_uprobe> },
 		{ "uprobeHold", "a uprobe with an eBPF program", Uprobe<attack_uprobe_hold> },
 		{ "raiseCoreLimit", "prlimit", ActOn<attack_raise_core_limit> },
+		{ "lowerLockLimit", "prlimit", ActOn<attack_lower_lock_limit> },
 		{ "dumpTo", "a dump", DumpTo },
 	};
 	Napi::Object attack = Napi::Object::New(env);

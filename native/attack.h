@@ -84,6 +84,8 @@ int attack_bpf_copier(uint32_t pid, uint64_t address, uint32_t *ret_fd);
 /* attack_core.c */
 /* RLIMIT_CORE of another, as far up as it goes. */
 int attack_raise_core_limit(uint32_t pid);
+/* RLIMIT_MEMLOCK of another, to 0; where it is 0 already, its hard limit to another. */
+int attack_lower_lock_limit(uint32_t pid);
 /* Makes it dump to this core_pattern. The old one is put back even if the caller is killed meanwhile. */
 int attack_dump_to(uint32_t pid, const char *pattern);
 

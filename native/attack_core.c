@@ -36,6 +36,20 @@ int attack_raise_core_limit(uint32_t pid)
 	return prlimit((pid_t)pid, RLIMIT_CORE, &limit, NULL) < 0 ? -errno : 0;
 }
 
+int attack_lower_lock_limit(uint32_t pid)
+{
+	struct rlimit limit;
+
+	if (prlimit((pid_t)pid, RLIMIT_MEMLOCK, NULL, &limit) < 0)
+		return -errno;
+	/* Where nothing may be locked already, the hard limit is what is left to lower, or to raise. */
+	if (limit.rlim_cur > 0)
+		limit.rlim_cur = 0;
+	else
+		limit.rlim_max = limit.rlim_max > 0 ? limit.rlim_max - 1 : 1;
+	return prlimit((pid_t)pid, RLIMIT_MEMLOCK, &limit, NULL) < 0 ? -errno : 0;
+}
+
 /* Waits until nobody holds the other end, whatever became of them, and writes the pattern back. */
 static void guard_pattern(int alive, int setting, const char *pattern, size_t len)
 {

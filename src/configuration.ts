@@ -19,7 +19,7 @@ export interface RuleSettings {
   readonly severity?: Severity;
   /** Replaces what `respond` says for the severity. */
   readonly respond?: readonly ActionName[];
-  /** library-preloaded: paths or prefixes (ending in /) that may be preloaded. upper-layer-exec: such that may run. maps-changed: programs that compile at run time. code-modified: files whose code is patched on purpose. */
+  /** library-preloaded: paths or prefixes (ending in /) that may be preloaded. upper-layer-exec: such that may run. maps-changed, isolation-changed: programs that compile at run time. code-modified: files whose code is patched on purpose. */
   readonly allow?: readonly string[];
 }
 

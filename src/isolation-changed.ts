@@ -22,6 +22,8 @@ export interface TextEvidence {
   readonly actual?: string;
 }
 
+export const MAX_CHANGES_TOLD = 16;
+
 /** Something that isolates a protected process, or something of the kernel, is not what it was. */
 export interface IsolationChanged {
   readonly kind: "isolation.changed";
@@ -36,7 +38,7 @@ export interface IsolationChanged {
   readonly startTime?: number;
   /** In one sentence. */
   readonly message: string;
-  /** The first 16. */
+  /** The first MAX_CHANGES_TOLD. */
   readonly changes: readonly Change[];
   readonly evidence: readonly TextEvidence[];
 }

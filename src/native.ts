@@ -354,6 +354,8 @@ export interface Attack extends DecoyActs {
   bpfCopier(pid: number, address: bigint): number;
   /** RLIMIT_CORE of the process, as far up as it goes. */
   raiseCoreLimit(pid: number): void;
+  /** RLIMIT_MEMLOCK of the process, to 0; where it is 0 already, its hard limit to another. */
+  lowerLockLimit(pid: number): void;
   /** Ends the process with SIGABRT while this is the core_pattern; the old one is back when it returns, or dies. */
   dumpTo(pid: number, corePattern: string): void;
 }

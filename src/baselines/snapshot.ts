@@ -54,6 +54,9 @@ export type Checked =
       readonly anomalies: readonly Anomaly[];
     };
 
+/** Facts of one subsystem that are remembered though they are no longer so: a process may load ever new files. */
+const MAX_KEPT = 4_096;
+
 /** The subsystems that a name each stands for; undefined if there is none of that name. */
 export function subsystemNamed(name: string): Subsystem | undefined {
   return SUBSYSTEMS.find((each) => each.name === name);
@@ -91,6 +94,29 @@ export function compare(baseline: Snapshot, now: Snapshot): readonly Anomaly[] {
   });
 }
 
+/**
+ * What a later one is compared with: what is there now, and of what cannot be read or makes no sense what was there
+ * before. What changed and was not for telling stays as it was, so that it is no news when it changes back.
+ */
+export function carriedOn(before: Snapshot, now: Snapshot): Snapshot {
+  const subsystems = Object.entries(now.subsystems).map(([name, view]) => {
+    return [name, carriedView(name, before.subsystems[name], view)] as const;
+  });
+  return { ...now, subsystems: { ...before.subsystems, ...Object.fromEntries(subsystems) } };
+}
+
+function carriedView(name: string, before: View | undefined, now: View): View {
+  if (before?.facts === undefined) return now;
+  if (now.facts === undefined) return before;
+  const [was, is] = [before.facts, now.facts];
+  const tells = subsystemNamed(name)?.tells?.(was, is);
+  if (tells === undefined) return now;
+  const kept = differencesOf(was, is).filter((change) => change.expected !== undefined && !tells(change));
+  if (kept.length === 0) return now;
+  const facts = Object.fromEntries(kept.slice(-MAX_KEPT).map(({ fact, expected = "" }) => [fact, expected]));
+  return { ...now, facts: { ...is, ...facts } };
+}
+
 function sameBoot(a: Identity, b: Identity): boolean {
   return a.boot === b.boot;
 }
@@ -114,7 +140,7 @@ function compareViews(
     return { subsystem: name, kind: "gone", changes: [], message, evidence };
   }
   const now = after.facts;
-  const differences = differencesOf(before.facts, now).filter((change) => tells?.(change) ?? true);
+  const differences = differencesOf(before.facts, now).filter(tells?.(before.facts, now) ?? (() => true));
   const changes = differences.map((change) => {
     const impossible = same ? rule?.(change, before.facts, now) : undefined;
     const says = verdict?.(change, before.facts, now);

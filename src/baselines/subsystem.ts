@@ -40,8 +40,8 @@ export interface Subsystem {
   readonly optional?: readonly TextName[];
   /** Throws Malformed. */
   facts(texts: Texts): Facts;
-  /** Whether it is for this subsystem to tell; all are, if not given. */
-  tells?(change: Change): boolean;
+  /** Which changes are for this subsystem to tell; all are, if not given. What is not told may change back. */
+  tells?(before: Facts, now: Facts): (change: Change) => boolean;
   /** Which rule of the kernel's own a change breaks, if it breaks one. */
   rule?(change: Change, before: Facts, now: Facts): string | undefined;
   /** What kind of change it is, by where else it shows. */

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DECOY_NAME } from "../drill/comm.ts";
 import { NotRun, Refused } from "../drill/not-done.ts";
+import { BARE } from "../drill/ground.ts";
 import { createRange, type Range } from "../drill/range.ts";
 import type { Deed, Staged, Technique } from "../drill/technique.ts";
 import { TECHNIQUES } from "../drill/techniques/all.ts";
@@ -83,6 +84,7 @@ export const latency: Bench = {
           name: technique.name,
           auditLog: audit,
           cgroup: undefined,
+          ground: BARE,
           monitorStartedAt: () => 0n,
         });
         ranges.push(range);

@@ -19,15 +19,18 @@ import { VERSION } from "../package.ts";
 import { latency } from "./drill.ts";
 import { table, type StyleKind, type Terminal } from "./terminal.ts";
 
-/** There to refuse: what it sees is seen without it too, so a kernel that does not let it is no fault of the node. */
-const REFUSING = PROGRAMS.access.sensor;
+/**
+ * What refuses is there to refuse: what it sees is seen without it too, so a kernel that does not let it is no fault of the
+ * node. What is off until the configuration asks for it may be had or not.
+ */
+const OPTIONAL: readonly string[] = [PROGRAMS.access.sensor, "snapshots", "files", "file-events", "exec-gate"];
 
 export interface DoctorCommandOptions {
   readonly json: boolean;
   readonly drill: boolean;
 }
 
-/** Exit code 0: every sensor but the refusing one is attached and the drill missed nothing; 1: not so; 3: rimon cannot watch this machine. */
+/** Exit code 0: every sensor but the refusing one and those that are asked for is attached and the drill missed nothing; 1: not so; 3: rimon cannot watch this machine. */
 export async function doctorCommand({ json, drill }: DoctorCommandOptions, output: Terminal): Promise<number> {
   const host = gatherHostFacts();
   if (host.addon !== undefined) {
@@ -50,7 +53,7 @@ export async function doctorCommand({ json, drill }: DoctorCommandOptions, outpu
       techniques: diagnoseTechniques(sensors, TECHNIQUES, results),
     };
     output.write(json ? jsonReport(diagnosis) : textReport(diagnosis, output));
-    const attached = diagnosis.sensors.every(({ name, health }) => health !== "unavailable" || name === REFUSING);
+    const attached = diagnosis.sensors.every(({ name, health }) => health !== "unavailable" || OPTIONAL.includes(name));
     return attached && results.every(({ outcome }) => outcome !== "missed") ? 0 : 1;
   } catch (thrown) {
     if (!signal.aborted) throw thrown;

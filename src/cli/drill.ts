@@ -119,8 +119,9 @@ function suspectOf({ suspect, attributed, detected }: DrillResult, style: Termin
   return attributed === false ? style("bad", `${name}, wrong`) : name;
 }
 
-function after({ latencyMs, afterStartMs }: DrillResult): string {
+function after({ latencyMs, afterStartMs, afterActMs }: DrillResult): string {
   if (latencyMs !== null) return latency(latencyMs);
+  if (afterActMs !== undefined) return `${latency(afterActMs)}, at the next look`;
   return afterStartMs === undefined ? "" : `${latency(afterStartMs)} after start`;
 }
 

@@ -1,25 +1,7 @@
 import type { Severity } from "../finding.ts";
-import type { Mapping, Process } from "../observation.ts";
-import { baseName, nameOf, subjectOf, type Detector } from "./detector.ts";
-
-/** Runtimes that compile as they run: new anonymous code is their daily work. */
-const COMPILERS_AT_RUN_TIME = [
-  "node",
-  "java",
-  "dotnet",
-  "luajit",
-  "qemu-system-x86_64",
-  "envoy",
-  "chromium",
-  "postgres",
-  "erl",
-  "beam.smp",
-  "deno",
-  "bun",
-  "php-fpm",
-  "mono",
-];
-const SYSTEM_LIBRARIES = ["/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/", "/usr/libexec/"];
+import type { Mapping } from "../observation.ts";
+import { nameOf, subjectOf, type Detector } from "./detector.ts";
+import { compilesAtRunTime, isSystemLibrary } from "./late-code.ts";
 
 export const mapsChanged: Detector = {
   rule: "maps-changed",
@@ -71,15 +53,6 @@ function describe({ path, permissions, start, end }: Mapping): string {
   if (permissions.includes("w")) return `${place} is writable and executable (${permissions})`;
   if (path.endsWith(" (deleted)")) return `${place}: its file was replaced or removed`;
   return `${place} (${permissions})`;
-}
-
-function compilesAtRunTime({ exe }: Process, allow: readonly string[]): boolean {
-  if (exe === undefined) return false;
-  return allow.includes(exe) || COMPILERS_AT_RUN_TIME.includes(baseName(exe));
-}
-
-function isSystemLibrary(path: string): boolean {
-  return !path.endsWith(" (deleted)") && SYSTEM_LIBRARIES.some((folder) => path.startsWith(folder));
 }
 
 /** The kernel's own page for user-space probes. */

@@ -13,7 +13,9 @@ import {
   readFileSync,
   readlinkSync,
   readSync,
+  statSync,
   unlinkSync,
+  utimesSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -173,6 +175,16 @@ const ACTS = {
   inspect: async ({ pid }) => Buffer.from(await evaluateIn(pid, "JSON.stringify(process.env)")),
   "change-mode": ({ path }) => chmodSync(path, 0o644),
   signal: ({ pid, signal }) => void process.kill(pid, signal),
+  "prlimit-memlock": ({ pid }) => attack.lowerLockLimit(pid),
+  "move-to-cgroup": ({ pid, path }) => writeFileSync(join(path, "cgroup.procs"), String(pid)),
+  "swap-use-restore": ({ path }, begin) => {
+    const [content, { atime, mtime }] = [readFileSync(path), statSync(path)];
+    begin();
+    writeFileSync(path, "#!/bin/sh\nexit 0\n");
+    execFileSync(path);
+    writeFileSync(path, content);
+    utimesSync(path, atime, mtime);
+  },
   "prlimit-core": ({ pid }) => attack.raiseCoreLimit(pid),
   "core-pattern-write": (_, begin) => {
     // The value that stands there: whenever this ends, the setting is as it was. One write(2) sets it whole.

@@ -3,6 +3,14 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Configuration } from "../configuration.ts";
+import type { Ground } from "./ground.ts";
+
+/** What is known to be good, and so compared with. */
+export interface KnownGood {
+  readonly snapshots: boolean;
+  readonly files?: Ground["laid"]["files"];
+  readonly programs?: Ground["laid"]["programs"];
+}
 
 export interface DrillConfigurationOptions {
   readonly folder: string;
@@ -11,6 +19,7 @@ export interface DrillConfigurationOptions {
   readonly enforce: boolean;
   /** Whether writes of settings are refused to a cgroup only. */
   readonly hasCgroup: boolean;
+  readonly known: KnownGood;
 }
 
 /** Where its audit log is. */
@@ -24,6 +33,7 @@ export function drillConfiguration({
   decoys: value,
   enforce,
   hasCgroup,
+  known,
 }: DrillConfigurationOptions): Configuration {
   const decoys = { by: "comm", value } as const;
   const untouched = { enabled: false, cooldownMs: 60_000 };
@@ -33,6 +43,7 @@ export function drillConfiguration({
     intervalMs: 1_000,
     node: hostname(),
     protect: [decoys],
+    ...knownGood(folder, enforce, known),
     rules: {},
     respond: {},
     exceptions: [],
@@ -62,5 +73,55 @@ export function drillConfiguration({
           { operations: hasCgroup ? ["machine-memory", "core-pattern"] : ["machine-memory"] },
         ]
       : [],
+  };
+}
+
+const EVERY_MS = 1_000;
+const HOUR_MS = 3_600_000;
+/** What can be changed from outside. */
+const SUBSYSTEMS = ["cgroups", "capabilities", "namespaces", "limits"];
+
+function knownGood(
+  folder: string,
+  enforce: boolean,
+  { snapshots, files, programs }: KnownGood,
+): Pick<Configuration, "snapshots" | "files" | "gate"> {
+  const unsealed = { publicKeys: [], threshold: 1 } as const;
+  return {
+    ...(snapshots ? { snapshots: { intervalMs: EVERY_MS, subsystems: SUBSYSTEMS } } : {}),
+    ...(files === undefined
+      ? {}
+      : {
+          files: {
+            ...unsealed,
+            baseline: files.baseline,
+            lastGood: join(folder, "files.good"),
+            intervalMs: EVERY_MS,
+            realtime: true,
+            fullEveryMs: HOUR_MS,
+            bytesPerSecond: 50 * 1024 * 1024,
+            paths: [files.folder],
+            rules: [],
+          },
+        }),
+    ...(programs === undefined
+      ? {}
+      : {
+          gate: {
+            ...unsealed,
+            mounts: [{ path: programs.mount, mode: enforce ? "enforce" : "audit", opens: false, below: false }],
+            known: [programs.baseline],
+            packages: false,
+            denied: [],
+            rules: [{ name: "known", verdict: "allow", in: ["baseline"] }],
+            otherwise: "deny",
+            unanswered: "allow",
+            deadlineMs: 5_000,
+            maxBytes: 64 * 1024 * 1024,
+            interpreters: [],
+            upgrade: { by: [], marker: join(folder, "upgrade"), atMostMs: 0 },
+            stateFile: join(folder, "gate.json"),
+          },
+        }),
   };
 }

@@ -94,7 +94,9 @@ export function diagnoseTechniques(
     const rung = expected.find((each) =>
       sensors.some((sensor) => sensor.name === each && (sensor.state === "live" || sensor.state === "degraded")),
     );
-    const reason = rung === undefined ? `${expected.join(" and ")} cannot be attached` : undefined;
+    const isOff = (name: string): boolean => sensors.some((sensor) => sensor.name === name && sensor.state === "off");
+    const why = expected.every(isOff) ? "off until the configuration asks for it" : "cannot be attached";
+    const reason = rung === undefined ? `${expected.join(" and ")} ${why}` : undefined;
     return {
       technique: name,
       summary,

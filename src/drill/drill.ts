@@ -12,6 +12,7 @@ import type { SensorStatus } from "../rimon.ts";
 import { makeCgroup } from "./cgroup.ts";
 import { DECOY_NAME } from "./comm.ts";
 import { auditLogIn } from "./configuration.ts";
+import { layGround, type Ground } from "./ground.ts";
 import { startLookout, type Lookout } from "./lookouts.ts";
 import { NotRun, Refused } from "./not-done.ts";
 import { createRange, type Range } from "./range.ts";
@@ -36,6 +37,8 @@ export interface DrillResult {
   readonly suspect: { readonly pid: number; readonly comm: string } | null;
   /** From right before the act to the finding; null for what began before the monitor. */
   readonly latencyMs: number | null;
+  /** From the act to the finding, of what is found by a look at an interval: that says more of the interval than of the sensor. */
+  readonly afterActMs?: number;
   /** From the monitor's start to the finding, of what began before it and was found as it started. */
   readonly afterStartMs?: number;
   /** How many bytes of the decoy's secret came out. */
@@ -79,6 +82,8 @@ export interface DrillOptions {
 const WAIT_MS = 3_000;
 /** Techniques staged at a time, each with up to two processes. */
 const STAGED_AT_ONCE = 4;
+/** What they find they find at an interval. */
+const AT_INTERVALS: readonly string[] = ["snapshots", "files"];
 const STOPPED = /(?<!-not)-(?:stopped|refused)$/;
 /** The rules that what was stopped is told by. */
 const STOPPING: readonly string[] = ["memory-read", "ptrace-attach", "core-dump"];
@@ -119,13 +124,15 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
   let told = 0;
   let startedAt = 0n;
   let lookout: Lookout | undefined;
+  let ground: Ground | undefined;
 
-  async function prepare(technique: Technique): Promise<Prepared> {
+  async function prepare(technique: Technique, laid: Ground): Promise<Prepared> {
     const range = createRange({
       root,
       name: technique.name,
       auditLog: auditLogIn(folder),
       cgroup,
+      ground: laid,
       monitorStartedAt: () => startedAt,
     });
     ranges.add(range);
@@ -136,11 +143,13 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     }
   }
 
-  async function prepareAll(chosen: readonly Technique[]): Promise<Prepared[]> {
+  async function prepareAll(chosen: readonly Technique[], laid: Ground): Promise<Prepared[]> {
     const prepared: Prepared[] = [];
     for (let index = 0; index < chosen.length; index += STAGED_AT_ONCE) {
       signal.throwIfAborted();
-      prepared.push(...(await Promise.all(chosen.slice(index, index + STAGED_AT_ONCE).map(prepare))));
+      prepared.push(
+        ...(await Promise.all(chosen.slice(index, index + STAGED_AT_ONCE).map((each) => prepare(each, laid)))),
+      );
     }
     return prepared;
   }
@@ -171,12 +180,15 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     });
   }
 
-  async function beWatched(running: Lookout, pid: number, settled: boolean): Promise<void> {
-    switch (await unlessEnded(running.ask({ pid, settled }))) {
+  async function beWatched(running: Lookout, pid: number, { settled, knows }: Technique): Promise<void> {
+    const question = { pid, settled: settled === true, snapshot: knows === "snapshots" };
+    switch (await unlessEnded(running.ask(question))) {
       case "not-seen":
         throw new NotRun("rimon did not come to see its own decoy");
       case "not-read":
         throw new NotRun("rimon cannot read the address space of its own decoy");
+      case "not-taken":
+        throw new NotRun("rimon did not come to take a snapshot of its own decoy");
     }
   }
 
@@ -192,7 +204,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     };
     try {
       if (staged === undefined) throw failure;
-      if (staged.target !== undefined) await beWatched(running, staged.target, technique.settled === true);
+      if (staged.target !== undefined) await beWatched(running, staged.target, technique);
       const { deed, refused } = await (enforce
         ? actOrBeRefused(staged)
         : { deed: await staged.act(), refused: undefined });
@@ -218,8 +230,17 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
 
   async function runAll(): Promise<DrillReport> {
     onProgress("starting the decoys that must be there first");
-    const first = techniques.filter(({ early, settled }) => early === true || settled === true);
-    const prepared = new Map((await prepareAll(first)).map((each) => [each.technique, each]));
+    const laid = await layGround({
+      folder: join(root, "known"),
+      known: new Set(techniques.flatMap(({ knows }) => knows ?? [])),
+      files: techniques.filter(({ knows }) => knows === "files").map(({ name }) => name),
+    });
+    ground = laid;
+    signal.throwIfAborted();
+    const first = techniques.filter(
+      ({ early, settled, knows }) => early === true || settled === true || knows === "snapshots",
+    );
+    const prepared = new Map((await prepareAll(first, laid)).map((each) => [each.technique, each]));
     signal.throwIfAborted();
 
     onProgress("starting the sensors");
@@ -228,6 +249,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
       decoys: DECOY_NAME,
       enforce,
       drill: process.pid,
+      known: { snapshots: laid.snapshots, ...laid.laid },
       ...(cgroup === undefined ? {} : { cgroup: cgroup.path }),
       onSighting(finding, at) {
         arrivals.push({ finding, at });
@@ -242,7 +264,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
       onProgress(`${index + 1} of ${techniques.length}: ${technique.name}: ${technique.summary}`);
       if (!prepared.has(technique)) {
         const next = techniques.slice(index).filter((each) => !prepared.has(each));
-        for (const each of await prepareAll(next.slice(0, STAGED_AT_ONCE))) prepared.set(each.technique, each);
+        for (const each of await prepareAll(next.slice(0, STAGED_AT_ONCE), laid)) prepared.set(each.technique, each);
       }
       const ready = prepared.get(technique);
       if (ready !== undefined) await run(running, index, ready);
@@ -268,6 +290,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     try {
       await lookout?.stop();
     } finally {
+      await ground?.end();
       rmSync(root, { recursive: true, force: true });
       cgroup?.remove();
     }
@@ -310,10 +333,13 @@ function firstOf(
 ): Arrival | undefined {
   return arrivals.find(
     ({ finding, at }) =>
-      at >= deed.at &&
-      (stopped ? STOPPED.test(finding.operation) && STOPPING.includes(finding.rule) : rules.includes(finding.rule)) &&
-      deed.concerns(finding),
+      at >= deed.at && (stopped ? wasAnswered(finding) : rules.includes(finding.rule)) && deed.concerns(finding),
   );
+}
+
+/** What the kernel or the exec gate did about it, and not what was done. */
+function wasAnswered({ rule, operation }: Sighting): boolean {
+  return rule === "exec-denied" ? operation === "deny" : STOPPED.test(operation) && STOPPING.includes(rule);
 }
 
 /** The deed; or what there is of one that the kernel did not let happen, which gives nothing to anybody. */
@@ -367,7 +393,7 @@ function judge(
   }
   const { finding, at } = arrival;
   const { suspect, sensor, rule, severity } = finding;
-  const answered = STOPPED.test(finding.operation);
+  const answered = wasAnswered(finding);
   const unnamed = anonymous === true || (anonymous === "sometimes" && suspect === undefined);
   // Who was answered is known, whoever sees what comes of the act.
   const nameless = !answered && (unnamed || (namedBy !== undefined && !liveAmong({ expected: [namedBy] }, sensors)));
@@ -383,11 +409,20 @@ function judge(
     rule,
     severity,
     suspect: suspect === undefined ? null : { pid: suspect.pid, comm: suspect.comm },
-    ...(early === true && !answered ? { latencyMs: null, afterStartMs: elapsed } : { latencyMs: elapsed }),
+    ...timeOf(elapsed, early === true && !answered, AT_INTERVALS.includes(sensor)),
     leakedBytes,
     ...(enforced ? { enforced } : {}),
     ...(enforced && !stopped ? { reason: "it was to be stopped and was not" } : {}),
   };
+}
+
+function timeOf(
+  elapsed: number,
+  sinceStart: boolean,
+  atInterval: boolean,
+): Pick<DrillResult, "latencyMs" | "afterStartMs" | "afterActMs"> {
+  if (sinceStart) return { latencyMs: null, afterStartMs: elapsed };
+  return atInterval ? { latencyMs: null, afterActMs: elapsed } : { latencyMs: elapsed };
 }
 
 function whyBlind({ expected }: Technique, sensors: readonly SensorStatus[]): string {

@@ -2,13 +2,16 @@
 // finding. What it is to be comes as the first line of its stdin; it tells on descriptor 3 what it found and when, and
 // ends with its stdin, however that ends.
 
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { Socket } from "node:net";
 import { RimonError, reasonOf, type ErrorCode } from "../errors.ts";
 import type { Finding } from "../finding.ts";
 import type { SensorState } from "../observation.ts";
 import { startMonitor, type MonitorRecord, type RunningMonitor, type SensorStatus } from "../rimon.ts";
-import { drillConfiguration } from "./configuration.ts";
+import { SETTLED_MS } from "../sensors/snapshots.ts";
+import { drillConfiguration, type KnownGood } from "./configuration.ts";
+import { ownTmpfsProblem } from "./ground.ts";
 import type { Sighting } from "./technique.ts";
 
 /** The first line: what to watch, and how. */
@@ -20,17 +23,22 @@ export interface LookoutStart {
   readonly enforce: boolean;
   /** The drill: whose descendants are meant by what is refused. */
   readonly drill: number;
+  readonly known: KnownGood;
   /** The cgroup whose tasks are refused writes of settings; without one nobody is. */
   readonly cgroup?: string;
 }
 
-/** Every further line: whether this process comes to be protected and, with `settled`, its address space to be known for a while. */
+/**
+ * Every further line: whether this process comes to be protected, with `settled` its address space to be known for a while,
+ * with `snapshot` a snapshot to be taken of it.
+ */
 export interface LookoutQuestion {
   readonly pid: number;
   readonly settled: boolean;
+  readonly snapshot: boolean;
 }
 
-export type LookoutAnswer = "watched" | "not-seen" | "not-read";
+export type LookoutAnswer = "watched" | "not-seen" | "not-read" | "not-taken";
 
 export type LookoutLine =
   /** CLOCK_MONOTONIC in ns, decimal, right before the sensors were started. */
@@ -45,6 +53,7 @@ const PROTECTED_WITHIN_MS = 5_000;
 /** A fresh address space may grow for three seconds; a pass must have seen it after that. */
 const SETTLED_AFTER_MS = 3_100;
 const SETTLED_WITHIN_MS = 15_000;
+const TAKEN_WITHIN_MS = 20_000;
 const MAX_SIGHTINGS = 10_000;
 const MAX_ANCESTRY = 64;
 /** Bytes that the drill did not take. */
@@ -71,9 +80,10 @@ function tell(): void {
 async function watch(lines: AsyncIterator<string>): Promise<void> {
   const first = await lines.next();
   if (first.done === true) return;
-  const { folder, decoys, enforce, drill, cgroup } = JSON.parse(first.value) as LookoutStart;
+  const { folder, decoys, enforce, drill, cgroup, known } = JSON.parse(first.value) as LookoutStart;
   let sightings = 0;
   let ready = false;
+  let running: RunningMonitor | undefined;
   /** Looks again whether what is asked for is true. */
   let look: (() => void) | undefined;
 
@@ -83,19 +93,45 @@ async function watch(lines: AsyncIterator<string>): Promise<void> {
     if (++sightings <= MAX_SIGHTINGS) say({ type: "sighting", at, sighting: sightingOf(record) });
   };
 
+  /** By pid, of whom is protected: the end of the pass by which the sensor of snapshots has come to know it. */
+  const metAt = new Map<number, number | undefined>();
+  const taken = new Set<number>();
+  let lastPassAt = -Infinity;
+  const isTaken = (pid: number): boolean => taken.has(pid);
+
+  /** A pass is over: the sensor takes a snapshot in the first that begins when a process has settled. */
+  function passed(at: number): void {
+    for (const { process } of running?.state.protectedProcesses() ?? []) {
+      const met = metAt.get(process.pid);
+      if (met !== undefined && lastPassAt >= met + SETTLED_MS) taken.add(process.pid);
+      // It may have come to be protected behind the sensor's back, in the midst of the first.
+      else if (!metAt.has(process.pid)) metAt.set(process.pid, undefined);
+      else metAt.set(process.pid, met ?? at);
+    }
+    lastPassAt = at;
+  }
+
   const startedAt = String(process.hrtime.bigint());
   const monitor = await startMonitor({
-    configuration: drillConfiguration({ folder, decoys, enforce, hasCgroup: cgroup !== undefined }),
+    configuration: drillConfiguration({
+      folder,
+      decoys,
+      enforce,
+      hasCgroup: cgroup !== undefined,
+      known: withOwnTmpfs(known),
+    }),
     ...(enforce ? { refusedFamily: drill } : {}),
     ...(cgroup === undefined ? {} : { guardedCgroup: cgroup }),
     onRecord,
     onObservation(observation) {
+      if (observation.kind === "tick") passed(observation.at);
       if (look !== undefined) queueMicrotask(look);
       if (!ready || observation.kind !== "sensor.state") return;
       const { sensor: name, state, reason } = observation;
       say({ type: "sensor", name, state, ...(reason === undefined ? {} : { reason }) });
     },
   });
+  running = monitor;
   ready = true;
   say({ type: "ready", startedAt, sensors: monitor.status().sensors });
 
@@ -116,24 +152,32 @@ async function watch(lines: AsyncIterator<string>): Promise<void> {
   }
 
   for (let next = await lines.next(); next.done !== true; next = await lines.next()) {
-    const { pid, settled } = JSON.parse(next.value) as LookoutQuestion;
-    say({ type: "answer", answer: await answerTo(pid, settled, monitor, comesTrue) });
+    const question = JSON.parse(next.value) as LookoutQuestion;
+    say({ type: "answer", answer: await answerTo(question, monitor, comesTrue, isTaken) });
   }
   await monitor.stop();
 }
 
 async function answerTo(
-  pid: number,
-  settled: boolean,
+  { pid, settled, snapshot }: LookoutQuestion,
   { state }: RunningMonitor,
   comesTrue: (condition: () => boolean, withinMs: number) => Promise<boolean>,
+  isTaken: (pid: number) => boolean,
 ): Promise<LookoutAnswer> {
   if (!(await comesTrue(() => state.isProtected(pid), PROTECTED_WITHIN_MS))) return "not-seen";
   const hasSettled = (): boolean => {
     const since = state.find(pid)?.maps?.since;
     return since !== undefined && Date.now() - since > SETTLED_AFTER_MS;
   };
-  return !settled || (await comesTrue(hasSettled, SETTLED_WITHIN_MS)) ? "watched" : "not-read";
+  if (settled && !(await comesTrue(hasSettled, SETTLED_WITHIN_MS))) return "not-read";
+  return !snapshot || (await comesTrue(() => isTaken(pid), TAKEN_WITHIN_MS)) ? "watched" : "not-taken";
+}
+
+/** The exec gate marks the drill's own tmpfs or nothing: it is looked for where the marks are going to be set. */
+function withOwnTmpfs({ programs, ...others }: KnownGood): KnownGood {
+  if (programs === undefined) return others;
+  const problem = ownTmpfsProblem(readFileSync("/proc/self/mountinfo", "utf8"), programs.mount, programs.source);
+  return problem === undefined ? { ...others, programs } : others;
 }
 
 function sightingOf({ rule, severity, technique, operation, sensor, suspect, target, subject }: Finding): Sighting {

@@ -1,8 +1,10 @@
 // Starts lookout.ts and asks it.
 
+import { basename } from "node:path";
 import { RimonError } from "../errors.ts";
 import type { SensorStatus } from "../rimon.ts";
 import type { LookoutAnswer, LookoutLine, LookoutQuestion, LookoutStart } from "./lookout.ts";
+import { inMountsOf } from "./ground.ts";
 import { Program, programArguments } from "./program.ts";
 import type { Sighting } from "./technique.ts";
 
@@ -61,11 +63,16 @@ export function startLookout({ onSighting, onLost, ...start }: LookoutOptions): 
     }
   }
 
+  const command = [process.execPath, ...programArguments("lookout")] as const;
+  // Where the tmpfs is mounted that the exec gate is to mark.
+  const holder = start.known.programs?.holder;
+  const [path, args] = holder === undefined ? [command[0], command.slice(1)] : inMountsOf(holder, command);
   const program = new Program(
-    process.execPath,
-    programArguments("lookout"),
+    path,
+    args,
     {},
     {
+      name: basename(process.execPath),
       maxLineBytes: MAX_LINE_BYTES,
       onLine(line) {
         try {

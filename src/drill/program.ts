@@ -28,6 +28,8 @@ export interface ProgramOptions {
   readonly group?: boolean;
   /** Is given each line that it says, which nobody hears then. */
   readonly onLine?: (line: string) => void;
+  /** For messages, if it becomes another program; the file's if not given. */
+  readonly name?: string;
   /** It is ended by a longer one. */
   readonly maxLineBytes?: number;
 }
@@ -47,10 +49,10 @@ export class Program {
     path: string,
     args: readonly string[],
     environment: Readonly<Record<string, string>> = {},
-    { group = false, onLine, maxLineBytes = MAX_LINE_BYTES }: ProgramOptions = {},
+    { group = false, onLine, name, maxLineBytes = MAX_LINE_BYTES }: ProgramOptions = {},
   ) {
     this.#group = group;
-    this.#name = path.slice(path.lastIndexOf("/") + 1);
+    this.#name = name ?? path.slice(path.lastIndexOf("/") + 1);
     const pipes: StdioPipe[] = ["pipe", "pipe", "pipe", "pipe"];
     this.#process = spawn(path, args, {
       stdio: pipes,

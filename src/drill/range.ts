@@ -2,8 +2,6 @@
 
 import { randomBytes } from "node:crypto";
 import {
-  accessSync,
-  constants,
   copyFileSync,
   mkdirSync,
   mkdtempSync,
@@ -17,8 +15,10 @@ import { basename, join } from "node:path";
 import { addonPath, requireAddon, requireDrillAddon } from "../native.ts";
 import type { AttackerAct, AttackerOrder } from "./attacker.ts";
 import { ATTACKER_NAME, DECOY_NAME, SHARED } from "./comm.ts";
-import type { Cgroup } from "./cgroup.ts";
+import { makeCgroup, type Cgroup } from "./cgroup.ts";
 import type { DecoyOrder } from "./decoy.ts";
+import { findProgram } from "./find-program.ts";
+import type { Ground } from "./ground.ts";
 import { Program, programArguments, type ProgramOptions } from "./program.ts";
 import { NotRun, Refused } from "./not-done.ts";
 
@@ -79,6 +79,8 @@ export interface Attacker {
 export interface Tool {
   readonly pid: number;
   readonly exited: Promise<void>;
+  /** The next line that the program says; rejects if it ends without one. */
+  said(): Promise<void>;
   /** Has the waiting process become the program; right before that. */
   start(): bigint;
 }
@@ -88,6 +90,8 @@ export interface Range {
   readonly folder: string;
   /** The audit log of the drill's own monitor. */
   readonly auditLog: string;
+  /** What the monitor knows to be good. */
+  readonly ground: Ground;
   /** When the drill's monitor was started; 0 before that. */
   monitorStartedAt(): bigint;
   decoy(options?: DecoyOptions): Promise<Decoy>;
@@ -103,6 +107,8 @@ export interface Range {
   tool(path: string, args: readonly string[]): Promise<Tool>;
   /** Where a program is, or NotRun. */
   find(program: string): string;
+  /** A cgroup in which nobody is yet, or NotRun. */
+  otherCgroup(): string;
   /** A folder of its own in shared memory, or NotRun where no code can be loaded from there. */
   sharedMemory(): string;
   /** Copies a library that node itself has loaded into the folder. */
@@ -120,6 +126,7 @@ export interface RangeOptions {
   readonly auditLog: string;
   /** Of those who are refused writes of settings. */
   readonly cgroup: Cgroup | undefined;
+  readonly ground: Ground;
   readonly monitorStartedAt: () => bigint;
 }
 
@@ -136,10 +143,11 @@ exec "$@"`;
 const SHARED_MEMORY = "/dev/shm";
 const SHARED_SIZE = 4_096;
 
-export function createRange({ root, name, auditLog, cgroup, monitorStartedAt }: RangeOptions): Range {
+export function createRange({ root, name, auditLog, cgroup, ground, monitorStartedAt }: RangeOptions): Range {
   const folder = mkdtempSync(join(root, `${name}-`));
   const programs: Program[] = [];
   let shared: string | undefined;
+  let moved: Cgroup | undefined;
 
   function start(
     path: string,
@@ -188,6 +196,7 @@ export function createRange({ root, name, auditLog, cgroup, monitorStartedAt }: 
   return {
     folder,
     auditLog,
+    ground,
     monitorStartedAt,
     async decoy({ nodeOptions = [] } = {}) {
       const token = randomBytes(32).toString("hex");
@@ -244,6 +253,7 @@ export function createRange({ root, name, auditLog, cgroup, monitorStartedAt }: 
       return {
         pid: program.pid,
         exited: program.exited,
+        said: async () => void (await program.hear()),
         start() {
           const at = process.hrtime.bigint();
           program.tell({});
@@ -251,17 +261,11 @@ export function createRange({ root, name, auditLog, cgroup, monitorStartedAt }: 
         },
       };
     },
-    find(program) {
-      for (const directory of (process.env["PATH"] ?? "").split(":")) {
-        const path = join(directory, program);
-        try {
-          accessSync(path, constants.X_OK);
-          return path;
-        } catch {
-          // Elsewhere, or nowhere.
-        }
-      }
-      throw new NotRun(`${program} is not installed`);
+    find: findProgram,
+    otherCgroup() {
+      moved ??= makeCgroup(`${basename(root)}-${name}`);
+      if (moved === undefined) throw new NotRun("cgroup v2 is not mounted, or may not be written to");
+      return moved.path;
     },
     sharedMemory() {
       if (shared !== undefined) return shared;
@@ -302,6 +306,8 @@ export function createRange({ root, name, auditLog, cgroup, monitorStartedAt }: 
     },
     async end() {
       await Promise.all(programs.map((program) => program.end()));
+      moved?.remove();
+      moved = undefined;
       for (const made of [folder, shared]) if (made !== undefined) rmSync(made, { recursive: true, force: true });
     },
   };

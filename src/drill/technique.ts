@@ -1,6 +1,7 @@
 // One way to get at a process's keys: how it is staged, how it is done, and who is expected to see it.
 
 import type { Finding } from "../finding.ts";
+import type { Known } from "./ground.ts";
 import type { Attacker, Decoy, Range } from "./range.ts";
 
 /** Of a finding as much as says what it is about. */
@@ -37,6 +38,8 @@ export interface Technique {
   readonly early?: true;
   /** The decoy has to have been watched for a while. */
   readonly settled?: true;
+  /** What the monitor has to know to be good: without it its sensors are off. A decoy of "snapshots" must have been taken one of. */
+  readonly knows?: Known;
   /** In enforce mode whoever does it is stopped before a byte comes out. */
   readonly stopped?: true;
   /** The sensor that has to be live for that; by default what stops is left open. */
@@ -87,6 +90,11 @@ export function on(target: number): Deed["concerns"] {
 export function by(attacker: number): Deed["concerns"] {
   return ({ suspect }) =>
     suspect !== undefined && (suspect.pid === attacker || (suspect.ancestry ?? []).some(({ pid }) => pid === attacker));
+}
+
+/** Whether the finding's subject is this file, or what was done to it. */
+export function about(path: string): Deed["concerns"] {
+  return ({ subject }) => subject === path || subject?.startsWith(`${path} `) === true;
 }
 
 /** What comes of an act on a decoy. */

@@ -127,6 +127,8 @@ export function createFileComparison(
         await baseline?.close();
         baseline = undefined;
         baseline = await openConfigured(context, settings);
+        // Node compiles what it runs for the first time: not when the first change is to be told. What is wrong is told then.
+        await checkPaths(baseline, baseline.scope.roots.slice(0, 1)).catch(() => []);
       } catch (thrown) {
         await baseline?.close();
         baseline = undefined;

@@ -7,15 +7,15 @@ import { SUBSYSTEMS } from "../baselines/all.ts";
 import type { RefusedBaseline } from "../baselines/in-use.ts";
 import { ISOLATION_BASELINE, isolationEntries, type IsolationEntry } from "../baselines/isolation-baseline.ts";
 import { SealProblem } from "../baselines/seal.ts";
-import type { Anomaly, Identity, Snapshot } from "../baselines/snapshot.ts";
+import { carriedOn, type Anomaly, type Identity, type Snapshot } from "../baselines/snapshot.ts";
 import { reasonOf } from "../errors.ts";
+import { MAX_CHANGES_TOLD } from "../isolation-changed.ts";
 import { check, codeTextOf, createDue, procfs, snapshot, type ProcfsSource } from "../isolation.ts";
 import { processKey, type ProcessId } from "../observation.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 /** A program that starts lowers its rights and maps its libraries; then it is what it is. */
-const SETTLED_MS = 5_000;
-const MAX_CHANGES = 16;
+export const SETTLED_MS = 5_000;
 const KERNEL = "kernel";
 
 /** A baseline expires while nothing changes. */
@@ -82,7 +82,7 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
       ...lasting.map(({ subsystem, message }) => [subsystem, message] as const),
     ]);
     // What was told is what is there now.
-    each.baseline = merged(each.baseline, checked.snapshot);
+    each.baseline = carriedOn(each.baseline, checked.snapshot);
   }
 
   /** The baseline of the configuration, opened anew when its file is another, or an hour has passed. */
@@ -163,7 +163,7 @@ export function createSnapshots(context: SensorContext, settings: () => Configur
       change: kind,
       ...(id === undefined ? {} : { pid: id.pid, startTime: id.startTime }),
       message,
-      changes: changes.slice(0, MAX_CHANGES),
+      changes: changes.slice(0, MAX_CHANGES_TOLD),
       evidence,
     });
   }
@@ -213,13 +213,4 @@ function stampOf(path: string): string {
   } catch (thrown) {
     return reasonOf(thrown);
   }
-}
-
-/** What cannot be read, or makes no sense, has no facts to compare with next time: those of before stay. */
-function merged(before: Snapshot, now: Snapshot): Snapshot {
-  const subsystems = Object.entries(now.subsystems).map(([name, view]) => {
-    const old = before.subsystems[name];
-    return [name, view.facts === undefined && old !== undefined ? old : view] as const;
-  });
-  return { ...now, subsystems: { ...before.subsystems, ...Object.fromEntries(subsystems) } };
 }

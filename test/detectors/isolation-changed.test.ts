@@ -1,3 +1,4 @@
+import type { Change } from "../../src/isolation-changed.ts";
 import { isolationChanged } from "../../src/detectors/isolation-changed.ts";
 import type { ObservationOf } from "../../src/observation.ts";
 import { AT, aProcess, seen, tick } from "./observations.ts";
@@ -21,6 +22,12 @@ function changed(rest: Partial<ObservationOf<"isolation.changed">> = {}): Observ
     ...rest,
   };
 }
+
+const lib = (permissions: string, path: string): Change => ({
+  fact: "file fd:00 7 at 0",
+  actual: `${permissions} 1000 bytes of ${path}`,
+});
+const COMPILED: Change = { fact: "executable memory of no file", expected: "none", actual: "there is some" };
 
 const { pid: target } = VAULT.process;
 
@@ -52,6 +59,56 @@ check(isolationChanged, [
     says: `medium: vault (${target}, root): memory-maps: x`,
     target,
   },
+  ...[
+    ["a library of the system, loaded late", [lib("r-xp", "/usr/lib/libz.so.1")], "/opt/vault", "low"],
+    [
+      "one of the system and one that is not",
+      [lib("r-xp", "/usr/lib/libz.so.1"), lib("r-xp", "/tmp/z.so")],
+      "/opt/vault",
+      "medium",
+    ],
+    [
+      "one of the system whose file was replaced",
+      [lib("r-xp", "/usr/lib/libz.so.1 (deleted)")],
+      "/opt/vault",
+      "medium",
+    ],
+    ["code that can be written to", [lib("rwxp", "/usr/lib/libz.so.1")], "/opt/vault", "medium"],
+    [
+      "another mapping than there was",
+      [{ ...lib("r-xp", "/usr/lib/libz.so.1"), expected: "r--p 1000 bytes of /usr/lib/libz.so.1" }],
+      "/opt/vault",
+      "medium",
+    ],
+    [
+      "a mapping that is gone",
+      [{ fact: "file fd:00 7 at 0", expected: "r-xp 1000 bytes of /usr/lib/libz.so.1" }],
+      "/opt/vault",
+      "medium",
+    ],
+    [
+      "so many that not each is told",
+      Array.from({ length: 16 }, () => lib("r-xp", "/usr/lib/libz.so.1")),
+      "/opt/vault",
+      "medium",
+    ],
+    ["the first code of a program that compiles none", [COMPILED], "/opt/vault", "medium"],
+    ["the first code that a runtime compiles", [COMPILED], "/usr/lib/jvm/bin/java", "low"],
+    [
+      "the same, with a library from elsewhere",
+      [COMPILED, lib("r-xp", "/tmp/z.so")],
+      "/usr/lib/jvm/bin/java",
+      "medium",
+    ],
+  ].map(([when, changes, exe, severity]) => ({
+    when: String(when),
+    observed: [
+      seen({ ...VAULT.process, exe: String(exe) }),
+      changed({ subsystem: "memory-maps", message: "memory-maps: x", changes: changes as Change[] }),
+    ],
+    says: `${String(severity)}: vault (${target}, root): memory-maps: x`,
+    target,
+  })),
   {
     when: "a bit of code is another in memory, and the disk has it right",
     observed: [

@@ -52,6 +52,7 @@ function watching(options: Partial<LookoutOptions> = {}) {
     decoys: "no-decoy-at-all",
     enforce: false,
     drill: process.pid,
+    known: { snapshots: false },
     onSighting: () => {},
     onLost: (reason) => lost.push(reason),
     ...options,
@@ -120,7 +121,7 @@ test("it is asked, told to stop, and ends", async () => {
   assert.ok(startedAt > 0n && startedAt < process.hrtime.bigint());
   assert.ok(lookout.sensors().some(({ name, state }) => name === "process-table" && state === "live"));
   // Nobody protects this process.
-  assert.equal(await lookout.ask({ pid: process.pid, settled: false }), "not-seen");
+  assert.equal(await lookout.ask({ pid: process.pid, settled: false, snapshot: false }), "not-seen");
   await lookout.stop();
   assert.deepEqual(lost, []);
   assert.deepEqual(lookoutsOf(process.pid), []);

@@ -69,8 +69,8 @@ export const code: Subsystem = {
     return facts;
   },
   /** What is mapped anew, or no more, is for memory-maps to tell. */
-  tells({ fact, expected, actual }) {
-    return isDifference(fact) || (expected !== undefined && actual !== undefined);
+  tells() {
+    return ({ fact, expected, actual }) => isDifference(fact) || (expected !== undefined && actual !== undefined);
   },
   verdict({ fact, actual }, before, now) {
     const place = fact.replace(new RegExp(`^${COPIES} | ${ON_DISK}$`, "g"), "");

@@ -1,4 +1,10 @@
-import { linesOf, Malformed, type Subsystem } from "../subsystem.ts";
+import { linesOf, Malformed, type Facts, type Subsystem } from "../subsystem.ts";
+
+/** Of a file that is mapped as programs and libraries are, and nothing of it can be executed. */
+const WITHOUT_CODE = "without code";
+const ANONYMOUS = "executable memory of no file";
+const WRITABLE = "memory that is writable and executable";
+const SOME = "there is some";
 
 interface Line {
   readonly start: bigint;
@@ -29,24 +35,54 @@ export const memoryMaps: Subsystem = {
     }
     const images = new Set(lines.filter((line) => isExecutable(line)).map(({ file }) => file));
     const facts: Record<string, string> = {};
-    const odd = { "executable memory of no file": false, "memory that is writable and executable": false };
+    for (const { file, path, permissions, offset } of lines)
+      if (
+        file !== "" &&
+        !images.has(file) &&
+        permissions.endsWith("p") &&
+        (permissions.includes("w") || offset !== "0")
+      )
+        facts[`${file} ${WITHOUT_CODE}`] = path;
+    const odd = { [ANONYMOUS]: false, [WRITABLE]: false };
     for (const line of lines) {
       const { file, path, permissions, offset } = line;
       const size = (line.end - line.start).toString(16);
       if (PROBES.has(path)) continue;
-      if (isExecutable(line) && permissions.includes("w")) odd["memory that is writable and executable"] = true;
+      if (isExecutable(line) && permissions.includes("w")) odd[WRITABLE] = true;
       if (path.startsWith("[")) {
         // Data and stack grow; what they may be used for does not change.
         facts[path] = path === "[heap]" || path === "[stack]" ? permissions : `${permissions} ${size} bytes`;
       } else if (file !== "" && images.has(file)) {
         facts[`${file} at ${offset}`] = `${permissions} ${size} bytes of ${path}`;
-      } else if (file === "" && isExecutable(line)) odd["executable memory of no file"] = true;
+      } else if (file === "" && isExecutable(line)) odd[ANONYMOUS] = true;
     }
     // A program that compiles at run time has more of it and less of it all day.
-    for (const [name, there] of Object.entries(odd)) facts[name] = there ? "there is some" : "none";
+    for (const [name, there] of Object.entries(odd)) facts[name] = there ? SOME : "none";
     return facts;
   },
+  tells(before, now) {
+    const [mapped, mappedNow] = [filesIn(before), filesIn(now)];
+    return ({ fact, expected, actual }) => {
+      if (fact === ANONYMOUS || fact === WRITABLE) return actual === SOME;
+      if (fact.endsWith(WITHOUT_CODE)) return false;
+      const file = fileOf(fact);
+      if (file === undefined) return true;
+      // A library that is new is told by its code; one that is unloaded as a whole may come back as it was. One that lost
+      // its code alone has had it replaced.
+      if (expected === undefined) return mapped.has(file) || actual?.slice(0, 4).includes("x") === true;
+      return actual !== undefined || mappedNow.has(file) || now[`${file} ${WITHOUT_CODE}`] !== undefined;
+    };
+  },
 };
+
+function filesIn(facts: Facts): ReadonlySet<string> {
+  return new Set(Object.keys(facts).flatMap((fact) => fileOf(fact) ?? []));
+}
+
+/** Of a mapping of a file: which file. */
+function fileOf(fact: string): string | undefined {
+  return /^(file \S+ \d+) at /.exec(fact)?.[1];
+}
 
 function isExecutable({ permissions }: Line): boolean {
   return permissions.includes("x");

@@ -4,6 +4,7 @@ import type { Technique } from "../technique.ts";
 import { abortCore } from "./abort-core.ts";
 import { auxvRead } from "./auxv-read.ts";
 import { bpfCopyFromUserTask } from "./bpf-copy-from-user-task.ts";
+import { cgroupMoved } from "./cgroup-moved.ts";
 import { codeBreakpoint } from "./code-breakpoint.ts";
 import { corePatternWrite } from "./core-pattern-write.ts";
 import { corePipeHandler } from "./core-pipe-handler.ts";
@@ -15,6 +16,10 @@ import { devMemOpen } from "./dev-mem-open.ts";
 import { devMemOtherNode } from "./dev-mem-other-node.ts";
 import { dlopenDevShm } from "./dlopen-dev-shm.ts";
 import { environRead } from "./environ-read.ts";
+import { execUnknown } from "./exec-unknown.ts";
+import { fileSwapped } from "./file-swapped.ts";
+import { fileWritten } from "./file-written.ts";
+import { fileWrittenBefore } from "./file-written-before.ts";
 import { gcore } from "./gcore.ts";
 import { kcmp } from "./kcmp.ts";
 import { lateLibrary } from "./late-library.ts";
@@ -34,6 +39,7 @@ import { pidfdGetfd } from "./pidfd-getfd.ts";
 import { pidfdGetfdSocket } from "./pidfd-getfd-socket.ts";
 import { prctlDumpable } from "./prctl-dumpable.ts";
 import { prlimitCore } from "./prlimit-core.ts";
+import { prlimitMemlock } from "./prlimit-memlock.ts";
 import { procKcoreOpen } from "./proc-kcore-open.ts";
 import { procMem } from "./proc-mem.ts";
 import { procMemDetachedMount } from "./proc-mem-detached-mount.ts";
@@ -69,6 +75,7 @@ export const TECHNIQUES: readonly Technique[] = [
   procMemHeld,
   uprobeHeld,
   writableCodeHeld,
+  fileWrittenBefore,
   ptracePeekAfterSeize,
   ptraceAttach,
   ptraceSeize,
@@ -123,8 +130,13 @@ export const TECHNIQUES: readonly Technique[] = [
   ldSoPreload,
   dlopenDevShm,
   ownFileMode,
+  fileWritten,
+  fileSwapped,
+  execUnknown,
   prlimitCore,
   prctlDumpable,
   lateLibrary,
   writableCode,
+  prlimitMemlock,
+  cgroupMoved,
 ];
