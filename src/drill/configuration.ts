@@ -98,6 +98,7 @@ function knownGood(
             lastGood: join(folder, "files.good"),
             intervalMs: EVERY_MS,
             realtime: true,
+            containers: false,
             fullEveryMs: HOUR_MS,
             bytesPerSecond: 50 * 1024 * 1024,
             paths: [files.folder],
