@@ -170,9 +170,9 @@ int BPF_PROG(exec_done, struct task_struct *task, int old_pid, struct linux_binp
 	event->loader_len = 0;
 	event->facts = facts | environment_read(task->mm);
 	loader = event->loader_len;
-	if (loader > EXEC_LOADER_MAX)
-		return 0;
-	if (bpf_ringbuf_output(&events, event, offsetof(struct exec_event, strings) + len + loader, 0) < 0)
+	/* It never is more, which the verifier is not to know. */
+	if (loader > EXEC_LOADER_MAX ||
+	    bpf_ringbuf_output(&events, event, offsetof(struct exec_event, strings) + len + loader, 0) < 0)
 		__sync_fetch_and_add(&lost, 1);
 	return 0;
 }

@@ -23,7 +23,7 @@ enum exec_fact {
 	EXEC_UNLINKED = 1,	/* the program has no name on any filesystem */
 	EXEC_UPPER = 2,		/* it lies in the upper layer of an overlayfs: added or changed since that was mounted */
 	EXEC_LIBRARY_PATH = 4,	/* LD_LIBRARY_PATH is set */
-	EXEC_LOADER_CUT = 8,	/* there may be more for the loader: the environment has more pieces, or it had no room */
+	EXEC_LOADER_CUT = 8,	/* there may be more for the loader: more pieces, a page that was not there, or no room */
 };
 
 struct exec_event {

@@ -15,7 +15,7 @@ export const libraryPreloaded: Detector = {
     means:
       "A library named by LD_PRELOAD, LD_AUDIT or /etc/ld.so.preload runs inside the process with all its keys in reach.",
     fires:
-      "LD_PRELOAD or LD_AUDIT stood in the environment at exec (with the sensor exec read by the kernel before the first instruction, so that a library cannot erase it in time), the environment had so many strings that it was not looked through to its end, /etc/ld.so.preload names a library, or executable code of a protected process is mapped from /tmp, /dev/shm, /home, a memfd and the like.",
+      "LD_PRELOAD or LD_AUDIT stood in the environment at exec (with the sensor exec read by the kernel before the first instruction, so that a library cannot erase it in time), the environment had more strings than can be looked through then (65,536), /etc/ld.so.preload names a library, or executable code of a protected process is mapped from /tmp, /dev/shm, /home, a memfd and the like.",
     attacker:
       "Puts a library in a writable folder and adds one line to a unit file, a profile or /etc/ld.so.preload; from the next start on it reads what the process reads.",
     todo: "Take the library as evidence, find what named it (unit files, /etc/environment, profiles), restart the process without it, rotate its keys.",
@@ -63,7 +63,7 @@ function named(observation: ObservationOf<"posture.seen">, state: State, options
     operation: "load",
     target,
     subject: "environment",
-    message: `${nameOf(state, pid, startTime)} was started${parentOf(state, pid)} with an environment too long to be looked through for LD_PRELOAD and LD_AUDIT`,
+    message: `${nameOf(state, pid, startTime)} was started${parentOf(state, pid)} with an environment that could not be looked through to its end for LD_PRELOAD and LD_AUDIT`,
     evidence: [observation],
   };
 }

@@ -72,7 +72,7 @@ check(libraryPreloaded, [
   {
     when: "the environment is too long to be looked through",
     observed: [SYSTEMD, VAULT, posture(41, { loader: [], loaderCut: true })],
-    says: "high: vault (41, root) was started by systemd (1, root) with an environment too long to be looked through for LD_PRELOAD and LD_AUDIT",
+    says: "high: vault (41, root) was started by systemd (1, root) with an environment that could not be looked through to its end for LD_PRELOAD and LD_AUDIT",
     technique: "environment-cut",
     target: 41,
   },
@@ -80,7 +80,7 @@ check(libraryPreloaded, [
     when: "it is, and what was found is allowed",
     observed: [SYSTEMD, VAULT, posture(41, { loader: [EVIL], loaderCut: true })],
     allow: ["/tmp/a.so"],
-    says: "high: vault (41, root) was started by systemd (1, root) with an environment too long to be looked through for LD_PRELOAD and LD_AUDIT",
+    says: "high: vault (41, root) was started by systemd (1, root) with an environment that could not be looked through to its end for LD_PRELOAD and LD_AUDIT",
     technique: "environment-cut",
     target: 41,
   },
