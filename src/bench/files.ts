@@ -16,7 +16,7 @@ import { exactly, ratioOf, spread, type Pair } from "./statistics.ts";
 
 const THREADS = 2;
 const FULL = { entries: 150_000, bytes: 1_200_000_000, rounds: 5 };
-const QUICK = { entries: 6_000, bytes: 60_000_000, rounds: 2 };
+const QUICK = { entries: 3_000, bytes: 25_000_000, rounds: 2 };
 /** What was written within two seconds of its reading is read again: a baseline of a node at rest has little of it. */
 const SETTLES_MS = 2_200;
 const POLL_MS = 10;
@@ -224,8 +224,8 @@ async function aide(
         estimate: exactly(took.wallMs / 1_000),
       });
       context.figure({
-        id: `${way}/of-aide-${name}`,
-        label: `${way === "full" ? "full check" : "init"}, of ${label}`,
+        id: `aide/${name}/${way}/rimon`,
+        label: `rimon's ${way === "full" ? "full check" : "init"}, of ${label}`,
         unit: "times",
         estimate: exactly(ours / took.wallMs),
       });
