@@ -172,7 +172,7 @@ async function inotifywait(context: BenchContext, mounted: string): Promise<void
   const output = join(context.folder, "inotifywait");
   mkdirSync(root);
   const into = openSync(output, "w");
-  const events = "create,modify,close_write,move,delete,attrib";
+  const events = "create,modify,close_write,move,delete";
   const child = spawn(program, ["-m", "-r", "-e", events, "--format", "%e %f", root], {
     stdio: ["ignore", into, "pipe"],
   });
