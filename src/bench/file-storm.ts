@@ -2,8 +2,9 @@
 // beside inotifywait on the same storm.
 
 import { spawn } from "node:child_process";
-import { closeSync, createReadStream, mkdirSync, openSync, statSync } from "node:fs";
+import { closeSync, createReadStream, mkdirSync, openSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { requireAddon } from "../native.ts";
 import { decodeRecords } from "../records.ts";
 import type { FilesDone, FilesOrder } from "./files-child.ts";
@@ -15,7 +16,11 @@ import { exactly } from "./statistics.ts";
 const THREADS = 2;
 /** Of each file: created, written, closed, moved from, moved to, removed; as inotify counts them. */
 const EVENTS_A_FILE = 6;
-const QUIET_FOR_MS = 500;
+/** A file that is written after a storm, again and again until that is told: what came before it was told by then, or lost. */
+const LAST = "the-last";
+const LOOKS_EVERY_MS = 100;
+const DRAINED_WITHIN_MS = 120_000;
+const END_BYTES = 65_536;
 const STARTS_WITHIN_MS = 10_000;
 /** Events a second; undefined: as fast as it goes. */
 const RATES = [120_000, 240_000, 480_000, undefined];
@@ -86,6 +91,19 @@ async function stormOn(context: BenchContext, root: string, rate: number | undef
   return { files: entries, perSecond: (entries * EVENTS_A_FILE) / ((wallMs[0] ?? Number.NaN) / 1_000) };
 }
 
+async function untilTold({ signal }: BenchContext, root: string, isTold: () => boolean): Promise<void> {
+  const touch = findProgram("touch");
+  if (touch === undefined) throw new Error("touch is not installed");
+  const until = performance.now() + DRAINED_WITHIN_MS;
+  do {
+    if (performance.now() > until)
+      throw new Error(`what was changed was not taken in within ${DRAINED_WITHIN_MS / 1_000} s`);
+    // By another process: a monitor leaves out what it does itself.
+    await run(touch, [join(root, LAST)], { signal });
+    await pause(LOOKS_EVERY_MS, signal);
+  } while (!isTold());
+}
+
 async function hear(context: BenchContext, mounted: string, name: string, rate: number | undefined): Promise<Heard> {
   const root = join(mounted, name);
   mkdirSync(root);
@@ -99,10 +117,16 @@ async function hear(context: BenchContext, mounted: string, name: string, rate: 
     watch.aimChanges([root], []);
     watch.markChanges(root);
     const stormed = await stormOn(context, root, rate);
-    for (let before = -1; before !== batches.length;) {
-      before = batches.length;
-      await pause(QUIET_FOR_MS, context.signal);
-    }
+    let looked = 0;
+    const isTold = (batch: Buffer): boolean =>
+      decodeRecords(batch).some(
+        (record) => record.kind === "file-change" && record.path.equals(Buffer.from(join(root, LAST))),
+      );
+    await untilTold(context, root, () => {
+      const from = looked;
+      looked = batches.length;
+      return batches.slice(from, looked).some(isTold);
+    });
     return { ...stormed, ...told(batches, root, stormed.files) };
   } finally {
     watch.close();
@@ -125,7 +149,7 @@ function told(batches: readonly Buffer[], root: string, files: number): Omit<Hea
     if (record.kind !== "file-change") continue;
     records++;
     const path = record.path.toString("latin1");
-    if (!path.startsWith(`${root}/`)) continue;
+    if (!path.startsWith(`${root}/`) || path.endsWith(LAST)) continue;
     const name = path.slice(root.length + 1).replace(/\.new$/, "");
     const bits =
       (record.created ? CREATED : 0) |
@@ -149,16 +173,15 @@ async function inotifywait(context: BenchContext, mounted: string): Promise<void
   mkdirSync(root);
   const into = openSync(output, "w");
   const events = "create,modify,close_write,move,delete";
-  const child = spawn(program, ["-m", "-r", "-e", events, "--format", "%e", root], { stdio: ["ignore", into, "pipe"] });
+  const child = spawn(program, ["-m", "-r", "-e", events, "--format", "%e %f", root], {
+    stdio: ["ignore", into, "pipe"],
+  });
   closeSync(into);
   const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
   try {
     await established(child.stderr);
     const stormed = await stormOn(context, root, undefined);
-    for (let before = -1; before !== statSync(output).size;) {
-      before = statSync(output).size;
-      await pause(QUIET_FOR_MS, context.signal);
-    }
+    await untilTold(context, root, () => endOf(output).includes(LAST));
     const lines = await linesIn(output);
     context.figure({
       id: "events/inotifywait/lost",
@@ -186,9 +209,20 @@ function established(stderr: NodeJS.ReadableStream | null): Promise<void> {
   });
 }
 
+function endOf(file: string): string {
+  const from = Math.max(0, statSync(file).size - END_BYTES);
+  const descriptor = openSync(file, "r");
+  try {
+    const bytes = Buffer.alloc(END_BYTES);
+    return bytes.toString("latin1", 0, readSync(descriptor, bytes, 0, END_BYTES, from));
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** But for those of the last file. */
 async function linesIn(file: string): Promise<number> {
   let lines = 0;
-  for await (const bytes of createReadStream(file) as AsyncIterable<Buffer>)
-    for (const byte of bytes) if (byte === 10) lines++;
+  for await (const line of createInterface({ input: createReadStream(file) })) if (!line.endsWith(LAST)) lines++;
   return lines;
 }

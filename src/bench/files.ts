@@ -16,7 +16,7 @@ import { exactly, ratioOf, spread, type Pair } from "./statistics.ts";
 
 const THREADS = 2;
 const FULL = { entries: 150_000, bytes: 1_200_000_000, rounds: 5 };
-const QUICK = { entries: 6_000, bytes: 60_000_000, rounds: 2 };
+const QUICK = { entries: 3_000, bytes: 25_000_000, rounds: 2 };
 /** What was written within two seconds of its reading is read again: a baseline of a node at rest has little of it. */
 const SETTLES_MS = 2_200;
 const POLL_MS = 10;
@@ -41,6 +41,7 @@ export const files: Bench = {
       const tree = makeTree(join(mounted, "tree"), size);
       await pause(SETTLES_MS, context.signal);
       await baselines(context, tree, size.rounds);
+      await aideAsDebian(context, mounted);
       await fileStorms(context, mounted);
     } finally {
       await unmount();
@@ -50,7 +51,7 @@ export const files: Bench = {
 
 async function baselines(context: BenchContext, tree: FileTree, rounds: number): Promise<void> {
   const file = join(context.folder, "baseline.json");
-  const what = `${tree.entries} entries, ${Math.round(tree.bytes / 1e6)} MB`;
+  const what = sizeOf(tree);
   const bare: number[] = [];
   const init: FilesDone[] = [];
   const full: FilesDone[] = [];
@@ -97,7 +98,7 @@ async function baselines(context: BenchContext, tree: FileTree, rounds: number):
   }
   await incremental(context, tree, file, rounds, what);
   await sha256sum(context, tree, what, bare);
-  await aide(context, tree, what, Math.min(...wall(full)), Math.min(...wall(init)));
+  await aide(context, BEST, tree, { init: Math.min(...wall(init)), full: Math.min(...wall(full)) });
 }
 
 async function incremental(
@@ -168,76 +169,95 @@ async function sha256sum(context: BenchContext, tree: FileTree, what: string, ba
   });
 }
 
+interface Aide {
+  readonly name: "best" | "debian";
+  readonly label: string;
+  readonly attributes: string;
+  readonly workers: number;
+}
+
+/** All that rimon keeps, and one digest, with a worker for each thread. */
+const BEST: Aide = {
+  name: "best",
+  label: "AIDE, SHA-256, 2 workers",
+  attributes: "p+ftype+i+l+n+u+g+s+m+c+acl+selinux+xattrs+e2fsattrs+caps+sha256",
+  workers: 2,
+};
+
 /**
- * What AIDE compares: all that rimon keeps, and one digest, with a worker for each thread; or what /etc/aide/aide.conf of Debian 12
- * has for files that do not change (Full, Checksums = H: every digest that it can), with the one worker it starts with.
+ * What /etc/aide/aide.conf of Debian 12 has for files that do not change (Full, Checksums = H: every digest that it can), with
+ * the one worker that it starts with. A gigabyte takes it a quarter of an hour, so that its tree is a small one.
  */
-const AIDES = [
-  {
-    name: "best",
-    label: "AIDE, SHA-256, 2 workers",
-    attributes: "p+ftype+i+l+n+u+g+s+m+c+acl+selinux+xattrs+e2fsattrs+caps+sha256",
-    workers: 2,
-  },
-  {
-    name: "debian",
-    label: "AIDE as Debian configures it",
-    attributes: "p+ftype+i+l+n+u+g+s+b+m+c+acl+selinux+xattrs+e2fsattrs+caps+H",
-    workers: 1,
-  },
-] as const;
+const DEBIAN: Aide = {
+  name: "debian",
+  label: "AIDE as Debian configures it",
+  attributes: "p+ftype+i+l+n+u+g+s+b+m+c+acl+selinux+xattrs+e2fsattrs+caps+H",
+  workers: 1,
+};
+const DEBIAN_SIZE = { entries: 10_000, bytes: 60_000_000 };
+
+async function aideAsDebian(context: BenchContext, mounted: string): Promise<void> {
+  if (context.quick) return context.leftOut("aide/debian", DEBIAN.label, "a quick run has no time for it");
+  if (findProgram("aide") === undefined) return;
+  const tree = makeTree(join(mounted, "small"), DEBIAN_SIZE);
+  const file = join(context.folder, "small.json");
+  const ours = {
+    init: await ordered({ what: "init", file, root: tree.root }, context.signal),
+    full: await ordered({ what: "full", file, times: 1 }, context.signal),
+  };
+  await aide(context, DEBIAN, tree, {
+    init: ours.init.wallMs[0] ?? Number.NaN,
+    full: ours.full.wallMs[0] ?? Number.NaN,
+  });
+}
 
 async function aide(
   context: BenchContext,
+  which: Aide,
   tree: FileTree,
-  what: string,
-  fullMs: number,
-  initMs: number,
+  ours: { readonly init: number; readonly full: number },
 ): Promise<void> {
+  const { name, label, attributes, workers } = which;
   const program = findProgram("aide");
   if (program === undefined) return context.leftOut("aide", "AIDE", "aide is not installed");
-  for (const { name, label, attributes, workers } of AIDES) {
-    const database = join(context.folder, `aide-${name}.db`);
-    const settings = join(context.folder, `aide-${name}.conf`);
-    const lines = [
-      `database_out=file:${database}`,
-      `database_in=file:${database}`,
-      "gzip_dbout=no",
-      "report_url=stdout",
-    ];
-    writeFileSync(settings, [...lines, `num_workers=${workers}`, `${tree.root} ${attributes}`, ""].join("\n"));
-    context.progress(`${label}, init`);
-    const init = await measured(program, ["--init", "-c", settings], context.signal);
-    context.progress(`${label}, check`);
-    const check = await measured(program, ["--check", "-c", settings], context.signal);
-    // A check that found no difference says how many entries it knows.
-    const known = /Number of entries:\s+(\d+)/.exec(check.said)?.[1];
-    mustBe(Number(known) === tree.entries, "AIDE looked at other files", known, tree.entries);
-    for (const [way, words, took, ours] of [
-      ["init", "init", init, initMs],
-      ["full", "check", check, fullMs],
-    ] as const) {
-      context.figure({
-        id: `aide/${name}/${way}`,
-        label: [what, `${label}, ${words}`],
-        unit: "s",
-        estimate: exactly(took.wallMs / 1_000),
-      });
-      context.figure({
-        id: `${way}/of-aide-${name}`,
-        label: `${way === "full" ? "full check" : "init"}, of ${label}`,
-        unit: "times",
-        estimate: exactly(ours / took.wallMs),
-      });
-    }
+  const database = join(context.folder, `aide-${name}.db`);
+  const settings = join(context.folder, `aide-${name}.conf`);
+  const lines = [`database_out=file:${database}`, `database_in=file:${database}`, "gzip_dbout=no", "report_url=stdout"];
+  writeFileSync(settings, [...lines, `num_workers=${workers}`, `${tree.root} ${attributes}`, ""].join("\n"));
+  context.progress(`${label}, init`);
+  const init = await measured(program, ["--init", "-c", settings], context.signal);
+  context.progress(`${label}, check`);
+  const full = await measured(program, ["--check", "-c", settings], context.signal);
+  // A check that found no difference says how many entries it knows.
+  const known = /Number of entries:\s+(\d+)/.exec(full.said)?.[1];
+  mustBe(Number(known) === tree.entries, "AIDE looked at other files", known, tree.entries);
+  const took = { init, full };
+  for (const way of ["init", "full"] as const) {
+    const words = way === "full" ? "full check" : "init";
     context.figure({
-      id: `aide/${name}/resident`,
-      label: `${label}, check, peak resident memory`,
-      unit: "MB",
-      estimate: exactly(check.residentMb),
-      better: "neither",
+      id: `aide/${name}/${way}`,
+      label: [sizeOf(tree), `${label}, ${words}`],
+      unit: "s",
+      estimate: exactly(took[way].wallMs / 1_000),
+    });
+    context.figure({
+      id: `aide/${name}/${way}/rimon`,
+      label: `rimon's ${words}, of ${label}`,
+      unit: "times",
+      estimate: exactly(ours[way] / took[way].wallMs),
     });
   }
+  context.figure({
+    id: `aide/${name}/resident`,
+    label: `${label}, check, peak resident memory`,
+    unit: "MB",
+    estimate: exactly(full.residentMb),
+    better: "neither",
+  });
+}
+
+function sizeOf({ entries, bytes }: FileTree): string {
+  return `${entries} entries, ${Math.round(bytes / 1e6)} MB`;
 }
 
 function mustBe(holds: boolean, otherwise: string, ...about: unknown[]): void {
