@@ -1,6 +1,7 @@
 /*
  * The deputy: whoever stops rimon (SIGSTOP, Ctrl-Z, a debugger) stops each of
- * its threads, and with the one that leads every exec of the node. A process
+ * its threads, and with the one that leads every exec of the node; and the
+ * kernel may keep the leader, as it opens a file for it. A process
  * of its own, which has our memory and our descriptors and nothing else of
  * ours, looks twice in each deadline whether the leader still turns while
  * somebody waits; if not, it answers as what cannot be judged is answered.

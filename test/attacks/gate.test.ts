@@ -7,7 +7,18 @@ import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { compile } from "../fixtures/compile.ts";
-import { EVIL, NOBODY, knowing, openGate, programs, run, sha256Of, tmpfs, type Programs } from "../fixtures/gate.ts";
+import {
+  EVIL,
+  NOBODY,
+  ext4,
+  knowing,
+  openGate,
+  programs,
+  run,
+  sha256Of,
+  tmpfs,
+  type Programs,
+} from "../fixtures/gate.ts";
 import { exitOf, lineOf } from "../native/child.ts";
 
 interface Counts {
@@ -25,6 +36,8 @@ interface Attack {
   /** The gate that it is shown to work on; none for what works too seldom to be counted on. */
   readonly naive?: "read" | "lease" | "mtime" | "ctime" | "ignore";
   readonly naiveRounds?: number;
+  /** Else a tmpfs, of which nothing is remembered. */
+  readonly disk?: true;
 }
 
 const ATTACKS: readonly Attack[] = [
@@ -35,6 +48,8 @@ const ATTACKS: readonly Attack[] = [
   { way: "starved", rounds: 100, uid: NOBODY },
   { way: "swap", rounds: 20, uid: NOBODY, naive: "mtime", naiveRounds: 3 },
   { way: "swap", rounds: 20, uid: 0, naive: "mtime", naiveRounds: 3 },
+  { way: "swap", rounds: 10, uid: NOBODY, naive: "mtime", naiveRounds: 3, disk: true },
+  { way: "mapped", rounds: 10, uid: NOBODY, naive: "ignore", naiveRounds: 3, disk: true },
   { way: "mapped", rounds: 20, uid: NOBODY, naive: "ctime", naiveRounds: 3 },
   { way: "mapped", rounds: 20, uid: 0, naive: "ignore", naiveRounds: 3 },
 ];
@@ -61,9 +76,9 @@ async function withNaive<T>(folder: string, way: string, good: string, act: () =
 }
 
 for (const each of ATTACKS) {
-  const { way, rounds, uid, naive } = each;
-  test(`${way}, by uid ${uid}: of ${rounds} none runs what was not checked`, async (t) => {
-    const folder = tmpfs(t);
+  const { way, rounds, uid, naive, disk } = each;
+  test(`${way}, by uid ${uid}${disk ? ", on a disk" : ""}: of ${rounds} none runs what was not checked`, async (t) => {
+    const folder = disk ? ext4(t) : tmpfs(t);
     const made = programs();
     if (naive !== undefined) {
       const counts = await withNaive(folder, naive, made.good, () =>

@@ -248,3 +248,27 @@ for (const uid of [0, NOBODY]) {
     await monitor.stop();
   });
 }
+
+test("what runs from a file system that a server answers for is told, and the server is not asked", async (t) => {
+  const made = await scene(t);
+  const monitor = started(t, { config: configOf(made) });
+  assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+  const served = join(made.folder, "served");
+  mkdirSync(served);
+  const server = start(t, compile("gate-server"), [served, "/bin/sleep"]);
+  t.after(() => run("umount", "-l", served));
+  assert.equal(await lineOf(server), "ready");
+  const config = join(monitor.stateDirectory, "rimon.yaml");
+  await untilStatus(config, monitor.stateDirectory, new RegExp(`not checked +${served} \\(fuse.rimon\\)`));
+  start(t, join(served, "file"), ["600"]);
+  const found = await monitor.waitForFinding("exec-denied", DEADLINE_MS, ({ technique }) => technique === "unmarked");
+  assert.match(found.message, /file: its file system is not checked, or was not yet$/);
+  // Whoever looks at it after must not wait for it, either.
+  server.kill("SIGSTOP");
+  assert.equal(run(made.good), 0);
+  assert.equal(run(made.evil), REFUSED);
+  const digest = sha256Of(made.evil);
+  await monitor.waitForFinding("exec-denied", DEADLINE_MS, ({ message }) => message.includes(digest));
+  server.kill("SIGKILL");
+  await monitor.stop();
+});

@@ -21,6 +21,7 @@ import { GATE_MODE, requireFilesAddon } from "../../src/native.ts";
 import { decodeRecords } from "../../src/records.ts";
 import { compile } from "../fixtures/compile.ts";
 import { EVIL, NOBODY, TABLE, knowing, mountOf, openGate, programs, run, sha256Of, tmpfs } from "../fixtures/gate.ts";
+import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { exitOf, lineOf, start, startNode, until } from "./child.ts";
 
 const REFUSED = 126;
@@ -112,6 +113,39 @@ test("what is not the mount that is named is not marked: a path alone leads else
   for (const path of [below, beside])
     assert.throws(() => gate.mark(0, path, mountOf(folder), GATE_MODE.enforce, false), { code: "ENODEV" }, path);
   assert.throws(() => gate.mark(0, folder, mountOf(folder) + 1, GATE_MODE.enforce, false), { code: "ENODEV" });
+});
+
+test("a file system that comes to the number of one that is gone is marked anew", (t) => {
+  const { gate } = openGate(t, tmpfs(t), TABLE);
+  const folder = join(temporaryDirectory("gate-again"), "mounted");
+  mkdirSync(folder);
+  const numbers: number[] = [];
+  for (let round = 0; round < 2; round++) {
+    execFileSync("mount", ["-t", "tmpfs", "rimon-gate-test", folder]);
+    try {
+      const mark = () => gate.mark(0, folder, mountOf(folder), GATE_MODE.enforce, false);
+      const { dev, isNew } = mark();
+      numbers.push(dev);
+      assert.deepEqual([isNew, mark()], [true, { dev, isNew: false }]);
+      const evil = join(folder, "evil");
+      copyFileSync(programs().evil, evil);
+      assert.equal(gate.place(0, evil).isMarked, true);
+      assert.equal(run(evil), REFUSED);
+    } finally {
+      execFileSync("umount", [folder]);
+    }
+  }
+  assert.equal(numbers.length, 2);
+});
+
+test("its deputy ends with it", (t) => {
+  const children = () => readFileSync(`/proc/self/task/${process.pid}/children`, "latin1").split(" ").length;
+  const before = children();
+  const { gate } = openGate(t, tmpfs(t), TABLE);
+  assert.equal(gate.status().hasDeputy, true);
+  assert.equal(children(), before + 1);
+  gate.close();
+  assert.equal(children(), before);
 });
 
 interface Case {
