@@ -3,6 +3,7 @@
 import { readFileSync, readlinkSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { SUBSYSTEMS } from "./baselines/all.ts";
+import { cgroupLimits } from "./baselines/cgroup-limits.ts";
 import { bpfText } from "./baselines/subsystems/bpf-programs.ts";
 import { codeText } from "./baselines/subsystems/code.ts";
 import { seccompFiltersText } from "./baselines/subsystems/seccomp-filters.ts";
@@ -200,21 +201,6 @@ function choose(names: readonly string[] | undefined): readonly Subsystem[] {
 
 type Reader = (pid: number | "self") => Uint8Array;
 
-/** The files of a cgroup that limit it (cgroup-v2.rst); its counters are not among them. */
-const LIMIT_FILES = [
-  "cpu.max",
-  "cpu.weight",
-  "cpuset.cpus",
-  "cpuset.mems",
-  "io.max",
-  "memory.high",
-  "memory.low",
-  "memory.max",
-  "memory.min",
-  "memory.swap.max",
-  "pids.max",
-];
-
 const SYSCTLS = [
   "fs.protected_fifos",
   "fs.protected_hardlinks",
@@ -331,21 +317,14 @@ function readThreads(pid: number | "self"): Uint8Array {
   return Buffer.from(counted(all, "threads"));
 }
 
-/** Of the unified hierarchy, or of those of version 1 that are mounted in their usual places. */
 function readCgroupLimits(pid: number | "self"): Uint8Array {
-  const own = readFileSync(`/proc/${pid}/cgroup`, "utf8").trimEnd().split("\n");
-  const unified = own.find((line) => line.startsWith("0::"))?.slice(3);
-  if (unified === undefined) throw new Error("no unified hierarchy");
-  const root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].find(
-    (each) => orUndefined(() => statSync(join(each, "cgroup.controllers"))) !== undefined,
+  const limits = cgroupLimits(
+    readFileSync(`/proc/${pid}/cgroup`, "utf8"),
+    readFileSync("/proc/self/mountinfo", "utf8"),
+    (path) => orUndefined(() => readFileSync(path, "utf8")),
   );
-  if (root === undefined) throw new Error("no unified hierarchy is mounted");
-  return lines(
-    LIMIT_FILES.flatMap((name) => {
-      const value = orUndefined(() => readFileSync(join(root, unified, name), "utf8").trimEnd());
-      return value === undefined ? [] : [`${name} ${value.replaceAll("\n", ", ")}`];
-    }),
-  );
+  if (limits === undefined) throw new Error("no hierarchy of control groups is mounted that it is in");
+  return lines(limits);
 }
 
 function orUndefined<T>(get: () => T): T | undefined {

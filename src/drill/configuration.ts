@@ -96,7 +96,8 @@ function knownGood(
             ...unsealed,
             baseline: files.baseline,
             lastGood: join(folder, "files.good"),
-            intervalMs: EVERY_MS,
+            // Once, at the start: what is done after that is for events to tell.
+            intervalMs: HOUR_MS,
             realtime: true,
             containers: false,
             fullEveryMs: HOUR_MS,

@@ -12,11 +12,11 @@ import type { SensorStatus } from "../rimon.ts";
 import { makeCgroup } from "./cgroup.ts";
 import { DECOY_NAME } from "./comm.ts";
 import { auditLogIn } from "./configuration.ts";
-import { layGround, type Ground } from "./ground.ts";
+import { layGround, type Ground, type KnownFiles } from "./ground.ts";
 import { startLookout, type Lookout } from "./lookouts.ts";
 import { NotRun, Refused } from "./not-done.ts";
 import { createRange, type Range } from "./range.ts";
-import { by, on, type Deed, type Sighting, type Staged, type Technique } from "./technique.ts";
+import { about, by, on, type Deed, type Sighting, type Staged, type Technique } from "./technique.ts";
 import { TECHNIQUES } from "./techniques/all.ts";
 
 /**
@@ -80,6 +80,8 @@ export interface DrillOptions {
 
 /** How long after an act a finding may come. */
 const WAIT_MS = 3_000;
+/** How long the first look at all files may take. */
+const COMPARED_WITHIN_MS = 20_000;
 /** Techniques staged at a time, each with up to two processes. */
 const STAGED_AT_ONCE = 4;
 /** What they find they find at an interval. */
@@ -192,6 +194,11 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     }
   }
 
+  /** Or else the look at the start could be the one that finds what is done now. */
+  async function beCompared({ last }: KnownFiles): Promise<void> {
+    await comesTrue(() => arrivals.some(({ finding }) => about(last)(finding)), COMPARED_WITHIN_MS);
+  }
+
   async function run(running: Lookout, index: number, { technique, range, staged, failure }: Prepared) {
     const finish = async (result: DrillResult): Promise<void> => {
       await range.end();
@@ -205,6 +212,7 @@ export async function runDrill(options: DrillOptions = {}): Promise<DrillReport>
     try {
       if (staged === undefined) throw failure;
       if (staged.target !== undefined) await beWatched(running, staged.target, technique);
+      if (technique.knows === "files") await beCompared(range.ground.files());
       const { deed, refused } = await (enforce
         ? actOrBeRefused(staged)
         : { deed: await staged.act(), refused: undefined });

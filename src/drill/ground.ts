@@ -22,6 +22,8 @@ export interface KnownFiles {
   readonly folder: string;
   /** The statement of their baseline. */
   readonly baseline: string;
+  /** The last of them in the order of a walk, changed since: once it is told, the first comparison of all has been made. */
+  readonly last: string;
 }
 
 export interface KnownPrograms {
@@ -59,6 +61,7 @@ export interface GroundOptions {
 }
 
 const NOBODY_ASKED = "nothing is known to be good: nobody asked for it";
+const LAST = "~";
 const SMALL_PROGRAM = "#!/bin/sh\n:\n";
 /** $0 is the source, $1 where: mounts, says so, and holds it until its input ends. */
 const HOLDING = `mount -t tmpfs -o mode=0755,size=16m "$0" "$1" || exit; echo '{}' >&3; read -r go`;
@@ -110,10 +113,12 @@ function orNotRun<Value>(attempted: Attempted<Value>): Value {
 async function layFiles(folder: string, names: readonly string[]): Promise<KnownFiles> {
   const watched = join(folder, "files");
   mkdirSync(watched);
-  for (const name of names) writeFileSync(join(watched, name), SMALL_PROGRAM, { mode: 0o755 });
+  for (const name of [...names, LAST]) writeFileSync(join(watched, name), SMALL_PROGRAM, { mode: 0o755 });
   const baseline = join(folder, "files.json");
   await initFiles({ file: baseline, roots: [watched], rules: [{ path: watched, group: "immutable" }], threads: 1 });
-  return { folder: watched, baseline };
+  const last = join(watched, LAST);
+  writeFileSync(last, SMALL_PROGRAM, { flag: "a" });
+  return { folder: watched, baseline, last };
 }
 
 async function mountPrograms(folder: string): Promise<{ programs: KnownPrograms; holder: Program }> {

@@ -5,7 +5,7 @@ export const fileSwapped: Technique = {
   name: "file-swapped",
   summary: "a program that is known changed, executed, and put back with its old times",
   rules: ["file-changed", "file-touched"],
-  expected: ["file-events", "files"],
+  expected: ["file-events"],
   anonymous: "sometimes",
   knows: "files",
   async stage(range) {

@@ -5,7 +5,7 @@ export const fileWritten: Technique = {
   name: "file-written",
   summary: "a file that is known written to",
   rules: ["file-changed", "file-touched"],
-  expected: ["file-events", "files"],
+  expected: ["file-events"],
   // inotify, where fanotify cannot be had, does not say who.
   anonymous: "sometimes",
   knows: "files",
