@@ -182,9 +182,9 @@ out:
 }
 
 /* Reads `size` bytes, or fewer if it ends before; what was read is the digest's. */
-static int hash(struct file_reader *r, int fd, uint64_t size, unsigned char ret[DIGEST_LEN])
+static int hash(struct file_reader *r, int fd, uint64_t dev, uint64_t size, unsigned char ret[DIGEST_LEN])
 {
-	int flags = RWF_DONTCACHE, err = digest_begin(r->digest);
+	int flags = dev == r->keeps_cached ? 0 : RWF_DONTCACHE, err = digest_begin(r->digest);
 	uint64_t at = 0;
 
 	while (!err && at < size) {
@@ -197,6 +197,7 @@ static int hash(struct file_reader *r, int fd, uint64_t size, unsigned char ret[
 		n = flags ? preadv2(fd, &piece, 1, (off_t)at, flags) : pread(fd, r->buf, want, (off_t)at);
 		if (n < 0 && flags && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS)) {
 			flags = 0;
+			r->keeps_cached = dev;
 			continue;
 		}
 		if (n < 0 && errno == EINTR)
@@ -236,7 +237,7 @@ static int put_content(struct file_reader *r, const struct file_item *item, int 
 			e->notes |= FILE_WAS_TOO_LARGE;
 			return 0;
 		}
-		err = hash(r, fd, size, e->digest);
+		err = hash(r, fd, makedev(st->stx_dev_major, st->stx_dev_minor), size, e->digest);
 		if (err)
 			return err;
 		err = stat_of(fd, "", &after);

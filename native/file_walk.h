@@ -52,6 +52,7 @@ struct file_reader {
 	char *buf;
 	uint64_t max_size;
 	bool stat_only;
+	uint64_t keeps_cached;	/* the device of the last file system that knows no RWF_DONTCACHE: it need not be asked for each file */
 	/* Asked before bytes are read, told how many; false: stop. */
 	bool (*may_read)(void *arg, size_t bytes);
 	void *arg;

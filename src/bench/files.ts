@@ -186,7 +186,7 @@ const BEST: Aide = {
 
 /**
  * What /etc/aide/aide.conf of Debian 12 has for files that do not change (Full, Checksums = H: every digest that it can), with
- * the one worker that it starts with. A gigabyte takes it a quarter of an hour, so that its tree is a small one.
+ * the one worker that it starts with. Its tree is a small one, since it takes its time.
  */
 const DEBIAN: Aide = {
   name: "debian",

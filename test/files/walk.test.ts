@@ -266,6 +266,7 @@ describe("while others change what it walks over", () => {
       `const { writeSync, openSync } = require("node:fs");
        const { parentPort } = require("node:worker_threads");
        const fd = openSync(${JSON.stringify(at("busy"))}, "r+");
+       writeSync(fd, "x", 0);
        parentPort.postMessage("on");
        for (let i = 0; ; i++) writeSync(fd, String(i), 0);`,
       { eval: true },
