@@ -25,7 +25,7 @@ export const execDenied: Detector = {
     means:
       "With `gate` in the configuration every executable of the mounts named is hashed before it runs. This one is in none of the baselines, or a rule denies it; or it could not be judged, and was answered as `gate.unanswered` says. In mode enforce it failed with EPERM; in mode audit it ran.",
     fires:
-      "An exec on a file system that is marked, and where `opens` is set a script or a library that an interpreter or a loader opened. `high` where it was refused, `medium` where it ran, `info` in mode learn.",
+      "An exec on a file system that is marked, and where `opens` is set a script or a library that an interpreter or a loader opened; below a `below: true` also what ran from a file system that was not marked yet, or cannot be (technique unmarked). `high` where it was refused, `medium` where it ran, `info` in mode learn.",
     attacker:
       "Brings a tool of its own, or changes a program that is there: writes over it, has it checked and swaps it, runs it from a mount namespace, an overlay or a tmpfs of its own.",
     todo: "Look at the digest and at who ran it. If the file belongs here, take it into a baseline (rimon gate learn), have it sealed and reload; if not, keep it as evidence and find out how it came.",

@@ -114,8 +114,12 @@ export function createGateLook(): GateLook {
     const { mode } = mark ?? cover;
     // What a silent server answers for is not read; nor is what no mount table has, since that may be such a one.
     if (checked && through !== undefined && file.size <= Math.min(MAX_PROGRAM_BYTES, settings.maxBytes)) {
-      const record = judged(process, through, path, on.id, by, looked);
-      return record === undefined ? [] : [told(record, process, { path: exe, by, opened: false, mode })];
+      try {
+        const record = judged(process, through, path, on.id, by, looked);
+        return record === undefined ? [] : [told(record, process, { path: exe, by, opened: false, mode })];
+      } catch {
+        // It has ended meanwhile, and its file may be gone with it: it ran all the same.
+      }
     }
     const { pid, startTime, euid, uid } = process;
     return [{ pid, startTime, uid: euid ?? uid ?? 0, mode, reason: "unmarked", denied: false, opened: false, path: exe, by, file }]; // prettier-ignore

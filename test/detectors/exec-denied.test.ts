@@ -71,6 +71,16 @@ check(execDenied, [
     suspect: 41,
   },
   {
+    when: "it ran from a file system that nobody checks",
+    observed: [
+      SHELL,
+      (({ sha256: _digest, ...rest }) => rest)(judged({ reason: "unmarked", denied: false, path: "/mnt/x" })),
+    ],
+    says: "high: sh (41, root) ran /mnt/x: its file system is not checked, or was not yet",
+    technique: "unmarked",
+    suspect: 41,
+  },
+  {
     when: "it was not read in time, by somebody of another pid namespace",
     observed: [
       (({ pid: _pid, startTime: _start, sha256: _digest, ...rest }) => rest)(

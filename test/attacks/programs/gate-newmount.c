@@ -6,7 +6,7 @@
  *   tmpfs     in a mount namespace of its own, and, where UID is not 0, a user namespace of its own
  *   detached  on a mount that is in no mount table
  *
- * It ends as the program does; 126 if that was refused.
+ * The program is given 0.2 as its argument. It ends as that does; 126 if it was refused.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -41,7 +41,7 @@ static void put(const char *file, const char *text)
 
 int main(int argc, char **argv)
 {
-	char *const none[] = { NULL }, *const args[] = { "evil", NULL };
+	char *const none[] = { NULL }, *const args[] = { "evil", "0.2", NULL };
 	int fd, dir, uid, fs;
 	ssize_t size;
 
