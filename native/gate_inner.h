@@ -62,6 +62,7 @@ struct gate_told {
 	unsigned char digest[DIGEST_LEN];
 	char path[GATE_NAME];
 	char by[GATE_NAME];
+	char comm[16];
 };
 
 struct gate_mark {

@@ -13,13 +13,27 @@ static uint16_t name_take(char room[GATE_NAME], int err, const char *name, size_
 	return (uint16_t)len;
 }
 
+/* Who asks, as far as /proc says. */
+static void who(struct gate_told *told, int root)
+{
+	struct gate_record *r = &told->r;
+	struct proc_stat stat;
+	char buf[1024];
+
+	if (proc_stat_read(root, r->pid, buf, sizeof(buf), &stat) < 0)
+		return;
+	r->start_ticks = stat.start_ticks;
+	r->parent = stat.parent_pid;
+	r->comm_len = (uint16_t)(stat.comm_len < sizeof(told->comm) ? stat.comm_len : sizeof(told->comm));
+	memcpy(told->comm, stat.comm, r->comm_len);
+}
+
 /* Before the answer: who asks is gone after it, or another program. */
 void gate_told_fill(struct gate_told *told, const struct procfs *p, struct gate_ask *ask, const struct slot *s,
 		    uint32_t rule, enum gate_reason reason, int error, bool is_denied)
 {
 	struct gate_record *r = &told->r;
 	const char *name = "";
-	uint64_t start = 0;
 	bool is_proven;
 	size_t len = 0;
 	int err;
@@ -30,8 +44,7 @@ void gate_told_fill(struct gate_told *told, const struct procfs *p, struct gate_
 	r->size = s->file.size;
 	r->owner = s->file.uid;
 	if (s->tid && proc_thread_group(p->root, s->tid, &r->pid) == 0)
-		proc_start_ticks(p->root, r->pid, &start);
-	r->start_ticks = start;
+		who(told, p->root);
 	ask->asked.uid(ask, &r->uid);
 	r->rule = rule;
 	r->is_denied = is_denied;
@@ -87,6 +100,7 @@ void gate_told_write(struct batch *out, const struct gate_told *told)
 	batch_bytes(out, told->digest, told->r.digest_len);
 	batch_bytes(out, told->path, told->r.path_len);
 	batch_bytes(out, told->by, told->r.by_len);
+	batch_bytes(out, told->comm, told->r.comm_len);
 	batch_end(out);
 }
 

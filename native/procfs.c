@@ -162,22 +162,25 @@ bool proc_is_out_of_reach(int err)
 	return err == -ENOENT || err == -ESRCH || err == -EACCES || err == -EPERM;
 }
 
-int proc_start_ticks(int root, uint32_t pid, uint64_t *ret_ticks)
+int proc_stat_read(int root, uint32_t pid, char *buf, size_t size, struct proc_stat *ret)
 {
-	char name[32], buf[1024];
-	struct proc_stat stat;
+	char name[32];
 	ssize_t n;
-	int err;
 
 	snprintf(name, sizeof(name), "%u/stat", pid);
-	n = read_at(root, name, buf, sizeof(buf));
-	if (n < 0)
-		return (int)n;
-	err = proc_stat_parse(buf, (size_t)n, &stat);
-	if (err)
-		return err;
-	*ret_ticks = stat.start_ticks;
-	return 0;
+	n = read_at(root, name, buf, size);
+	return n < 0 ? (int)n : proc_stat_parse(buf, (size_t)n, ret);
+}
+
+int proc_start_ticks(int root, uint32_t pid, uint64_t *ret_ticks)
+{
+	struct proc_stat stat;
+	char buf[1024];
+	int err = proc_stat_read(root, pid, buf, sizeof(buf), &stat);
+
+	if (!err)
+		*ret_ticks = stat.start_ticks;
+	return err;
 }
 
 int proc_thread_group(int root, uint32_t tid, uint32_t *ret_pid)

@@ -32,7 +32,7 @@ _Static_assert(sizeof(struct uprobe_record) == 40, "uprobe_record");
 _Static_assert(sizeof(struct uprobes_record) == 24, "uprobes_record");
 _Static_assert(sizeof(struct file_entry_record) == 128, "file_entry_record");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a baseline of files is kept as it is read");
-_Static_assert(sizeof(struct gate_record) == 72, "gate_record");
+_Static_assert(sizeof(struct gate_record) == 80, "gate_record");
 _Static_assert(sizeof(struct gate_table_head) == 48, "gate_table_head");
 _Static_assert(sizeof(struct gate_rule) == 48, "gate_rule");
 _Static_assert(sizeof(struct gate_hash) == 36, "gate_hash");

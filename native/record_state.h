@@ -169,6 +169,9 @@ struct gate_record {
 	__u16 path_len;		/* of its first 1023 bytes, as by_len */
 	__u16 by_len;
 	__u16 error;		/* errno */
+	__u32 parent;		/* 0: unknown */
+	__u16 comm_len;
+	__u16 unused;
 };
 
 #endif

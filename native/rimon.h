@@ -121,6 +121,8 @@ struct proc_status {
 
 /* They survive any bytes, cut anywhere; -EBADMSG if what is needed is not there. */
 int proc_stat_parse(const char *buf, size_t len, struct proc_stat *ret);
+/* Of a process; what `ret` names lies in `buf`. */
+int proc_stat_read(int root, uint32_t pid, char *buf, size_t size, struct proc_stat *ret);
 int proc_status_parse(const char *buf, size_t len, struct proc_status *ret);
 /* Of a status that may be cut behind it. */
 int proc_tgid_parse(const char *buf, size_t len, uint32_t *ret_pid);

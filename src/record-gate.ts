@@ -18,6 +18,12 @@ const REASONS: readonly (GateReason | undefined)[] = [
 ];
 const NO_RULE = 0xffff_ffff;
 
+/** Undefined, both, if it was gone. */
+function readComm(reader: RecordReader): Pick<GateRecord, "parentPid" | "comm"> {
+  const comm = reader.text(reader.u16(76));
+  return comm === "" ? {} : { parentPid: reader.u32(72), comm };
+}
+
 export function readGate(reader: RecordReader): GateRecord {
   const startTime = reader.u64(8);
   const rule = reader.u32(52);
@@ -40,6 +46,7 @@ export function readGate(reader: RecordReader): GateRecord {
     ...(digest.length === 0 ? {} : { sha256: digest.toString("hex") }),
     path: reader.text(reader.u16(66)),
     by: reader.text(reader.u16(68)),
+    ...readComm(reader),
     file: { dev: reader.u64(16), inode: reader.u64(24), size: reader.u64(32), owner: reader.u32(48) },
     ...(error === 0 ? {} : { error: getSystemErrorName(-error) }),
   };

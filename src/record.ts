@@ -158,6 +158,8 @@ export interface GateRecord {
   readonly pid: number;
   /** Undefined if it was gone. */
   readonly startTime?: number;
+  readonly parentPid?: number;
+  readonly comm?: string;
   readonly uid: number;
   /** The number of the rule; undefined: of none. */
   readonly rule?: number;

@@ -52,7 +52,7 @@ const KIND = {
 /** The size of each kind's fixed part, by its number. */
 const FIXED_SIZE = [
   0, 144, 32, 40, 48, 40, 16, 24, 24, 56, 32, 72, 40, 64, 48, 32, 40, 72, 24, 192, 64, 48, 48, 48, 40, 24, 0, 0, 40, 0,
-  72,
+  80,
 ];
 
 const EVENTS: readonly (ProcessEventName | undefined)[] = [

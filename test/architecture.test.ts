@@ -86,10 +86,20 @@ const RULES: Readonly<Record<string, Rule>> = {
   "machine.ts": { ours: ["words", "baselines"], others: [NODE] },
   files: { ours: ["words", "baselines", "native.ts", "machine.ts", "store"], others: [NODE] },
   sensors: {
-    ours: ["words", "records.ts", "native.ts", "function-map", "baselines", "isolation.ts", "files", "exec-gate.ts"],
+    ours: [
+      "words",
+      "records.ts",
+      "native.ts",
+      "function-map",
+      "baselines",
+      "isolation.ts",
+      "files",
+      "exec-gate.ts",
+    ].concat("served-files.ts"),
     others: [NODE],
   },
-  responders: { ours: ["words", "native.ts", "store"], others: [NODE] },
+  responders: { ours: ["words", "native.ts", "store", "served-files.ts"], others: [NODE] },
+  "served-files.ts": { ours: [], others: [NODE] },
   store: { ours: ["words", "baselines", "machine.ts"], others: [NODE] },
   "records.ts": {
     ours: ["words", "record-reader.ts", "record-maps.ts", "record-process.ts", "record-gate.ts"],

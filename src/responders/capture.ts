@@ -7,6 +7,7 @@ import { lstat, mkdir, open, readdir, readlink, rm, type FileHandle } from "node
 import { join } from "node:path";
 import { RimonError, reasonOf } from "../errors.ts";
 import type { Actor, Outcome, Verdict } from "../finding.ts";
+import { isExecutableServed } from "../served-files.ts";
 import { printable } from "./printable.ts";
 import { outcomeOf, type Responder } from "./responder.ts";
 import { settledWithin } from "./settled-within.ts";
@@ -359,8 +360,12 @@ async function readMaps({ at, missed }: Parts): Promise<string> {
   return Buffer.from(maps, "latin1").toString("utf8");
 }
 
-async function readExe({ at, missed, deadline }: Parts): Promise<string> {
+async function readExe({ at, actor, missed, deadline }: Parts): Promise<string> {
   const path = await readlink(`${at}/exe`);
+  if ((await isExecutableServed(actor.pid, path)) === true) {
+    missed("exe.json", "all but the path: a program answers for its file system, and could hold up rimon");
+    return json({ path });
+  }
   const file = await open(`${at}/exe`, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const { size, dev, ino } = await file.stat();

@@ -137,9 +137,22 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       const reason = "rimon could not keep up with what the exec gate had to tell; what was asked was answered";
       context.emit({ kind: "sensor.lost", at, sensor: name, reason, ...count });
     } else if (record.kind === "gate") {
-      const { pid, kind: _, ...rest } = record;
+      const { pid, kind: _, parentPid: _parent, comm: _comm, ...rest } = record;
+      introduce(record);
       tell({ ...rest, ...(pid === 0 ? {} : { pid }) });
     }
+  }
+
+  /** Most that are refused have ended before anybody else reads who they were: they were made to run that file. */
+  function introduce({ pid, startTime, parentPid, comm, by, uid }: GateRecord): void {
+    if (startTime === undefined || comm === undefined || context.lineage(pid, startTime).length > 0) return;
+    context.emit({
+      kind: "process.seen",
+      at: context.now(),
+      sensor: name,
+      by: "act",
+      process: { pid, startTime, parentPid: parentPid ?? 0, comm, kernelThread: false, euid: uid, ...(by === "" ? {} : { exe: by }) }, // prettier-ignore
+    });
   }
 
   function tell({

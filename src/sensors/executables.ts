@@ -9,7 +9,9 @@ import { reasonOf } from "../errors.ts";
 import { readDynamicView, type DynamicView, type ReadAt } from "../function-map/elf.ts";
 import { KNOWN_DEBUGGERS, REACHING_IMPORTS } from "../known-debuggers.ts";
 import type { ExecutableTraits, FileVersion, Process } from "../observation.ts";
+import { isServed } from "../served-files.ts";
 import { createMarkSearch, type MarkSearch } from "./marks.ts";
+import { deviceOf } from "./mountinfo.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 const MAX_WAITING = 1_024;
@@ -17,6 +19,9 @@ const MAX_KNOWN = 8_192;
 const CHUNK = 1024 * 1024;
 const MAX_SEARCHED = 128 * CHUNK;
 const HEAD = 256 * 1024;
+
+const SERVED =
+  "executables on file systems that a program answers for (FUSE) are not read, since a silent one would hold up rimon: a debugger there is known by its name alone";
 
 const MARKS = KNOWN_DEBUGGERS.flatMap(({ name, marks = [] }) =>
   marks.map((mark) => ({ name, mark: Buffer.from(mark) })),
@@ -51,6 +56,8 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
   // What was just started waits neither behind what has been running nor behind one that is large and takes long to read.
   const lanes = { started: createLane(4), running: createLane(1) };
   let skipped = 0;
+  /** There were files that are not read. */
+  let served = false;
   let stopped = false;
 
   /** Hashes the files of exceptions before they run, so that the hash is there when one acts. */
@@ -92,6 +99,18 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
     }
   }
 
+  /** Whether it may be read: not if a program answers for its file system, nor, now, if that cannot be told. */
+  async function mayRead(pid: number, file: FileVersion): Promise<boolean> {
+    const device = deviceOf(file.dev);
+    // Only what has no device of its own can be one.
+    const answered = device.startsWith("0:") ? await isServed(device, pid) : false;
+    if (answered === true) {
+      served = true;
+      remember(keyOf(file));
+    }
+    return answered === false;
+  }
+
   async function settled(): Promise<void> {
     await Promise.all([...lanes.started.workers, ...lanes.running.workers]);
   }
@@ -113,7 +132,7 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
       underWay.add(key);
       const path = exe.replace(/ \(deleted\)$/, "");
       try {
-        await identify(`/proc/${process.pid}/exe`, path);
+        if (await mayRead(process.pid, exeFile)) await identify(`/proc/${process.pid}/exe`, path);
       } catch {
         // The process is gone; the file is still there in most cases. If neither is, there is nothing to read.
         await identify(path, path).catch(() => remember(key));
@@ -134,6 +153,7 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
     },
     async pass() {
       await hashNamed();
+      if (served) report("degraded", SERVED);
       if (skipped === 0) return;
       context.emit({
         kind: "sensor.lost",

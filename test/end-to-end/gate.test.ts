@@ -68,6 +68,11 @@ test("what was not learned is refused and found, by a baseline that is sealed; t
   const finding = await monitor.waitForFinding("exec-denied", DEADLINE_MS, ({ message }) => message.includes(digest));
   assert.equal(finding.severity, "high");
   assert.match(finding.message, /was refused .*evil: nothing allows it, sha256 /);
+  // It had ended before anybody could read who it was, and is known all the same.
+  assert.ok(
+    finding.suspect?.ancestry?.some(({ pid }) => pid === process.pid),
+    JSON.stringify(finding.suspect),
+  );
 
   // What is mounted below is checked as soon as rimon has seen that it is.
   const config = join(monitor.stateDirectory, "rimon.yaml");

@@ -61,7 +61,8 @@ test("in mode enforce what is not known is refused with EPERM and told with its 
   assert.equal(run(evil), REFUSED);
   const [record] = await until("the denial", () => (told().length > 0 ? told() : undefined));
   assert.ok(record !== undefined);
-  const { pid, startTime, file, by, ...rest } = record;
+  const { pid, parentPid, startTime, file, by, comm, ...rest } = record;
+  assert.ok(parentPid !== undefined && comm === "sh");
   assert.ok(pid > 0 && startTime !== undefined && file.inode > 0);
   assert.match(by, /sh$/);
   assert.deepEqual(rest, {
