@@ -54,6 +54,18 @@ test("another file in its place is told, and so is one of the same file with oth
   assert.match(changed ?? "", /file fd:00 21 at 2000 was r-xp .*, is rwxp /);
 });
 
+test("a library that was seen as it was being loaded is no news when its data are made read-only; that anything gains rights is", () => {
+  const data = (...lines: string[]): string => of(PROGRAM, UUID.slice(0, 3), lines);
+  const loading = data("7f12a9009000-7f12a900b000 rw-p 00008000 fd:00 21                     /usr/lib/libuuid.so.1");
+  const loaded = data(
+    "7f12a9009000-7f12a900a000 r--p 00008000 fd:00 21                     /usr/lib/libuuid.so.1",
+    "7f12a900a000-7f12a900b000 rw-p 00009000 fd:00 21                     /usr/lib/libuuid.so.1",
+  );
+  assert.deepEqual(toldOf(loading, loaded), [""]);
+  assert.match(toldOf(loaded, loading)[0] ?? "", /at 8000 was r--p 1000 bytes .*, is rw-p 2000 bytes/);
+  assert.match(toldOf(loading, loaded.replace("r--p 00008000", "r-xp 00008000"))[0] ?? "", /is r-xp 1000 bytes/);
+});
+
 test("a library that lost its code alone had it replaced, if by memory that nobody can tell from what is compiled", () => {
   const replaced = UUID.map((line) =>
     line.includes("r-xp") ? "7f12a9002000-7f12a9007000 r-xp 00000000 00:00 0 " : line,

@@ -67,6 +67,7 @@ export const memoryMaps: Subsystem = {
       if (fact.endsWith(WITHOUT_CODE)) return false;
       const file = fileOf(fact);
       if (file === undefined) return true;
+      if (actual !== undefined && isLoaded(file, fact, actual, before)) return false;
       // A library that is new is told by its code; one that is unloaded as a whole may come back as it was. One that lost
       // its code alone has had it replaced.
       if (expected === undefined) return mapped.has(file) || actual?.slice(0, 4).includes("x") === true;
@@ -74,6 +75,23 @@ export const memoryMaps: Subsystem = {
     };
   },
 };
+
+/**
+ * Whether a snapshot saw a library as it was being loaded: data that the loader had written to and then has made read-only
+ * (RELRO), and the rest of it.
+ */
+function isLoaded(file: string, fact: string, actual: string, before: Facts): boolean {
+  if (!/^r[w-]-p /.test(actual)) return false;
+  const at = Number.parseInt(fact.slice(`${file} at `.length), 16);
+  return Object.entries(before).some(([known, was]) => {
+    const [, size] = fileOf(known) === file ? (/^rw-p ([0-9a-f]+) bytes/.exec(was) ?? []) : [];
+    if (size === undefined) return false;
+    const start = Number.parseInt(known.slice(`${file} at `.length), 16);
+    const end = start + Number.parseInt(size, 16);
+    const [, length = ""] = /^\S+ ([0-9a-f]+) bytes/.exec(actual) ?? [];
+    return at >= start && at + Number.parseInt(length, 16) <= end;
+  });
+}
 
 function filesIn(facts: Facts): ReadonlySet<string> {
   return new Set(Object.keys(facts).flatMap((fact) => fileOf(fact) ?? []));
