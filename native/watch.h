@@ -93,6 +93,7 @@ struct watch {
 	struct source connector;
 	struct source files;
 	int attributes;		/* fanotify with file handles; -1: not to be had */
+	uint32_t files_invalid;	/* reads of files that failed with EINVAL, one after the other */
 	struct source memory;
 	struct memory *memory_programs;
 	struct source access;

@@ -23,6 +23,7 @@
 
 /* One read opens a descriptor for each event: 4 KiB are at most 170 of them, well below the usual limit of 1024. */
 #define FILE_EVENTS_BUF		4096
+#define MAX_INVALID		65536
 
 #define PROCFS_MASK	(FAN_OPEN | FAN_ACCESS | FAN_MODIFY | FAN_ONDIR)
 #define FILE_MASK	(FAN_MODIFY | FAN_CLOSE_WRITE)
@@ -337,9 +338,12 @@ void watch_files_drain(struct watch *w)
 		ssize_t n = read(source->fd, buf, sizeof(buf));
 
 		if (n < 0) {
-			if (errno == EAGAIN || errno == EINTR)
+			if (errno == EAGAIN || errno == EINTR) {
+				w->files_invalid = 0;
 				break;
-			if (errno == EBADF || errno == EFAULT || errno == EINVAL) {
+			}
+			/* So says the mount table of a process that is gone (fs/proc_namespace.c), too, but not again and again. */
+			if (errno == EBADF || errno == EFAULT || (errno == EINVAL && ++w->files_invalid > MAX_INVALID)) {
 				watch_source_dead(w, source, LOST_FILES, errno, "read from fanotify");
 				break;
 			}
@@ -350,6 +354,7 @@ void watch_files_drain(struct watch *w)
 				source->unreadable++;
 			continue;
 		}
+		w->files_invalid = 0;
 		/* An exec before any of these is in the other queue by now: who the target is must be told first. */
 		watch_connector_drain(w);
 		for (; FAN_EVENT_OK(event, n); event = FAN_EVENT_NEXT(event, n)) {
