@@ -39,7 +39,6 @@ const ROWS: readonly (readonly [what: string, figures: readonly string[]])[] = [
   ["a check of 150,000 files of which none changed; `statx` of them and nothing else", ["files/incremental/wall", "files/incremental/floor"]], // prettier-ignore
   ["a full check of them, of a bare loop that reads and hashes", ["files/full/of-bare"]],
   ["the same, of AIDE's at its best, and as Debian configures it", ["files/aide/best/full/rimon", "files/aide/debian/full/rimon"]], // prettier-ignore
-  ["resident memory of init and full check; of AIDE", ["files/init/resident", "files/full/resident", "files/aide/best/resident"]], // prettier-ignore
   [
     "events of files, held without a loss; lost by `inotifywait`",
     ["files/events/held", "files/events/inotifywait/lost"],
