@@ -130,7 +130,7 @@ program
   .description("measure on this machine what rimon costs, how fast it sees, and what encryption takes")
   .addHelpText(
     "after",
-    "\nAbout ten minutes; with --quick at most three. Needs root for most of it. What cannot be measured here is named. Everything it attacks, floods or stops it has started itself.",
+    "\nAbout a quarter of an hour; with --quick at most three minutes. Needs root for most of it. What cannot be measured here is named. Everything it attacks, floods or stops it has started itself.",
   )
   .option("--quick", "few runs and small sizes, to see that nothing slipped ten-fold")
   .addOption(new Option("--only <names>", "these benches, separated by commas; repeatable").argParser(collectNames))
