@@ -46,6 +46,7 @@ const WORDS = new Set(
       "known-debuggers",
       "known-managers",
       "program-executed",
+      "mountinfo",
       "record",
       "state",
       "identifier",
@@ -99,7 +100,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     others: [NODE],
   },
   responders: { ours: ["words", "native.ts", "store", "served-files.ts"], others: [NODE] },
-  "served-files.ts": { ours: [], others: [NODE] },
+  "served-files.ts": { ours: ["words"], others: [NODE] },
   store: { ours: ["words", "baselines", "machine.ts"], others: [NODE] },
   "records.ts": {
     ours: ["words", "record-reader.ts", "record-maps.ts", "record-process.ts", "record-gate.ts"],

@@ -1,6 +1,8 @@
 // The files of control groups that limit whoever is in them, by both versions, also where a node has both. Pure: texts come
 // from who reads them.
 
+import { mountsIn } from "../mountinfo.ts";
+
 /** cgroup-v2.rst. The counters beside them are not among them. */
 const UNIFIED = [
   "cpu.max",
@@ -67,15 +69,11 @@ function groupsIn(cgroup: string): { readonly controllers?: readonly string[]; r
   });
 }
 
-/** proc_pid_mountinfo(5); the controllers of version 1 stand among the options of the super block. */
+/** The controllers of version 1 stand among the options of the super block. */
 function hierarchiesIn(mountinfo: string): Hierarchy[] {
-  return mountinfo.split("\n").flatMap((line) => {
-    const [before, after] = line.split(" - ");
-    const [, , , root, point] = before?.split(" ") ?? [];
-    const [type, , options] = after?.split(" ") ?? [];
-    if (root === undefined || point === undefined) return [];
+  return mountsIn(mountinfo).flatMap(({ root, path: point, type, options: controllers }) => {
     if (type === "cgroup2") return { root, point };
-    return type === "cgroup" ? { controllers: options?.split(",") ?? [], root, point } : [];
+    return type === "cgroup" ? { controllers, root, point } : [];
   });
 }
 

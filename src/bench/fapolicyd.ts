@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { mountsIn } from "../sensors/gate-mounts.ts";
+import { mountsIn } from "../mountinfo.ts";
 import { findProgram, Service } from "./programs.ts";
 
 const TYPE = "ext2";

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { compileGateTable, type GateTable } from "../baselines/gate-table.ts";
 import { GATE_MODE, requireFilesAddon } from "../native.ts";
-import { mountsIn } from "../sensors/gate-mounts.ts";
+import { mountsIn } from "../mountinfo.ts";
 import { Fapolicyd } from "./fapolicyd.ts";
 import { execTimes } from "./primitives.ts";
 import { findProgram, run } from "./programs.ts";

@@ -2,8 +2,7 @@
 
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-
-const CGROUP2 = /^(?:\S+ ){4}(\S+) .* - cgroup2 /m;
+import { mountsIn } from "../mountinfo.ts";
 
 export interface Cgroup {
   readonly path: string;
@@ -15,9 +14,9 @@ export interface Cgroup {
 
 /** Undefined where cgroup v2 is not mounted, or may not be written to. */
 export function makeCgroup(name: string): Cgroup | undefined {
-  const [, mounted] = CGROUP2.exec(readFileSync("/proc/self/mountinfo", "utf8")) ?? [];
+  const mounted = mountsIn(readFileSync("/proc/self/mountinfo", "utf8")).find(({ type }) => type === "cgroup2");
   if (mounted === undefined) return undefined;
-  const path = join(mounted, name);
+  const path = join(mounted.path, name);
   try {
     mkdirSync(path);
   } catch {

@@ -11,6 +11,7 @@ import { statementBytes } from "../baselines/statement.ts";
 import { reasonOf } from "../errors.ts";
 import { initFiles } from "../files/check.ts";
 import { headerNow } from "../machine.ts";
+import { mountsIn } from "../mountinfo.ts";
 import { findProgram } from "./find-program.ts";
 import { NotRun } from "./not-done.ts";
 import { Program } from "./program.ts";
@@ -169,19 +170,14 @@ async function layPrograms(folder: string, holder: number, mount: string, source
 
 /**
  * Why the exec gate is not to mark what is mounted there; undefined: it is the drill's own tmpfs, and what is mounted last
- * there. By proc_pid_mountinfo(5): neither of the two has a character that is escaped.
+ * there.
  */
 export function ownTmpfsProblem(mountinfo: string, mount: string, source: string): string | undefined {
-  const mounts = mountinfo.split("\n").flatMap((line) => {
-    const [before, after] = line.split(" - ");
-    const [, , device, root, path] = before?.split(" ") ?? [];
-    const [type, from] = after?.split(" ") ?? [];
-    return path === undefined || type === undefined ? [] : [{ device, root, path, type, from }];
-  });
+  const mounts = mountsIn(mountinfo);
   const there = mounts.findLast(({ path }) => path === mount);
   if (there === undefined) return `nothing is mounted at ${mount}`;
-  if (there.type !== "tmpfs" || there.from !== source || there.root !== "/")
-    return `what is mounted at ${mount} is ${there.type} (${there.from}), and not the drill's own tmpfs`;
+  if (there.type !== "tmpfs" || there.source !== source || there.root !== "/")
+    return `what is mounted at ${mount} is ${there.type} (${there.source}), and not the drill's own tmpfs`;
   // A mark is one of the file system, wherever else that is mounted.
   const elsewhere = mounts.find((each) => each.device === there.device && each.path !== mount);
   return elsewhere === undefined ? undefined : `the file system at ${mount} is mounted at ${elsewhere.path}, too`;

@@ -4,7 +4,10 @@
 import { readFileSync, statSync } from "node:fs";
 import { arch, platform, release } from "node:os";
 import { gunzipSync } from "node:zlib";
+import { mountsIn } from "../mountinfo.ts";
 import { loadAddon } from "../native.ts";
+
+const HIDEPID = "hidepid=";
 
 export const KERNEL_OPTIONS = ["PROC_EVENTS", "FANOTIFY", "SECURITY_YAMA", "BPF_SYSCALL", "DEBUG_INFO_BTF"] as const;
 export type KernelOption = (typeof KERNEL_OPTIONS)[number];
@@ -77,9 +80,9 @@ export function gatherHostFacts(): HostFacts {
 /** The hidepid of the procfs at /proc, out of a mountinfo (proc_pid_mountinfo(5)); "off" if it has none. */
 export function parseHidepid(mountinfo: string): string | undefined {
   // The last one mounted there is the one that is seen.
-  const line = mountinfo.split("\n").findLast((each) => each.split(" ")[4] === "/proc" && each.includes(" - proc "));
-  if (line === undefined) return undefined;
-  return /\bhidepid=(\w+)/.exec(line)?.[1] ?? "off";
+  const mount = mountsIn(mountinfo).findLast(({ path, type }) => path === "/proc" && type === "proc");
+  if (mount === undefined) return undefined;
+  return mount.options.find((option) => option.startsWith(HIDEPID))?.slice(HIDEPID.length) ?? "off";
 }
 
 /** "[none] integrity confidentiality" */

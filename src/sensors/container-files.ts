@@ -6,15 +6,16 @@ import { readFile, stat } from "node:fs/promises";
 import type { FileRule } from "../baselines/files/rules.ts";
 import { reasonOf } from "../errors.ts";
 import type { FileTouched } from "../file-touched.ts";
+import { mountsIn } from "../mountinfo.ts";
 import type { Observation } from "../observation.ts";
 import { containerOf } from "../protection.ts";
-import { unescapeOctal } from "./mountinfo.ts";
 import { createWantedFiles, type WantedFiles } from "./wanted-files.ts";
 
 const MAX_CONTAINERS = 1_024;
 /** A runtime enters the container's cgroup before it enters its root. */
 const MAX_TRIES = 10;
 const SLASH = 0x2f;
+const UPPER = "upperdir=";
 
 export interface Container {
   readonly id: string;
@@ -172,12 +173,11 @@ function isWhiteout(path: Buffer): boolean {
  */
 export function upperOf(mountinfo: string): string | undefined {
   // What was mounted last is what is seen.
-  const root = mountinfo.split("\n").findLast((line) => line.split(" ")[4] === "/");
-  const [type, , options = ""] = root?.split(" - ")[1]?.split(" ") ?? [];
-  if (type !== "overlay")
+  const root = mountsIn(mountinfo).findLast(({ path }) => path === "/");
+  if (root?.type !== "overlay")
     throw new Error(
-      `its root is ${type ?? "not in its mount table"}, not an overlay, and what differs from its image cannot be told`,
+      `its root is ${root?.type ?? "not in its mount table"}, not an overlay, and what differs from its image cannot be told`,
     );
-  const upper = options.split(",").find((option) => option.startsWith("upperdir="));
-  return upper === undefined ? undefined : unescapeOctal(upper.slice("upperdir=".length));
+  const upper = root.options.find((option) => option.startsWith(UPPER));
+  return upper?.slice(UPPER.length);
 }

@@ -7,11 +7,11 @@ import { open, stat, type FileHandle } from "node:fs/promises";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { reasonOf } from "../errors.ts";
 import { readDynamicView, type DynamicView, type ReadAt } from "../function-map/elf.ts";
+import { deviceOf } from "../mountinfo.ts";
 import { KNOWN_DEBUGGERS, REACHING_IMPORTS } from "../known-debuggers.ts";
 import type { ExecutableTraits, FileVersion, Process } from "../observation.ts";
-import { isServed } from "../served-files.ts";
+import { isExecutableServed, isPathServed } from "../served-files.ts";
 import { createMarkSearch, type MarkSearch } from "./marks.ts";
-import { deviceOf } from "./mountinfo.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 const MAX_WAITING = 1_024;
@@ -99,16 +99,16 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
     }
   }
 
-  /** Whether it may be read: not if a program answers for its file system, nor, now, if that cannot be told. */
-  async function mayRead(pid: number, file: FileVersion): Promise<boolean> {
-    const device = deviceOf(file.dev);
-    // Only what has no device of its own can be one.
-    const answered = device.startsWith("0:") ? await isServed(device, pid) : false;
-    if (answered === true) {
-      served = true;
-      remember(keyOf(file));
-    }
-    return answered === false;
+  /** Where it can be read; undefined: nowhere, since a program answers for it. */
+  async function sourceOf(pid: number, exe: string, path: string, file: FileVersion): Promise<string | undefined> {
+    const own = `/proc/${pid}/exe`;
+    // What lies on a device is answered for by the kernel.
+    if (!deviceOf(file.dev).startsWith("0:")) return own;
+    const answer = await isExecutableServed(pid, exe);
+    if (answer === false) return own;
+    // The process is gone; the file is still there in most cases.
+    if (answer === undefined && !(await isPathServed(path))) return path;
+    return undefined;
   }
 
   async function settled(): Promise<void> {
@@ -131,11 +131,15 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
       if (known.has(key) || underWay.has(key)) continue;
       underWay.add(key);
       const path = exe.replace(/ \(deleted\)$/, "");
-      try {
-        if (await mayRead(process.pid, exeFile)) await identify(`/proc/${process.pid}/exe`, path);
-      } catch {
-        // The process is gone; the file is still there in most cases. If neither is, there is nothing to read.
-        await identify(path, path).catch(() => remember(key));
+      const source = await sourceOf(process.pid, exe, path, exeFile);
+      if (source === undefined) {
+        served = true;
+        remember(key);
+      } else {
+        await identify(source, path).catch(async () => {
+          // It is gone by now. If neither it nor the file is there, there is nothing to read.
+          if (source !== path && !(await isPathServed(path))) await identify(path, path).catch(() => remember(key));
+        });
       }
       underWay.delete(key);
     }

@@ -1,6 +1,6 @@
 // Which filesystems hold the paths that are watched (proc_pid_mountinfo(5)).
 
-import { unescapeOctal } from "./mountinfo.ts";
+import { isBelow, mountsIn, nearestMount } from "../mountinfo.ts";
 
 /** What the kernel makes up: nothing of it is a file that somebody could keep. */
 const MADE_UP: ReadonlySet<string> = new Set(
@@ -20,24 +20,14 @@ export interface Place {
  * is moved away. Of what the kernel makes up only what is named; of what is below nothing, unless it is to be crossed to.
  */
 export function mountsOf(mountinfo: string, paths: readonly string[], cross: boolean): Place[] {
-  const mounts = mountinfo.split("\n").flatMap((line) => {
-    const [before, after] = line.split(" - ");
-    const escaped = before?.split(" ")[4];
-    const type = after?.split(" ")[0];
-    return escaped === undefined || type === undefined ? [] : [{ point: unescapeOctal(escaped), type }];
-  });
+  const mounts = mountsIn(mountinfo);
   const found = new Map<string, string[]>();
   const add = (point: string, path: string): void => void found.set(point, [...(found.get(point) ?? []), path]);
   for (const path of paths) {
-    const above = mounts.filter(({ point }) => isBelow(path, point));
-    const nearest = above.toSorted((a, b) => b.point.length - a.point.length)[0];
-    if (nearest !== undefined) add(nearest.point, path);
+    const nearest = nearestMount(mounts, path);
+    if (nearest !== undefined) add(nearest.path, path);
     if (!cross) continue;
-    for (const { point, type } of mounts) if (!MADE_UP.has(type) && isBelow(point, path)) add(point, point);
+    for (const { path: point, type } of mounts) if (!MADE_UP.has(type) && isBelow(point, path)) add(point, point);
   }
   return [...found].map(([point, below]) => ({ point, paths: [...new Set(below)] }));
-}
-
-export function isBelow(path: string, folder: string): boolean {
-  return path === folder || path.startsWith(folder.endsWith("/") ? folder : `${folder}/`);
 }

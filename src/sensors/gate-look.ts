@@ -3,13 +3,13 @@
 
 import type { GateMount, GateSettings } from "../configuration.ts";
 import type { ExecJudged } from "../exec-judged.ts";
+import { deviceOf } from "../mountinfo.ts";
 import type { Gate } from "../native.ts";
 import { processKey, type Process, type ProcessSeen } from "../observation.ts";
 import type { GateRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
 import { coveredBy, holdsPrograms, isChecked, type Mounted } from "./gate-mounts.ts";
 import { handedOver } from "./gate-scripts.ts";
-import { deviceOf } from "./mountinfo.ts";
 
 /** What is larger is not read here, on the event loop. */
 const MAX_SCRIPT_BYTES = 4 << 20;

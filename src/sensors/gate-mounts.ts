@@ -2,7 +2,7 @@
 // whatever mount namespace.
 
 import type { GateMount } from "../configuration.ts";
-import { unescapeOctal } from "./mountinfo.ts";
+import { isBelow, type Mount } from "../mountinfo.ts";
 
 /**
  * Where programs lie. On others permission events make no sense or cannot be had; and one that a server of somebody's
@@ -30,13 +30,7 @@ export interface MountTable {
   readonly mounts: readonly Mounted[];
 }
 
-export interface Mounted {
-  /** "0:23": major and minor of the superblock. */
-  readonly device: string;
-  readonly id: number;
-  readonly path: string;
-  readonly type: string;
-}
+export type Mounted = Pick<Mount, "device" | "id" | "path" | "type">;
 
 export interface WantedMark extends Mounted {
   readonly namespace: number;
@@ -106,20 +100,4 @@ export function coveredBy(settings: readonly GateMount[], path: string): GateMou
   return settings
     .toSorted((a, b) => b.path.length - a.path.length)
     .find(({ path: folder, below }) => below && isBelow(path, folder));
-}
-
-function isBelow(path: string, folder: string): boolean {
-  return folder === "/" || path === folder || path.startsWith(`${folder}/`);
-}
-
-/** As proc_pid_mountinfo(5) has it. */
-export function mountsIn(text: string): readonly Mounted[] {
-  return text.split("\n").flatMap((line) => {
-    const [before, after] = line.split(" - ");
-    const [id, , device, , path] = before?.split(" ") ?? [];
-    const type = after?.split(" ")[0];
-    return device === undefined || path === undefined || type === undefined
-      ? []
-      : [{ device, id: Number(id), path: unescapeOctal(path), type }];
-  });
 }

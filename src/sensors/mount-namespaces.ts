@@ -2,7 +2,8 @@
 
 import { readFileSync, readlinkSync } from "node:fs";
 import type { Observation } from "../observation.ts";
-import { mountsIn, type MountTable } from "./gate-mounts.ts";
+import { mountsIn } from "../mountinfo.ts";
+import type { MountTable } from "./gate-mounts.ts";
 
 const MAX_NAMESPACES = 1_024;
 

@@ -6,7 +6,8 @@ import { readlinkSync, statSync } from "node:fs";
 import { reasonOf } from "../errors.ts";
 import type { Watch } from "../native.ts";
 import type { Observation } from "../observation.ts";
-import { deviceOf, procfsMounts, type ProcfsMount } from "./mountinfo.ts";
+import { deviceOf } from "../mountinfo.ts";
+import { procfsMounts, type ProcfsMount } from "./procfs-mounts.ts";
 import type { SensorContext } from "./sensor.ts";
 
 const MAX_NAMESPACES = 1_024;

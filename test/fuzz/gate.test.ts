@@ -11,7 +11,8 @@ import { digestsIn } from "../../src/exec-gate.ts";
 import { requireFilesAddon } from "../../src/native.ts";
 import { decodeRecords } from "../../src/records.ts";
 import { readGateState } from "../../src/sensors/exec-gate.ts";
-import { mountsIn, wantedMarks } from "../../src/sensors/gate-mounts.ts";
+import { mountsIn } from "../../src/mountinfo.ts";
+import { wantedMarks } from "../../src/sensors/gate-mounts.ts";
 import { TABLE } from "../fixtures/gate.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
 

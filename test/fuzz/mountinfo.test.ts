@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
-import { procfsMounts } from "../../src/sensors/mountinfo.ts";
+import { procfsMounts } from "../../src/sensors/procfs-mounts.ts";
 
 test("random text gives mounts with a device and paths, or none", () => {
   const word = fc.oneof(

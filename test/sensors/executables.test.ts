@@ -1,14 +1,26 @@
 // Debuggers under another name: real ones, copied.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { deviceOf, mountsIn } from "../../src/mountinfo.ts";
 import type { ObservationOf, Process } from "../../src/observation.ts";
 import { createExecutables } from "../../src/sensors/executables.ts";
 import { compile } from "../fixtures/compile.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
+import { start, until } from "../native/child.ts";
 import { createContext } from "./context.ts";
 
 function running(path: string): ObservationOf<"process.seen"> {
@@ -26,11 +38,15 @@ function running(path: string): ObservationOf<"process.seen"> {
   return { kind: "process.seen", at: 1, sensor: "s", by: "exec", process };
 }
 
-async function identify(paths: readonly string[], hashed: readonly string[] = []) {
+function identify(paths: readonly string[], hashed: readonly string[] = []) {
+  return identified(paths.map(running), hashed);
+}
+
+async function identified(seen: readonly ObservationOf<"process.seen">[], hashed: readonly string[] = []) {
   const context = createContext();
   const sensor = createExecutables(context, () => hashed);
   await sensor.start();
-  for (const path of paths) sensor.notice?.(running(path));
+  for (const each of seen) sensor.notice?.(each);
   await sensor.settled?.();
   await sensor.stop();
   context.close();
@@ -49,6 +65,49 @@ describe("a debugger by another name", () => {
       assert.deepEqual(found.traits.marks, [name]);
     });
   }
+});
+
+/** As the process table has one that runs. */
+function alive(pid: number): ObservationOf<"process.seen"> {
+  const seen = running(`/proc/${pid}/exe`);
+  return { ...seen, process: { ...seen.process, pid, exe: readlinkSync(`/proc/${pid}/exe`) } };
+}
+
+describe("a file system without a device of its own", () => {
+  it("an overlay of several, whose files stat says to be on another superblock than they are", async (t) => {
+    const folder = temporaryDirectory("overlay");
+    const at = (name: string): string => join(folder, name);
+    for (const name of ["lower", "upper", "root"]) mkdirSync(at(name));
+    const mount = (...args: string[]): void => {
+      execFileSync("mount", args);
+      t.after(() => execFileSync("umount", ["-l", args.at(-1) ?? ""]));
+    };
+    mount("-t", "tmpfs", "rimon-test", at("lower"));
+    mount("-t", "tmpfs", "rimon-test", at("upper"));
+    for (const name of ["upper/files", "upper/work"]) mkdirSync(at(name));
+    copyFileSync("/usr/bin/strace", at("lower/innocent"));
+    const options = `lowerdir=${at("lower")},upperdir=${at("upper/files")},workdir=${at("upper/work")},xino=off`;
+    mount("-t", "overlay", "-o", options, "overlay", at("root"));
+    const child = start(t, at("root/innocent"), ["-o", "/dev/null", "cat"]);
+    const seen = alive(await until("the program", () => (readlinkSync(`/proc/${child.pid}/exe`) === at("root/innocent") ? child.pid : undefined))); // prettier-ignore
+    // Else this proves nothing.
+    const devices = mountsIn(readFileSync("/proc/self/mountinfo", "utf8")).map(({ device }) => device);
+    assert.ok(!devices.includes(deviceOf(seen.process.exeFile?.dev ?? 0)));
+    const [found] = await identified([seen]);
+    assert.deepEqual(found?.traits.marks, ["strace"]);
+  });
+
+  it("a memfd, which is mounted nowhere", async (t) => {
+    const script = `import os, sys
+fd = os.memfd_create("innocent")
+os.write(fd, open("/usr/bin/strace", "rb").read())
+os.execve(fd, ["innocent", "-o", "/dev/null", "cat"], os.environ)`;
+    const child = start(t, "python3", ["-c", script]);
+    const exe = "/memfd:innocent (deleted)";
+    await until("the program", () => readlinkSync(`/proc/${child.pid}/exe`) === exe || undefined);
+    const [found] = await identified([alive(child.pid)]);
+    assert.deepEqual(found?.traits.marks, ["strace"]);
+  });
 });
 
 describe("what a file is", () => {

@@ -8,7 +8,7 @@ import { WANT } from "../../src/native.ts";
 import type { ProcessSeen } from "../../src/observation.ts";
 import { decodeRecords } from "../../src/records.ts";
 import { createGateLook, type KnownMount, type Looked } from "../../src/sensors/gate-look.ts";
-import { mountsIn } from "../../src/sensors/gate-mounts.ts";
+import { mountsIn } from "../../src/mountinfo.ts";
 import { compile } from "../fixtures/compile.ts";
 import { knowing, openGate, sha256Of, tmpfs } from "../fixtures/gate.ts";
 import { lineOf, start, until } from "../native/child.ts";

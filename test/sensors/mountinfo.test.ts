@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
 import { describe, it } from "node:test";
-import { deviceOf, procfsMounts } from "../../src/sensors/mountinfo.ts";
+import { deviceOf } from "../../src/mountinfo.ts";
+import { procfsMounts } from "../../src/sensors/procfs-mounts.ts";
 
 const PROC = "23 28 0:22 / /proc rw,nosuid shared:12 - proc proc rw";
 
