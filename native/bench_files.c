@@ -17,6 +17,7 @@
 
 #include "bench.h"
 #include "digest.h"
+#include "dirent64.h"
 
 #define THREADS_MAX	64
 #define PIECE		((size_t)256 << 10)
@@ -100,14 +101,6 @@ static void *hash_files(void *arg)
 	free(buf);
 	return NULL;
 }
-
-struct dirent64_head {
-	uint64_t ino;
-	int64_t off;
-	uint16_t len;
-	uint8_t type;
-	char name[];
-};
 
 /* Everything in one folder; the folders are left to whoever is free. */
 static int stat_folder(struct files *f, int fd, char *buf, uint64_t *done)

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "dirent64.h"
 #include "file_walk.h"
 
 #define SLICE_BYTES	((size_t)64 << 10)	/* of paths */
@@ -80,14 +81,6 @@ static int by_bytes(const void *a, const void *b, void *text)
 
 	return strcmp((char *)text + left->at, (char *)text + right->at);
 }
-
-struct dirent64_head {
-	uint64_t ino;
-	int64_t off;
-	uint16_t len;
-	uint8_t type;
-	char name[];
-};
 
 /* All names of a folder, sorted; at most 4 GiB of them. */
 static int list(struct level *level)

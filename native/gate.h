@@ -89,8 +89,11 @@ struct gate_known {
 
 /* As far as the kernel knows it; flags as of statx(2). */
 int gate_stat_known(int dir, const char *path, int flags, struct gate_known *ret);
-/* O_PATH. pid 0: of our own; `path` from its root or its working folder, "" is its executable. */
-int gate_open_known(const struct procfs *p, uint32_t pid, const char *path, int *ret_fd);
+/*
+ * O_PATH, and what is known of it. pid 0: of our own; `path` from its root or its working folder, "" is its executable.
+ * -EAGAIN if it is not in memory, -EOPNOTSUPP before v5.8, which numbers no mounts.
+ */
+int gate_find_known(const struct procfs *p, uint32_t pid, const char *path, int *ret_fd, struct gate_known *ret);
 
 /* gate_file.c */
 #define GATE_CHUNK	((size_t)1 << 17)

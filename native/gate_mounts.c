@@ -46,7 +46,7 @@ int gate_stat_known(int dir, const char *path, int flags, struct gate_known *ret
  * point and all above it are, and so is what somebody has open. pid 0 is us.
  * "": its executable. -EAGAIN if it is not in memory.
  */
-int gate_open_known(const struct procfs *p, uint32_t pid, const char *path, int *ret_fd)
+static int open_known(const struct procfs *p, uint32_t pid, const char *path, int *ret_fd)
 {
 	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_CACHED };
 	const char *from = path[0] == '/' ? "root" : path[0] ? "cwd" : "exe";
@@ -87,6 +87,23 @@ int gate_open_known(const struct procfs *p, uint32_t pid, const char *path, int 
 	return 0;
 }
 
+int gate_find_known(const struct procfs *p, uint32_t pid, const char *path, int *ret_fd, struct gate_known *ret)
+{
+	int fd = -1, err;
+
+	err = open_known(p, pid, path, &fd);
+	if (err)
+		return err;
+	err = gate_stat_known(fd, "", AT_EMPTY_PATH, ret);
+	if (!err && !ret->mount)
+		err = -EOPNOTSUPP;
+	if (err)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return err;
+}
+
 /* The mount that it is the root of; -ENODEV if that is another one, or it is none. */
 static int open_mount(struct exec_gate *g, uint32_t pid, const char *path, uint64_t mount_id, int *ret_fd, uint64_t *ret_dev)
 {
@@ -95,17 +112,12 @@ static int open_mount(struct exec_gate *g, uint32_t pid, const char *path, uint6
 
 	if (path[0] != '/')
 		return -EINVAL;
-	err = gate_open_known(g->procfs, pid, path, &fd);
+	err = gate_find_known(g->procfs, pid, path, &fd, &known);
 	if (err)
 		return err;
-	err = gate_stat_known(fd, "", AT_EMPTY_PATH, &known);
-	if (!err && !known.mount)
-		err = -EOPNOTSUPP;
-	if (!err && (known.mount != mount_id || !known.is_mount_root))
-		err = -ENODEV;
-	if (err) {
+	if (known.mount != mount_id || !known.is_mount_root) {
 		close(fd);
-		return err;
+		return -ENODEV;
 	}
 	*ret_fd = fd;
 	*ret_dev = known.dev;
@@ -203,8 +215,8 @@ void exec_gate_unmark(struct exec_gate *g, uint32_t pid, const char *path, uint6
 		gate_unsettle_all(g);
 	}
 	/* Where it is no longer mounted its mark is there for as long as somebody has it, in the strictest of the modes. */
-	if (gate_open_known(g->procfs, pid, path, &fd) == 0) {
-		if (gate_stat_known(fd, "", AT_EMPTY_PATH, &known) == 0 && known.dev == dev)
+	if (gate_find_known(g->procfs, pid, path, &fd, &known) == 0) {
+		if (known.dev == dev)
 			mark(g, FAN_MARK_REMOVE, FAN_OPEN_EXEC_PERM | FAN_OPEN_PERM, fd);
 		close(fd);
 	}

@@ -83,17 +83,13 @@ int exec_gate_place(struct exec_gate *g, uint32_t pid, const char *path, struct 
 	struct gate_known known;
 	int fd, err;
 
-	err = gate_open_known(g->procfs, pid, path, &fd);
+	err = gate_find_known(g->procfs, pid, path, &fd, &known);
 	if (err)
 		return err;
-	err = gate_stat_known(fd, "", AT_EMPTY_PATH, &known);
-	if (!err && !known.mount)
-		err = -EOPNOTSUPP;
-	if (!err)
-		*ret = (struct gate_place){ known.mount, known.dev, known.inode, known.size, known.owner,
-					    gate_is_marked(g, fd) };
+	*ret = (struct gate_place){ known.mount, known.dev, known.inode, known.size, known.owner,
+				    gate_is_marked(g, fd) };
 	close(fd);
-	return err;
+	return 0;
 }
 
 int exec_gate_look(struct exec_gate *g, uint32_t pid, const char *path, uint64_t mount_id, uint32_t uid, const char *by,
@@ -104,15 +100,12 @@ int exec_gate_look(struct exec_gate *g, uint32_t pid, const char *path, uint64_t
 	char link[16];
 	int named, fd, err;
 
-	err = gate_open_known(g->procfs, pid, path, &named);
+	err = gate_find_known(g->procfs, pid, path, &named, &known);
 	if (err)
 		return err;
-	err = gate_stat_known(named, "", AT_EMPTY_PATH, &known);
-	if (!err && (known.mount != mount_id || !S_ISREG(known.mode)))
-		err = -ENODEV;
-	if (err) {
+	if (known.mount != mount_id || !S_ISREG(known.mode)) {
 		close(named);
-		return err;
+		return -ENODEV;
 	}
 	snprintf(link, sizeof(link), "%d", named);
 	/* Of the very file that was found to be on a file system that answers. */

@@ -9,7 +9,7 @@ import { test, type TestContext } from "node:test";
 import { compileGateTable } from "../../src/baselines/gate-table.ts";
 import { GATE_MODE } from "../../src/native.ts";
 import { compile } from "../fixtures/compile.ts";
-import { knowing, mountOf, openGate, programs, run, sha256Of, tmpfs } from "../fixtures/gate.ts";
+import { knowing, mountOf, openGate, run, scene } from "../fixtures/gate.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { lineOf, start, startNode, until } from "../native/child.ts";
 
@@ -39,15 +39,6 @@ async function served(t: TestContext, file: string): Promise<Served> {
     fallSilent: () => void server.kill("SIGSTOP"),
     speak: () => void server.kill("SIGCONT"),
   };
-}
-
-function scene(t: TestContext) {
-  const folder = tmpfs(t);
-  const made = programs();
-  const [good, evil] = [join(folder, "good"), join(folder, "evil")];
-  copyFileSync(made.good, good);
-  copyFileSync(made.evil, evil);
-  return { folder, good, evil, known: sha256Of(good) };
 }
 
 test("who runs from a silent server's file system is answered, and nobody else waits", async (t) => {
