@@ -91,11 +91,12 @@ function tellMarks({ marks, unchecked = [] }: GateState, { style, write }: Termi
   for (const each of unchecked.slice(0, MAX_SHOWN)) write(`${style("medium", "not checked")}  ${printable(each)}\n`);
 }
 
-function tellCounts({ counts, status, upgrade }: GateState, { style, write }: Terminal): void {
+function tellCounts({ counts, status, upgrade, aliveAt }: GateState, { style, write }: Terminal): void {
   if (counts !== undefined)
     write(`known: ${counts.baseline} in baselines, ${counts.packages} of packages; denied: ${counts.denied}\n`);
   if (upgrade) write(style("medium", "an upgrade is declared: what the package manager starts runs\n"));
   if (status === undefined) return;
+  write(`counted until ${clock(new Date(aliveAt).toISOString())}:\n`);
   const { allowed, denied, wouldDeny, unanswered, spared, hashed, settled, queued, overflows, lost, longestNs } =
     status;
   write(
@@ -153,7 +154,9 @@ export async function gateTryCommand(file: string, options: TryOptions, terminal
     return denied ? 1 : 0;
   } catch (thrown) {
     if (thrown instanceof RimonError) throw thrown;
-    throw new RimonError("RIMON_USAGE", `${file} cannot be tried: ${reasonOf(thrown)}`, { cause: thrown });
+    throw new RimonError("RIMON_USAGE", `rimon cannot ${reasonOf(thrown)}; a file that can be executed was expected`, {
+      cause: thrown,
+    });
   }
 }
 
