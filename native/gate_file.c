@@ -89,6 +89,7 @@ void gate_lease_give_up(int fd)
 int gate_file_hash(struct gate_reader *r, int fd, const struct gate_file *f, bool wait, const bool *cancel,
 		   unsigned char ret[DIGEST_LEN])
 {
+	struct iovec piece = { .iov_base = r->chunk };
 	uint64_t at = 0;
 	ssize_t n;
 	int err;
@@ -97,7 +98,12 @@ int gate_file_hash(struct gate_reader *r, int fd, const struct gate_file *f, boo
 	while (!err && at < f->size) {
 		if (__atomic_load_n(cancel, __ATOMIC_ACQUIRE))
 			return -ECANCELED;
-		n = preadv2(fd, &(struct iovec){ r->chunk, sizeof(r->chunk) }, 1, (off_t)at, wait ? 0 : RWF_NOWAIT);
+		/*
+		 * No more than there is: where blocks are smaller than pages, what is behind the end is in no memory, and to ask for
+		 * it with the rest is to be told that this is not, either (filemap_range_uptodate()).
+		 */
+		piece.iov_len = f->size - at < sizeof(r->chunk) ? (size_t)(f->size - at) : sizeof(r->chunk);
+		n = preadv2(fd, &piece, 1, (off_t)at, wait ? 0 : RWF_NOWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EOPNOTSUPP && !wait) {

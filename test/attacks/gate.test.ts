@@ -10,7 +10,7 @@ import { compile } from "../fixtures/compile.ts";
 import {
   EVIL,
   NOBODY,
-  ext4,
+  disk,
   knowing,
   openGate,
   programs,
@@ -20,6 +20,8 @@ import {
   type Programs,
 } from "../fixtures/gate.ts";
 import { exitOf, lineOf } from "../native/child.ts";
+
+const TRIES_FOR_MS = 60_000;
 
 interface Counts {
   readonly good: number;
@@ -37,7 +39,7 @@ interface Attack {
   readonly naive?: "read" | "lease" | "mtime" | "ctime" | "ignore";
   readonly naiveRounds?: number;
   /** Else a tmpfs, of which nothing is remembered. */
-  readonly disk?: true;
+  readonly onDisk?: true;
 }
 
 const ATTACKS: readonly Attack[] = [
@@ -48,8 +50,8 @@ const ATTACKS: readonly Attack[] = [
   { way: "starved", rounds: 100, uid: NOBODY },
   { way: "swap", rounds: 20, uid: NOBODY, naive: "mtime", naiveRounds: 3 },
   { way: "swap", rounds: 20, uid: 0, naive: "mtime", naiveRounds: 3 },
-  { way: "swap", rounds: 10, uid: NOBODY, naive: "mtime", naiveRounds: 3, disk: true },
-  { way: "mapped", rounds: 10, uid: NOBODY, naive: "ignore", naiveRounds: 3, disk: true },
+  { way: "swap", rounds: 10, uid: NOBODY, naive: "mtime", naiveRounds: 3, onDisk: true },
+  { way: "mapped", rounds: 10, uid: NOBODY, naive: "ignore", naiveRounds: 3, onDisk: true },
   { way: "mapped", rounds: 20, uid: NOBODY, naive: "ctime", naiveRounds: 3 },
   { way: "mapped", rounds: 20, uid: 0, naive: "ignore", naiveRounds: 3 },
 ];
@@ -61,9 +63,18 @@ function attack({ way, uid }: Attack, folder: string, { good, evil }: Programs, 
   return JSON.parse(out) as Counts;
 }
 
+/** Some of them hit seldom, and on some machines more seldom. */
+function untilItWorks(each: Attack, folder: string, made: Programs): Counts {
+  const until = performance.now() + TRIES_FOR_MS;
+  let counts: Counts;
+  do counts = attack(each, folder, made, each.naiveRounds ?? each.rounds);
+  while (counts.evil === 0 && performance.now() < until);
+  return counts;
+}
+
 /** Started, and ended before this returns. */
 async function withNaive<T>(folder: string, way: string, good: string, act: () => T): Promise<T> {
-  const naive = spawn("timeout", ["-k", "3", "60", compile("gate-naive"), way, folder, good], {
+  const naive = spawn("timeout", ["-k", "3", "150", compile("gate-naive"), way, folder, good], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   assert.equal(await lineOf(naive), "ready");
@@ -76,14 +87,12 @@ async function withNaive<T>(folder: string, way: string, good: string, act: () =
 }
 
 for (const each of ATTACKS) {
-  const { way, rounds, uid, naive, disk } = each;
-  test(`${way}, by uid ${uid}${disk ? ", on a disk" : ""}: of ${rounds} none runs what was not checked`, async (t) => {
-    const folder = disk ? ext4(t) : tmpfs(t);
+  const { way, rounds, uid, naive, onDisk } = each;
+  test(`${way}, by uid ${uid}${onDisk ? ", on a disk" : ""}: of ${rounds} none runs what was not checked`, async (t) => {
+    const folder = onDisk ? disk(t) : tmpfs(t);
     const made = programs();
     if (naive !== undefined) {
-      const counts = await withNaive(folder, naive, made.good, () =>
-        attack(each, folder, made, each.naiveRounds ?? rounds),
-      );
+      const counts = await withNaive(folder, naive, made.good, () => untilItWorks(each, folder, made));
       assert.ok(counts.evil > 0, `the attack must work on a gate of the way "${naive}", got ${JSON.stringify(counts)}`);
     }
     const { gate } = openGate(t, folder, knowing(sha256Of(made.good)));

@@ -6,7 +6,7 @@ import {
   chmodSync,
   chownSync,
   copyFileSync,
-  mkdirSync,
+  readdirSync,
   readFileSync,
   statSync,
   utimesSync,
@@ -15,31 +15,17 @@ import {
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { EVIL, NOBODY, knowing, openGate, programs, run, sha256Of } from "../fixtures/gate.ts";
-import { temporaryDirectory } from "../fixtures/temporary.ts";
+import { until } from "./child.ts";
+import { EVIL, NOBODY, disk, knowing, openGate, programs, run, sha256Of } from "../fixtures/gate.ts";
 
 const REFUSED = 126;
 /** Longer than two ticks of any kernel: what changed within them is not remembered. */
 const SETTLED_MS = 100;
 const WRITTEN_AT = 1_700_000_000;
 
-function ext4(t: TestContext): string {
-  const folder = temporaryDirectory("gate-disk");
-  chmodSync(folder, 0o755);
-  const [image, mounted] = [join(folder, "image"), join(folder, "mounted")];
-  execFileSync("truncate", ["-s", "64M", image]);
-  execFileSync("mkfs.ext4", ["-q", "-F", image], {
-    env: { ...process.env, PATH: `${process.env["PATH"]}:/usr/sbin:/sbin` },
-  });
-  mkdirSync(mounted);
-  execFileSync("mount", ["-o", "loop", image, mounted]);
-  t.after(() => execFileSync("umount", ["-l", mounted]));
-  return mounted;
-}
-
 /** Programs on it that are not root's, so that the kernel is not left to remember what became of them. */
 function scene(t: TestContext) {
-  const folder = ext4(t);
+  const folder = disk(t);
   const made = programs();
   const program = join(folder, "program");
   copyFileSync(made.good, program);
@@ -118,4 +104,37 @@ test("what is not in memory is read from the disk and judged the same", async (t
   gate.close();
   // Without a gate it runs, and is the other one.
   assert.equal(run(evil), EVIL);
+});
+
+/** Of each thread of the gates here, how often it has waited. */
+function waits(): Map<string, number> {
+  const threads = readdirSync("/proc/self/task").map((task) => join("/proc/self/task", task));
+  const gates = threads.filter((task) => readFileSync(join(task, "comm"), "latin1").trim() === "rimon-gate");
+  return new Map(
+    gates.map((task) => {
+      const status = readFileSync(join(task, "status"), "latin1");
+      return [task, Number(/^voluntary_ctxt_switches:\s+(\d+)$/m.exec(status)?.[1])];
+    }),
+  );
+}
+
+test("what is small and in memory is read by the thread that leads, where blocks are smaller than pages, too", async (t) => {
+  const folder = disk(t, "-t", "ext2", "-b", "1024");
+  const program = join(folder, "true");
+  copyFileSync("/bin/true", program);
+  // Its last page is not whole in memory: only what there is of it.
+  assert.ok(statSync(program).size % 4096 < 3072, "a program whose last page has blocks behind its end");
+  const { gate } = openGate(t, folder, knowing(sha256Of(program)));
+  const before = await until("its four threads", () => {
+    const found = waits();
+    return found.size === 4 ? found : undefined;
+  });
+  for (let time = 0; time < 3; time++) {
+    // As one that is not known: the times of the last change are too near.
+    copyFileSync("/bin/true", program);
+    assert.equal(run(program), 0);
+  }
+  assert.equal(gate.status().hashed, 3);
+  const woken = [...waits()].filter(([task, count]) => count !== before.get(task));
+  assert.equal(woken.length, 1, JSON.stringify([[...before], woken]));
 });
