@@ -299,12 +299,47 @@ static int put_entry(struct file_reader *r, const struct file_item *item, int fd
 	return 0;
 }
 
+/*
+ * What it is, and a descriptor of it where that is a file. Only what was a file
+ * a moment ago is opened, as its folder was listed, or as stat has it where
+ * filesystems list no types: to open a device may act on it.
+ */
+static int look(const struct file_reader *r, const struct file_item *item, struct statx *st,
+		struct file_entry_record *e, int *ret_fd)
+{
+	const char *name = item->path + item->name_at;
+	int err, fd;
+
+	if (item->self >= 0)
+		return stat_of(item->self, "", st);
+	if (item->type != FILE_RULE_FILE || r->stat_only) {
+		err = stat_of(item->folder, name, st);
+		if (err || r->stat_only || !S_ISREG(st->stx_mode))
+			return err;
+	}
+	fd = open_file(item->folder, name);
+	if (fd >= 0) {
+		*ret_fd = fd;
+		err = stat_of(fd, "", st);
+		/* It may have become something else, which is then what it is. */
+		if (!err && !S_ISREG(st->stx_mode))
+			e->notes |= FILE_WAS_SWAPPED;
+		return err;
+	}
+	if (fd == -ENOENT)
+		return fd;
+	if (fd == -ELOOP)
+		e->notes |= FILE_WAS_SWAPPED;
+	else
+		e->error = (uint16_t)-fd;
+	return stat_of(item->folder, name, st);
+}
+
 static int read_once(struct file_reader *r, const struct file_item *item, struct batch *out)
 {
-	const char *name = item->self >= 0 ? "" : item->path + item->name_at;
-	int fd = item->self, opened = -1, err;
 	struct file_entry_record e = { .head = { .kind = RECORD_FILE_ENTRY } };
 	struct file_entry_record *record;
+	int opened = -1, err;
 	int64_t began = now_ns();
 	struct statx st;
 
@@ -313,28 +348,7 @@ static int read_once(struct file_reader *r, const struct file_item *item, struct
 	e.error = item->error;
 	batch_begin(out, RECORD_FILE_ENTRY, sizeof(e));
 	batch_bytes(out, item->path, item->path_len);
-	err = stat_of(item->self >= 0 ? item->self : item->folder, name, &st);
-	if (!err && item->self < 0 && S_ISREG(st.stx_mode) && !r->stat_only) {
-		struct statx opened_st;
-
-		opened = open_file(item->folder, name);
-		if (opened >= 0)
-			err = stat_of(opened, "", &opened_st);
-		else if (opened == -ENOENT)
-			err = -ENOENT;
-		else if (opened != -ELOOP)
-			e.error = (uint16_t)-opened;
-		/* Between the two it may have become something else, which is then what it is. */
-		if (opened >= 0 && !err) {
-			if (!S_ISREG(opened_st.stx_mode) || opened_st.stx_ino != st.stx_ino)
-				e.notes |= FILE_WAS_SWAPPED;
-			st = opened_st;
-			fd = opened;
-		} else if (opened == -ELOOP) {
-			e.notes |= FILE_WAS_SWAPPED;
-			err = stat_of(item->folder, name, &st);
-		}
-	}
+	err = look(r, item, &st, &e, &opened);
 	if (err == -ENOENT)
 		goto out;
 	if (err) {
@@ -346,7 +360,7 @@ static int read_once(struct file_reader *r, const struct file_item *item, struct
 		if (item->is_mount)
 			e.notes |= FILE_IS_MOUNT;
 		if (!r->stat_only)
-			err = put_entry(r, item, fd, &st, &e, out);
+			err = put_entry(r, item, opened >= 0 ? opened : item->self, &st, &e, out);
 		/* What reading it has settled on. */
 		put_stat(&e, &st);
 		if (ns_of(&st.stx_ctime) > began - RECENT_NS)
