@@ -21,7 +21,9 @@
 struct view {
 	uint64_t fsid;
 	int mount;
-	char *path;		/* not a descriptor: that would keep somebody else's mount busy */
+	char *path;
+	/* As long as a read of events is taken in; for longer it would keep somebody else's mount busy. */
+	int fd;
 };
 
 struct prefix {
@@ -82,8 +84,20 @@ void file_folders_forget(struct file_folders *f)
 	}
 }
 
+void file_folders_let_go(struct file_folders *f)
+{
+	size_t i;
+
+	for (i = 0; i < f->n_views; i++) {
+		if (f->views[i].fd >= 0)
+			close(f->views[i].fd);
+		f->views[i].fd = -1;
+	}
+}
+
 void file_folders_forget_views(struct file_folders *f)
 {
+	file_folders_let_go(f);
 	while (f->n_views)
 		free(f->views[--f->n_views].path);
 }
@@ -205,7 +219,7 @@ int file_folders_view(struct file_folders *f, const char *path, uint64_t *ret_fs
 	if (!views)
 		return f->n_views < VIEWS_MAX ? -ENOMEM : -ENOSPC;
 	f->views = views;
-	views[f->n_views] = (struct view){ fsid, mount, strdup(path) };
+	views[f->n_views] = (struct view){ fsid, mount, strdup(path), -1 };
 	if (!views[f->n_views].path)
 		return -ENOMEM;
 	f->n_views++;
@@ -232,34 +246,43 @@ static bool is_elsewhere(const char *path, ssize_t len, const struct stat *st)
 	       (fstatat(AT_FDCWD, "/", &root, 0) < 0 || root.st_ino != st->st_ino || root.st_dev != st->st_dev);
 }
 
-static ssize_t view_path(const struct file_folders *f, const struct view *view, struct file_handle *handle, char *path,
+/* Something else may be mounted there by now. */
+static int view_open(struct view *view)
+{
+	int fd = open(view->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), err = 0;
+	struct statfs fs;
+
+	if (fd < 0)
+		return -errno;
+	if (fstatfs(fd, &fs) < 0)
+		err = -errno;
+	else if (memcmp(&fs.f_fsid, &view->fsid, sizeof(view->fsid)))
+		err = -ESTALE;
+	if (err)
+		close(fd);
+	else
+		view->fd = fd;
+	return err;
+}
+
+static ssize_t view_path(const struct file_folders *f, struct view *view, struct file_handle *handle, char *path,
 			 size_t room, nlink_t *ret_links)
 {
-	int mount = open(view->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), fd, err = 0;
-	struct statfs fs;
+	int fd, err = view->fd < 0 ? view_open(view) : 0;
 	struct stat st;
-	ssize_t len = 0;
+	ssize_t len;
 	char name[16];
-	uint64_t fsid;
 
-	if (mount < 0)
+	if (err)
+		return err;
+	fd = open_by_handle_at(view->fd, handle, O_PATH | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
-	fd = open_by_handle_at(mount, handle, O_PATH | O_CLOEXEC);
-	if (fd < 0) {
-		err = -errno;
-	} else if (fstatfs(mount, &fs) < 0) {
-		err = -errno;
-	} else {
-		memcpy(&fsid, &fs.f_fsid, sizeof(fsid));
-		snprintf(name, sizeof(name), "%d", fd);
-		/* Something else may be mounted there by now. */
-		len = fsid == view->fsid && fstat(fd, &st) == 0 ? readlinkat(f->procfs->self_fds, name, path, room) : -1;
-		if (len < 0 || (size_t)len == room || is_elsewhere(path, len, &st))
-			err = -ESTALE;
-	}
-	if (fd >= 0)
-		close(fd);
-	close(mount);
+	snprintf(name, sizeof(name), "%d", fd);
+	len = fstat(fd, &st) == 0 ? readlinkat(f->procfs->self_fds, name, path, room) : -1;
+	if (len < 0 || (size_t)len == room || is_elsewhere(path, len, &st))
+		err = -ESTALE;
+	close(fd);
 	if (err)
 		return err;
 	*ret_links = st.st_nlink;
@@ -279,7 +302,7 @@ ssize_t file_folders_path(struct file_folders *f, const struct file_id *id, char
 	if (!id->len || id->len > FILE_HANDLE_MAX)
 		return -ENOENT;
 	for (i = 0; i < f->n_views; i++) {
-		const struct view *view = &f->views[i];
+		struct view *view = &f->views[i];
 		ssize_t n;
 
 		if (view->fsid != id->fsid)

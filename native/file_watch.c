@@ -69,6 +69,7 @@ static int group_read(struct file_watch *f)
 {
 	ssize_t n = read(f->group, f->buf, sizeof(f->buf));
 	size_t at, used;
+	int err = 0;
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
@@ -77,20 +78,19 @@ static int group_read(struct file_watch *f)
 	pthread_mutex_lock(&f->aim_lock);
 	for (at = 0; at < (size_t)n; at += used) {
 		struct file_event event;
-		int err = file_event_parse(f->buf + at, (size_t)n - at, &event, &used);
 
-		if (err) {
-			pthread_mutex_unlock(&f->aim_lock);
-			return err;
-		}
+		err = file_event_parse(f->buf + at, (size_t)n - at, &event, &used);
+		if (err)
+			break;
 		if (!(event.mask & FAN_MOVED_TO))
 			file_half_settle(f);
 		file_event_take(f, &event);
 		if (event.pidfd >= 0)
 			close(event.pidfd);
 	}
+	file_folders_let_go(f->folders);
 	pthread_mutex_unlock(&f->aim_lock);
-	return 0;
+	return err;
 }
 
 static void tell(struct file_watch *f)

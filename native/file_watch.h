@@ -71,8 +71,9 @@ void file_folders_learn(struct file_folders *f, const struct file_id *id, const 
 /* Paths are not what they were. */
 void file_folders_forget(struct file_folders *f);
 const char *file_folder_path(const struct file_folder *folder);
-/* Where a file is by its handle alone; its length, or -errno. */
+/* Where a file is by its handle alone; its length, or -errno. The mounts it needs stay open until they are let go. */
 ssize_t file_folders_path(struct file_folders *f, const struct file_id *id, char *path, size_t room, uint32_t *ret_links);
+void file_folders_let_go(struct file_folders *f);
 bool file_folders_wants(const struct file_folders *f, const char *path, size_t len);
 /* Whether something that is watched lies below. */
 bool file_folders_leads(const struct file_folders *f, const char *path, size_t len);
