@@ -64,12 +64,13 @@ struct timing {
  * how[0] says what; the others are of a loop: threads, calls of each (0: until
  * the time is over), ms (0: until the calls are done), acts a second of each
  * (0: as fast as it goes), pid and address; of timing a cipher: threads, ms and
- * size; of files: threads, how many each changes in a storm, and how many of them
- * a second (in the place of a loop's), in[0] being paths, each with its NUL; of
- * executing: how often, and whether each time another file (".0", ".1", ... behind
- * the path), in[0] being the path. `into` is a struct timing, a uint64_t of
- * nanoseconds for each time it was executed, or what a cipher makes: the message
- * and its tag. in: key, iv and message, or key, salt and info.
+ * size; of files: threads, how many each changes in a storm, whether they are
+ * moved, how many of them a second (in the place of a loop's) and how often each
+ * is written, in[0] being paths, each with its NUL; of executing: how often, and
+ * whether each time another file (".0", ".1", ... behind the path), in[0] being
+ * the path. `into` is a struct timing, a uint64_t of nanoseconds for each time it
+ * was executed, or what a cipher makes: the message and its tag. in: key, iv and
+ * message, or key, salt and info.
  */
 int bench_run(const uint64_t how[BENCH_NUMBERS], const struct bytes in[3], char *into, size_t len);
 

@@ -39,6 +39,8 @@ struct files {
 	uint64_t per_second;
 	uint64_t each;
 	uint64_t threads;
+	bool moves;
+	uint64_t writes;
 };
 
 static uint64_t monotonic(void)
@@ -169,25 +171,28 @@ static void *stat_tree(void *arg)
 	return NULL;
 }
 
-/* One file: made, written, closed, given another name, removed. */
-static int change(int folder, uint64_t thread, uint64_t number)
+/* One file: made, written as often as is asked for, closed, given another name where that is, removed. */
+static int change(const struct files *f, int folder, uint64_t thread, uint64_t number)
 {
 	char name[64], other[sizeof(name) + 4];
+	uint64_t i;
 	int fd;
 
 	snprintf(name, sizeof(name), "%llu-%llu", (unsigned long long)thread, (unsigned long long)number);
-	snprintf(other, sizeof(other), "%s.new", name);
+	snprintf(other, sizeof(other), f->moves ? "%s.new" : "%s", name);
 	fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	if (write(fd, "x", 1) != 1) {
-		close(fd);
-		return -EIO;
+	for (i = 0; i < f->writes; i++) {
+		if (write(fd, "x", 1) != 1) {
+			close(fd);
+			return -EIO;
+		}
 	}
 	close(fd);
-	if (renameat(folder, name, folder, other) < 0 || unlinkat(folder, other, 0) < 0)
+	if (f->moves && renameat(folder, name, folder, other) < 0)
 		return -errno;
-	return 0;
+	return unlinkat(folder, other, 0) < 0 ? -errno : 0;
 }
 
 /* Sleeps where it is ahead of its rate: to spin would take the processor from who reads the events. */
@@ -211,7 +216,7 @@ static void *storm(void *arg)
 	while (!err && done < f->each) {
 		if (f->per_second)
 			keep_pace(began, done, f->per_second);
-		err = change(folder, thread, done++);
+		err = change(f, folder, thread, done++);
 	}
 	if (folder >= 0)
 		close(folder);
@@ -244,7 +249,8 @@ static int run(struct files *f, uint64_t threads, void *(*work)(void *), struct 
 
 int bench_files(const uint64_t how[BENCH_NUMBERS], const struct bytes *in, struct timing *ret)
 {
-	struct files f = { .next = in->data, .end = in->data + in->len, .per_second = how[4], .each = how[2] };
+	struct files f = { .next = in->data, .end = in->data + in->len, .per_second = how[4], .each = how[2],
+			   .moves = how[3], .writes = how[5] };
 	uint64_t threads = how[1];
 	int err, fd;
 

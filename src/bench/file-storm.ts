@@ -2,7 +2,16 @@
 // beside inotifywait on the same storm.
 
 import { spawn } from "node:child_process";
-import { closeSync, createReadStream, mkdirSync, openSync, readSync, statSync } from "node:fs";
+import {
+  closeSync,
+  createReadStream,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  statSync,
+} from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { requireAddon } from "../native.ts";
@@ -14,8 +23,6 @@ import type { BenchContext } from "./result.ts";
 import { exactly } from "./statistics.ts";
 
 const THREADS = 2;
-/** Of each file: created, written, closed, moved from, moved to, removed; as inotify counts them. */
-const EVENTS_A_FILE = 6;
 /** A file that is written after a storm, again and again until that is told: what came before it was told by then, or lost. */
 const LAST = "the-last";
 const LOOKS_EVERY_MS = 100;
@@ -23,8 +30,26 @@ const DRAINED_WITHIN_MS = 120_000;
 const END_BYTES = 65_536;
 const STARTS_WITHIN_MS = 10_000;
 /** Events a second; undefined: as fast as it goes. */
-const RATES = [120_000, 240_000, 480_000, undefined];
+const RATES = [240_000, 480_000, undefined];
 const QUICK_RATES = [60_000, undefined];
+
+/** What is done to each file. */
+interface Kind {
+  readonly name: string;
+  readonly label: string;
+  readonly writes: number;
+  readonly moves: boolean;
+}
+
+const MOVED: Kind = { name: "moved", label: "made, written, closed, moved, removed", writes: 1, moves: true };
+const KINDS: readonly Kind[] = [
+  MOVED,
+  { name: "brief", label: "made, written, closed, removed", writes: 1, moves: false },
+  { name: "written", label: "made, written 16 times, closed, removed", writes: 16, moves: false },
+];
+
+/** As inotify counts them: created, written each time, closed, moved from and to, removed. */
+const eventsOf = ({ writes, moves }: Kind): number => 3 + writes + (moves ? 2 : 0);
 
 interface Stormed {
   readonly files: number;
@@ -37,58 +62,80 @@ interface Heard extends Stormed {
   readonly lost: number;
   /** That it lost some it said without their number. */
   readonly overflowed: boolean;
-  /** As the kernel wrote them: like follows like as one. */
-  readonly records: number;
+  /** CPU time of the thread that reads, for each event; undefined where the kernel does not say (CONFIG_SCHED_INFO). */
+  readonly readerNs: number | undefined;
 }
 
 export async function fileStorms(context: BenchContext, mounted: string): Promise<void> {
-  let [held, untold] = [0, 0];
-  let fastest: Heard | undefined;
-  for (const [index, rate] of (context.quick ? QUICK_RATES : RATES).entries()) {
-    context.progress(`changes of files, ${rate === undefined ? "as fast as it goes" : `${rate} events a second`}`);
-    context.signal.throwIfAborted();
-    const heard = await hear(context, mounted, `storm-${index}`, rate);
-    const told = heard.overflowed ? heard.missing : heard.lost;
-    untold = Math.max(untold, heard.missing - told);
-    if (heard.missing === 0 && heard.lost === 0 && !heard.overflowed) held = Math.max(held, heard.perSecond);
-    fastest = heard;
+  let untold = 0;
+  for (const kind of KINDS) {
+    const heard: Heard[] = [];
+    for (const rate of context.quick ? QUICK_RATES : RATES) {
+      const speed = rate === undefined ? "as fast as it goes" : `${rate} events a second`;
+      context.progress(`files ${kind.label}: ${speed}`);
+      context.signal.throwIfAborted();
+      heard.push(await hear(context, mounted, `${kind.name}-${rate ?? "all"}`, kind, rate));
+    }
+    say(context, kind, heard);
+    untold = Math.max(untold, ...heard.map((each) => each.missing - (each.overflowed ? each.missing : each.lost)));
   }
-  context.figure({
-    id: "events/held",
-    label: "events of files, held without a loss",
-    unit: "a second",
-    estimate: exactly(held),
-    better: "higher",
-  });
   context.figure({
     id: "events/untold",
     label: "files of whose changes something was lost untold",
     unit: "files",
     estimate: exactly(Math.max(0, untold)),
   });
-  if (fastest !== undefined) {
-    const rate = Math.round(fastest.perSecond);
-    context.figure({
-      id: "events/lost",
-      label: `files of whose changes something was lost, at ${rate} events a second, as fast as it went (told: ${fastest.lost}${fastest.overflowed ? " and an overflow" : ""})`,
-      unit: "% of all",
-      estimate: exactly((fastest.missing / fastest.files) * 100),
-      better: "neither",
-    });
-  }
   await inotifywait(context, mounted);
 }
 
-async function stormOn(context: BenchContext, root: string, rate: number | undefined): Promise<Stormed> {
+function say(context: BenchContext, { name, label }: Kind, heard: readonly Heard[]): void {
+  const whole = heard.filter(({ missing, lost, overflowed }) => missing === 0 && lost === 0 && !overflowed);
+  context.figure({
+    id: `events/${name}/held`,
+    label: `events of files ${label}, held without a loss`,
+    unit: "a second",
+    estimate: exactly(Math.max(0, ...whole.map(({ perSecond }) => perSecond))),
+    better: "higher",
+  });
+  const fastest = heard.at(-1);
+  if (fastest === undefined) return;
+  const told = `told: ${fastest.lost}${fastest.overflowed ? " and an overflow" : ""}`;
+  context.figure({
+    id: `events/${name}/lost`,
+    label: `of these, of whose changes something was lost at ${Math.round(fastest.perSecond)} events a second, as fast as it went (${told})`,
+    unit: "% of all",
+    estimate: exactly((fastest.missing / fastest.files) * 100),
+    better: "neither",
+  });
+  if (fastest.readerNs === undefined)
+    return context.leftOut(`events/${name}/reader`, "CPU time of the reader", "/proc/self/task/*/schedstat has none");
+  context.figure({
+    id: `events/${name}/reader`,
+    label: "of these, CPU time of the thread that reads, for each event, as fast as it went",
+    unit: "µs",
+    estimate: exactly(fastest.readerNs / 1e3),
+  });
+}
+
+async function stormOn(context: BenchContext, root: string, kind: Kind, rate: number | undefined): Promise<Stormed> {
   const seconds = context.quick ? 0.5 : 2;
-  const perSecond = rate === undefined ? undefined : Math.round(rate / EVENTS_A_FILE / THREADS);
+  const events = eventsOf(kind);
+  const perSecond = rate === undefined ? undefined : Math.round(rate / events / THREADS);
   const files = perSecond === undefined ? (context.quick ? 10_000 : 60_000) : Math.round(perSecond * seconds);
-  const order: FilesOrder = { what: "storm", root, files, ...(perSecond === undefined ? {} : { perSecond }) };
+  const { writes, moves } = kind;
+  const order: FilesOrder = {
+    what: "storm",
+    root,
+    files,
+    writes,
+    moves,
+    ...(perSecond === undefined ? {} : { perSecond }),
+  };
   const said = await run(process.execPath, [...ownProgram("bench/files-child"), JSON.stringify(order)], {
     signal: context.signal,
   });
   const { entries, wallMs } = JSON.parse(said) as FilesDone;
-  return { files: entries, perSecond: (entries * EVENTS_A_FILE) / ((wallMs[0] ?? Number.NaN) / 1_000) };
+  return { files: entries, perSecond: (entries * events) / ((wallMs[0] ?? Number.NaN) / 1_000) };
 }
 
 async function untilTold({ signal }: BenchContext, root: string, isTold: () => boolean): Promise<void> {
@@ -104,7 +151,13 @@ async function untilTold({ signal }: BenchContext, root: string, isTold: () => b
   } while (!isTold());
 }
 
-async function hear(context: BenchContext, mounted: string, name: string, rate: number | undefined): Promise<Heard> {
+async function hear(
+  context: BenchContext,
+  mounted: string,
+  name: string,
+  kind: Kind,
+  rate: number | undefined,
+): Promise<Heard> {
   const root = join(mounted, name);
   mkdirSync(root);
   const { addon } = requireAddon();
@@ -116,7 +169,8 @@ async function hear(context: BenchContext, mounted: string, name: string, rate: 
     watch.openChanges();
     watch.aimChanges([root], []);
     watch.markChanges(root);
-    const stormed = await stormOn(context, root, rate);
+    const before = readerNs();
+    const stormed = await stormOn(context, root, kind, rate);
     let looked = 0;
     const isTold = (batch: Buffer): boolean =>
       decodeRecords(batch).some(
@@ -127,27 +181,49 @@ async function hear(context: BenchContext, mounted: string, name: string, rate: 
       looked = batches.length;
       return batches.slice(from, looked).some(isTold);
     });
-    return { ...stormed, ...told(batches, root, stormed.files) };
+    const after = readerNs();
+    const events = stormed.files * eventsOf(kind);
+    const each = !before || !after ? undefined : (after - before) / events;
+    return { ...stormed, ...told(batches, root, kind, stormed.files), readerNs: each };
   } finally {
     watch.close();
     procfs.close();
   }
 }
 
-const [CREATED, WRITTEN, CLOSED, MOVED, REMOVED] = [1, 2, 4, 8, 16];
-const ALL_OF_IT = CREATED | WRITTEN | CLOSED | MOVED | REMOVED;
+/** CPU time of this process's thread that reads changes of files (native/file_watch.c). */
+function readerNs(): number | undefined {
+  const tasks = "/proc/self/task";
+  try {
+    const reader = readdirSync(tasks).find(
+      (task) => readFileSync(join(tasks, task, "comm"), "latin1").trim() === "rimon-files",
+    );
+    return reader === undefined
+      ? undefined
+      : Number(readFileSync(join(tasks, reader, "schedstat"), "latin1").split(" ")[0]);
+  } catch {
+    return undefined;
+  }
+}
 
-/** Each file must have been told to have been made, written, closed, moved and removed. */
-function told(batches: readonly Buffer[], root: string, files: number): Omit<Heard, keyof Stormed> {
+const [CREATED, WRITTEN, CLOSED, MOVES, REMOVED] = [1, 2, 4, 8, 16];
+
+/** Each file must have been told to have been made, written, closed, moved if it was, and removed. */
+function told(
+  batches: readonly Buffer[],
+  root: string,
+  { moves }: Kind,
+  files: number,
+): Pick<Heard, "missing" | "lost" | "overflowed"> {
+  const all = CREATED | WRITTEN | CLOSED | REMOVED | (moves ? MOVES : 0);
   const seen = new Map<string, number>();
-  let [lost, records, overflowed] = [0, 0, false];
+  let [lost, overflowed] = [0, false];
   for (const record of batches.flatMap((batch) => decodeRecords(batch))) {
     if (record.kind === "lost") {
       if (record.count === undefined) overflowed = true;
       else lost += record.count;
     }
     if (record.kind !== "file-change") continue;
-    records++;
     const path = record.path.toString("latin1");
     if (!path.startsWith(`${root}/`) || path.endsWith(LAST)) continue;
     const name = path.slice(root.length + 1).replace(/\.new$/, "");
@@ -155,12 +231,12 @@ function told(batches: readonly Buffer[], root: string, files: number): Omit<Hea
       (record.created ? CREATED : 0) |
       (record.written ? WRITTEN : 0) |
       (record.closed ? CLOSED : 0) |
-      (record.moved ? MOVED : 0) |
+      (record.moved ? MOVES : 0) |
       (record.removed ? REMOVED : 0);
     seen.set(name, (seen.get(name) ?? 0) | bits);
   }
-  const whole = [...seen.values()].filter((bits) => (bits & ALL_OF_IT) === ALL_OF_IT).length;
-  return { missing: files - whole, lost, overflowed, records };
+  const whole = [...seen.values()].filter((bits) => (bits & all) === all).length;
+  return { missing: files - whole, lost, overflowed };
 }
 
 async function inotifywait(context: BenchContext, mounted: string): Promise<void> {
@@ -180,14 +256,14 @@ async function inotifywait(context: BenchContext, mounted: string): Promise<void
   const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
   try {
     await established(child.stderr);
-    const stormed = await stormOn(context, root, undefined);
+    const stormed = await stormOn(context, root, MOVED, undefined);
     await untilTold(context, root, () => endOf(output).includes(LAST));
     const lines = await linesIn(output);
     context.figure({
       id: "events/inotifywait/lost",
       label: `inotifywait -m -r, lost at ${Math.round(stormed.perSecond)} events a second, as fast as it went`,
       unit: "% of all",
-      estimate: exactly((1 - lines / (stormed.files * EVENTS_A_FILE)) * 100),
+      estimate: exactly((1 - lines / (stormed.files * eventsOf(MOVED))) * 100),
       better: "neither",
     });
   } finally {

@@ -1,7 +1,16 @@
 // A tree of files on a tmpfs of the bench's own: what /usr has, up to a bound, and small files until there are enough. In memory,
 // so that the disk and what the kernel keeps of it are not what is measured.
 
-import { copyFileSync, mkdirSync, readdirSync, readlinkSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { findProgram, run } from "./programs.ts";
 
@@ -74,5 +83,28 @@ export function makeTree(root: string, size: TreeSize): FileTree {
     entries++;
     bytes += SMALL;
   }
+  return { root, entries, bytes, paths };
+}
+
+/** What there is of a folder on its own filesystem, as a walk over it finds it. */
+export function treeAt(root: string): FileTree {
+  const paths: string[] = [];
+  const { dev } = lstatSync(root);
+  let [entries, bytes] = [1, 0];
+
+  const look = (folder: string): void => {
+    for (const each of readdirSync(folder, { withFileTypes: true })) {
+      const path = join(folder, each.name);
+      entries++;
+      if (each.isDirectory()) {
+        if (lstatSync(path).dev === dev) look(path);
+      } else if (each.isFile()) {
+        paths.push(path);
+        bytes += lstatSync(path).size;
+      }
+    }
+  };
+
+  look(root);
   return { root, entries, bytes, paths };
 }

@@ -3,12 +3,12 @@
 import { readFileSync } from "node:fs";
 import { openFileBaseline } from "../files/baseline-file.ts";
 import { checkFiles, initFiles } from "../files/check.ts";
-import { changeStorm } from "./primitives.ts";
+import { changeStorm, type StormOptions } from "./primitives.ts";
 
 export type FilesOrder =
   | { readonly what: "init"; readonly file: string; readonly root: string }
   | { readonly what: "check" | "full"; readonly file: string; readonly times: number }
-  | { readonly what: "storm"; readonly root: string; readonly files: number; readonly perSecond?: number };
+  | (Omit<StormOptions, "threads"> & { readonly what: "storm"; readonly root: string });
 
 export interface FilesDone {
   /** Of each time. */

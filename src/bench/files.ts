@@ -1,25 +1,25 @@
 // Baselines of files: what init and a full check take beside the bare reading and hashing of the same files, beside sha256sum
 // and beside AIDE; a check in which nothing changed beside bare statx; what memory that takes.
 
-import { spawn } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { freemem } from "node:os";
 import { join } from "node:path";
+import { besideBare, measured, mustBe, ordered, sizeOf, THREADS } from "./file-runs.ts";
 import { fileStorms } from "./file-storm.ts";
-import { makeTree, mountTmpfs, type FileTree } from "./file-tree.ts";
-import type { FilesDone, FilesOrder } from "./files-child.ts";
+import { makeTree, mountTmpfs, treeAt, type FileTree } from "./file-tree.ts";
+import type { FilesDone } from "./files-child.ts";
 import { pause } from "./monitors.ts";
-import { hashFiles, statTree } from "./primitives.ts";
-import { findProgram, ownProgram } from "./programs.ts";
+import { statTree } from "./primitives.ts";
+import { findProgram } from "./programs.ts";
 import type { Bench, BenchContext } from "./result.ts";
 import { exactly, ratioOf, spread, type Pair } from "./statistics.ts";
 
-const THREADS = 2;
+const INSTALLED = "/usr";
+const INSTALLED_ROUNDS = 3;
 const FULL = { entries: 150_000, bytes: 1_200_000_000, rounds: 5 };
 const QUICK = { entries: 3_000, bytes: 25_000_000, rounds: 2 };
 /** What was written within two seconds of its reading is read again: a baseline of a node at rest has little of it. */
 const SETTLES_MS = 2_200;
-const POLL_MS = 10;
 
 export const files: Bench = {
   name: "files",
@@ -46,59 +46,30 @@ export const files: Bench = {
     } finally {
       await unmount();
     }
+    await installed(context, INSTALLED_ROUNDS);
   },
 };
 
 async function baselines(context: BenchContext, tree: FileTree, rounds: number): Promise<void> {
   const file = join(context.folder, "baseline.json");
   const what = sizeOf(tree);
-  const bare: number[] = [];
-  const init: FilesDone[] = [];
-  const full: FilesDone[] = [];
-  // One that does not count: it has the pages of the files and of the programs in the caches of the processor.
-  for (let round = 0; round <= rounds; round++) {
-    context.progress(`init and full check, ${round} of ${rounds}`);
-    const began = hashFiles(tree.paths, THREADS).wallNs / 1e6;
-    const taken = await ordered({ what: "init", file, root: tree.root }, context.signal);
-    const checked = await ordered({ what: "full", file, times: 1 }, context.signal);
-    mustBe(taken.entries === tree.entries && checked.entries === tree.entries, "a file was left out", taken, checked);
-    mustBe(checked.differences === 0, "files that nobody changed differ", checked);
-    if (round === 0) continue;
-    bare.push(began);
-    init.push(taken);
-    full.push(checked);
-  }
-  const wall = (done: readonly FilesDone[]): number[] => done.flatMap(({ wallMs }) => wallMs);
-  const pairs = (done: readonly FilesDone[]): Pair[] =>
-    wall(done).map((of, index) => ({ of, against: bare[index] ?? Number.NaN }));
-  const seconds = (ms: readonly number[]) => spread(ms.map((each) => each / 1_000));
-  const row = (name: string, label: string, estimate: ReturnType<typeof spread>, unit = "s"): void =>
-    context.figure({ id: name, label: [what, label], unit, estimate });
-  row("bare/wall", "files read and hashed, and nothing else, 2 threads", seconds(bare));
-  row("init/wall", "init, 2 threads", seconds(wall(init)));
-  row("full/wall", "full check, 2 threads", seconds(wall(full)));
-  for (const [name, label, done] of [
-    ["init", "init", init],
-    ["full", "full check", full],
-  ] as const) {
-    context.figure({
-      id: `${name}/of-bare`,
-      label: `${label}, of the bare loop`,
-      unit: "times",
-      estimate: ratioOf(pairs(done)),
-      interval: "95 %",
-    });
-    const memory = spread(done.map(({ residentMb }) => residentMb));
-    context.figure({
-      id: `${name}/resident`,
-      label: `${label}, peak resident memory, Node with it`,
-      unit: "MB",
-      estimate: memory,
-    });
-  }
+  const { bare, init, full } = await besideBare(context, "", tree, file, rounds);
   await incremental(context, tree, file, rounds, what);
   await sha256sum(context, tree, what, bare);
-  await aide(context, BEST, tree, { init: Math.min(...wall(init)), full: Math.min(...wall(full)) });
+  await aide(context, BEST, tree, { init: Math.min(...init), full: Math.min(...full) });
+}
+
+/** What is installed here: files of the size that files have, on the disk that they are on, in memory by then. */
+async function installed(context: BenchContext, rounds: number): Promise<void> {
+  const name = `init and full check of ${INSTALLED}`;
+  if (context.quick) return context.leftOut("installed", name, "a quick run has no time for it");
+  context.progress(`looking at ${INSTALLED}`);
+  const tree = treeAt(INSTALLED);
+  if (2 * tree.bytes > freemem()) {
+    const why = `${Math.round(tree.bytes / 1e6)} MB of files in memory need twice as much free, and there are ${Math.round(freemem() / 1e6)} MB`;
+    return context.leftOut("installed", name, why);
+  }
+  await besideBare(context, "installed/", tree, join(context.folder, "installed.json"), rounds);
 }
 
 async function incremental(
@@ -254,61 +225,4 @@ async function aide(
     estimate: exactly(full.residentMb),
     better: "neither",
   });
-}
-
-function sizeOf({ entries, bytes }: FileTree): string {
-  return `${entries} entries, ${Math.round(bytes / 1e6)} MB`;
-}
-
-function mustBe(holds: boolean, otherwise: string, ...about: unknown[]): void {
-  if (!holds) throw new Error(`${otherwise}: ${JSON.stringify(about)}`);
-}
-
-async function ordered(order: FilesOrder, signal: AbortSignal): Promise<FilesDone> {
-  const { said } = await measured(
-    process.execPath,
-    [...ownProgram("bench/files-child"), JSON.stringify(order)],
-    signal,
-  );
-  return JSON.parse(said) as FilesDone;
-}
-
-interface Measured {
-  readonly wallMs: number;
-  /** The most it had; as far as it was looked at, which is a hundred times a second. */
-  readonly residentMb: number;
-  readonly said: string;
-}
-
-/** Runs a program to its end; rejects if that is not code 0. */
-function measured(path: string, args: readonly string[], signal: AbortSignal, input = ""): Promise<Measured> {
-  return new Promise((resolve, reject) => {
-    const began = performance.now();
-    const child = spawn(path, args, { signal, stdio: ["pipe", "pipe", "pipe"] });
-    let [said, complained, residentMb] = ["", "", 0];
-    const poll = setInterval(() => (residentMb = Math.max(residentMb, peakOf(child.pid))), POLL_MS);
-    child.stdout.setEncoding("utf8").on("data", (text: string) => (said = (said + text).slice(-65_536)));
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (complained = (complained + text).slice(-4_096)));
-    child.stdin.on("error", () => {}); // Told by its exit.
-    child.stdin.end(input);
-    child.once("error", (error) => {
-      clearInterval(poll);
-      reject(error);
-    });
-    child.once("close", (code, by) => {
-      clearInterval(poll);
-      const wallMs = performance.now() - began;
-      if (code === 0) resolve({ wallMs, residentMb, said });
-      else reject(new Error(`${path} ended with ${by ?? `code ${code}`}: ${(complained || said).trim().slice(-500)}`));
-    });
-  });
-}
-
-function peakOf(pid: number | undefined): number {
-  try {
-    const kilobytes = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1];
-    return Number(kilobytes ?? 0) / 1_000;
-  } catch {
-    return 0; // It has ended.
-  }
 }

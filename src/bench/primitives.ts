@@ -98,15 +98,17 @@ export function statTree(folder: string, threads: number): Timing {
 
 export interface StormOptions {
   readonly threads: number;
-  /** Of each thread: made, written, closed, given another name, removed. */
+  /** Of each thread: made, written so often, closed, given another name if `moves`, removed. */
   readonly files: number;
+  readonly writes: number;
+  readonly moves: boolean;
   /** Files of each thread; as fast as it goes if not given. */
   readonly perSecond?: number;
 }
 
 /** Changes in a folder. */
-export function changeStorm(folder: string, { threads, files, perSecond = 0 }: StormOptions): Timing {
-  return timingOf(`${folder}\0`, STORM, threads, files, 0, perSecond);
+export function changeStorm(folder: string, { threads, files, writes, moves, perSecond = 0 }: StormOptions): Timing {
+  return timingOf(`${folder}\0`, STORM, threads, files, moves ? 1 : 0, perSecond, writes);
 }
 
 /**

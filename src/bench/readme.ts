@@ -37,12 +37,11 @@ const ROWS: readonly (readonly [what: string, figures: readonly string[]])[] = [
   ["HKDF-SHA256 of 32 bytes", ["crypto/hkdf/one-core"]],
   ["the code of one node process against its files", ["memory-scan/code/node"]],
   ["a check of 150,000 files of which none changed; `statx` of them and nothing else", ["files/incremental/wall", "files/incremental/floor"]], // prettier-ignore
-  ["a full check of them, of a bare loop that reads and hashes", ["files/full/of-bare"]],
+  ["a full check of them, of a bare loop that reads and hashes; of what /usr has", ["files/full/of-bare", "files/installed/full/of-bare"]], // prettier-ignore
   ["the same, of AIDE's at its best, and as Debian configures it", ["files/aide/best/full/rimon", "files/aide/debian/full/rimon"]], // prettier-ignore
-  [
-    "events of files, held without a loss; lost by `inotifywait`",
-    ["files/events/held", "files/events/inotifywait/lost"],
-  ],
+  ["changes of files made, written, closed and removed, held without a loss; written 16 times each", ["files/events/brief/held", "files/events/written/held"]], // prettier-ignore
+  ["CPU time of the reader for each of them", ["files/events/brief/reader", "files/events/written/reader"]],
+  ["files of whose changes something was lost untold; changes lost by `inotifywait`", ["files/events/untold", "files/events/inotifywait/lost"]], // prettier-ignore
   ["an exec that the gate leaves to the kernel, more than with no gate; by fapolicyd", ["gate/warm", "gate/warm/fapolicyd"]], // prettier-ignore
   ["one of a file of 36 KB that it sees for the first time; by fapolicyd", ["gate/first", "gate/first/fapolicyd"]],
 ];
