@@ -1,40 +1,13 @@
 /* The Gate object: what it has to tell goes to a function, on the event loop; what it answers never does. */
 #include <cerrno>
 
-#include "addon.h"
+#include "addon_delivery.h"
 
 namespace addon {
 
 namespace {
 
-/* Outlives the Gate that made it, as in addon_watch.cc. `gate` is NULL once it is closed. */
-struct Delivery {
-	struct exec_gate *gate = nullptr;
-	napi_threadsafe_function function = nullptr;
-};
-
-void Deliver(napi_env env, napi_value on_batch, void *context, void *)
-{
-	Delivery *delivery = static_cast<Delivery *>(context);
-	napi_value receiver, argument, thrown;
-	napi_handle_scope scope;
-	struct batch batch = {};
-	bool pending = false;
-
-	if (!env || !delivery->gate)
-		return;
-	exec_gate_take(delivery->gate, &batch);
-	if (!batch.error && napi_open_handle_scope(env, &scope) == napi_ok) {
-		if (napi_create_buffer_copy(env, batch.len, batch.data, nullptr, &argument) == napi_ok &&
-		    napi_get_undefined(env, &receiver) == napi_ok)
-			napi_call_function(env, receiver, on_batch, 1, &argument, nullptr);
-		if (napi_is_exception_pending(env, &pending) == napi_ok && pending &&
-		    napi_get_and_clear_last_exception(env, &thrown) == napi_ok)
-			napi_fatal_exception(env, thrown);
-		napi_close_handle_scope(env, scope);
-	}
-	batch_free(&batch);
-}
+using GateDelivery = Delivery<struct exec_gate, exec_gate_take>;
 
 ProcfsHandle OpenProcfs(Napi::Env env)
 {
@@ -68,19 +41,10 @@ public:
 		if (!info[0].IsFunction())
 			Refuse(env, "openGate expects a function");
 		procfs_ = OpenProcfs(env);
-		/* The function's finalizer deletes it. */
-		delivery_ = new Delivery;
-		napi_status status = napi_create_threadsafe_function(
-			env, info[0], nullptr, Napi::String::New(env, "rimon"), 0, 1, nullptr,
-			[](napi_env, void *, void *context) { delete static_cast<Delivery *>(context); }, delivery_, Deliver,
-			&delivery_->function);
-		if (status != napi_ok) {
-			delete delivery_;
-			throw Napi::Error::New(env);
-		}
-		int err = exec_gate_open(procfs_.get(), Notify, delivery_, &delivery_->gate, &what);
+		delivery_ = GateDelivery::To(env, info[0]);
+		int err = exec_gate_open(procfs_.get(), GateDelivery::Notify, delivery_, &delivery_->source, &what);
 		if (err) {
-			napi_release_threadsafe_function(delivery_->function, napi_tsfn_abort);
+			delivery_->End();
 			throw ErrnoError(env, err, std::string("open the exec gate (") + what + ")");
 		}
 		Ref();
@@ -88,11 +52,6 @@ public:
 	}
 
 private:
-	static void Notify(void *context)
-	{
-		napi_call_threadsafe_function(static_cast<Delivery *>(context)->function, nullptr, napi_tsfn_nonblocking);
-	}
-
 	static void AtExit(void *self)
 	{
 		static_cast<Gate *>(self)->Stop();
@@ -102,9 +61,8 @@ private:
 	{
 		if (!delivery_)
 			return;
-		exec_gate_close(delivery_->gate);
-		delivery_->gate = nullptr;
-		napi_release_threadsafe_function(delivery_->function, napi_tsfn_abort);
+		exec_gate_close(delivery_->source);
+		delivery_->End();
 		delivery_ = nullptr;
 		procfs_.reset();
 	}
@@ -113,7 +71,7 @@ private:
 	{
 		if (!delivery_)
 			throw ErrnoError(env, -EBADF, "this gate is closed");
-		return delivery_->gate;
+		return delivery_->source;
 	}
 
 	void Load(const Napi::CallbackInfo &info)
@@ -232,7 +190,7 @@ private:
 
 	napi_env env_;
 	ProcfsHandle procfs_;
-	Delivery *delivery_ = nullptr;
+	GateDelivery *delivery_ = nullptr;
 };
 
 } // namespace

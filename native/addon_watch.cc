@@ -1,52 +1,14 @@
 /* The Watch object: batches of its thread go to a function, on the event loop. */
 #include <errno.h>
 
-#include "addon.h"
+#include "addon_delivery.h"
 #include "file_watch.h"
 
 namespace addon {
 
 namespace {
 
-constexpr size_t kPieceMax = 1 << 20;
-
-/*
- * Outlives the Watch that made it, since a call already under way to the event
- * loop may arrive after close(). `watch` is then NULL.
- */
-struct Delivery {
-	struct watch *watch = nullptr;
-	napi_threadsafe_function function = nullptr;
-};
-
-void Deliver(napi_env env, napi_value on_batch, void *context, void *)
-{
-	Delivery *delivery = static_cast<Delivery *>(context);
-	struct batch batch = {};
-
-	if (!env || !delivery->watch)
-		return;
-	watch_take(delivery->watch, &batch);
-	/* The callback may close the watch. Plain N-API: while an environment is torn down every call fails, and none may throw. */
-	for (size_t at = 0, piece; at < batch.len && delivery->watch; at += piece) {
-		napi_value receiver, argument, thrown;
-		napi_handle_scope scope;
-		bool pending = false;
-
-		piece = batch_piece(&batch, at, kPieceMax);
-		if (napi_open_handle_scope(env, &scope) != napi_ok)
-			break;
-		if (napi_create_buffer_copy(env, piece, batch.data + at, nullptr, &argument) == napi_ok &&
-		    napi_get_undefined(env, &receiver) == napi_ok)
-			napi_call_function(env, receiver, on_batch, 1, &argument, nullptr);
-		/* As out of any event handler; what is behind it still arrives. */
-		if (napi_is_exception_pending(env, &pending) == napi_ok && pending &&
-		    napi_get_and_clear_last_exception(env, &thrown) == napi_ok)
-			napi_fatal_exception(env, thrown);
-		napi_close_handle_scope(env, scope);
-	}
-	batch_free(&batch);
-}
+using WatchDelivery = Delivery<struct watch, watch_take>;
 
 class Watch : public Napi::ObjectWrap<Watch> {
 public:
@@ -91,19 +53,10 @@ public:
 				 (sources.Get("calls").ToBoolean() ? WATCH_CALLS : 0) |
 				 (sources.Get("signals").ToBoolean() ? WATCH_SIGNALS : 0);
 		procfs_ = ProcfsOf(info[1]);
-		/* The function's finalizer deletes it. */
-		delivery_ = new Delivery;
-		napi_status status = napi_create_threadsafe_function(
-			env, info[2], nullptr, Napi::String::New(env, "rimon"), 0, 1, nullptr,
-			[](napi_env, void *, void *context) { delete static_cast<Delivery *>(context); }, delivery_, Deliver,
-			&delivery_->function);
-		if (status != napi_ok) {
-			delete delivery_;
-			throw Napi::Error::New(env);
-		}
-		int err = watch_open(which, procfs_.get(), Notify, delivery_, &delivery_->watch);
+		delivery_ = WatchDelivery::To(env, info[2]);
+		int err = watch_open(which, procfs_.get(), WatchDelivery::Notify, delivery_, &delivery_->source);
 		if (err) {
-			napi_release_threadsafe_function(delivery_->function, napi_tsfn_abort);
+			delivery_->End();
 			throw ErrnoError(env, err, "start the watch");
 		}
 		/* Until close() nobody need hold the object for the watch to go on. */
@@ -113,13 +66,6 @@ public:
 	}
 
 private:
-	static void Notify(void *context)
-	{
-		Delivery *delivery = static_cast<Delivery *>(context);
-
-		napi_call_threadsafe_function(delivery->function, nullptr, napi_tsfn_nonblocking);
-	}
-
 	static void AtExit(void *self)
 	{
 		static_cast<Watch *>(self)->Stop();
@@ -129,9 +75,8 @@ private:
 	{
 		if (!delivery_)
 			return;
-		watch_close(delivery_->watch);
-		delivery_->watch = nullptr;
-		napi_release_threadsafe_function(delivery_->function, napi_tsfn_abort);
+		watch_close(delivery_->source);
+		delivery_->End();
 		delivery_ = nullptr;
 		procfs_.reset();
 	}
@@ -140,7 +85,7 @@ private:
 	{
 		if (!delivery_)
 			throw ErrnoError(env, -EBADF, "this watch is closed");
-		return delivery_->watch;
+		return delivery_->source;
 	}
 
 	/* -EBADF of a mark: the source it needs is not live. */
@@ -376,7 +321,7 @@ private:
 
 	napi_env env_;
 	ProcfsHandle procfs_;
-	Delivery *delivery_ = nullptr;
+	WatchDelivery *delivery_ = nullptr;
 };
 
 } // namespace
