@@ -3,9 +3,9 @@
 
 import { createHash, type Hash } from "node:crypto";
 import { constants, type Stats } from "node:fs";
-import { open, readdir, realpath, stat, type FileHandle } from "node:fs/promises";
+import { lstat, open, readdir, realpath, stat, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { MAX_ENVELOPE_BYTES, MAX_KEY_TEXT_BYTES, readPublicKeys, type PublicKey } from "./baselines/dsse.ts";
+import { MAX_ENVELOPE_BYTES, type PublicKey } from "./baselines/dsse.ts";
 import { EXECUTABLES_BASELINE, executablesOf, type Executable } from "./baselines/executables.ts";
 import { compileGateTable } from "./baselines/gate-table.ts";
 import type { BaselineInUse, RefusedBaseline } from "./baselines/in-use.ts";
@@ -14,10 +14,13 @@ import { parseStatement } from "./baselines/statement.ts";
 import type { BaselineSettings, GateSet, GateSettings } from "./configuration.ts";
 import { RimonError, reasonOf } from "./errors.ts";
 import { machineOf } from "./machine.ts";
+import { readIfThere, readPinnedKeys, readText } from "./named-files.ts";
 
 const DPKG_INFO = "/var/lib/dpkg/info";
 const DPKG_STATUS = "/var/lib/dpkg/status";
-const CHUNK = 1 << 20;
+/** Hashed in one turn of the event loop: half a millisecond. */
+const CHUNK = 1 << 18;
+const AT_ONCE = 256;
 const MAX_LIST_BYTES = 64 * 1024 * 1024;
 
 export interface LoadedGate {
@@ -48,6 +51,8 @@ export interface LoadOptions {
   readonly openBaseline?: (settings: BaselineSettings, predicateType: string) => Promise<BaselineInUse>;
   /** Of the load before: what packages brought takes long to read. */
   readonly packages?: Packages | undefined;
+  /** The one file that the table will be asked about: of what packages brought no more is read than has its MD5. */
+  readonly only?: string;
 }
 
 /** A baseline that is not to be believed. */
@@ -66,13 +71,11 @@ export class RefusedExecutables extends RimonError {
 export async function loadGate(
   settings: GateSettings,
   now: number,
-  { lastCounters = {}, openBaseline, packages: before }: LoadOptions = {},
+  { lastCounters = {}, openBaseline, packages: before, only }: LoadOptions = {},
 ): Promise<LoadedGate> {
-  const keys: PublicKey[] = [];
-  for (const file of settings.publicKeys)
-    keys.push(
-      ...(await within(file, async () => readPublicKeys((await readAll(file, MAX_KEY_TEXT_BYTES)).toString()))),
-    );
+  const keys = await readPinnedKeys(settings.publicKeys).catch((thrown: unknown) => {
+    throw new RimonError("RIMON_CONFIG", `gate.publicKeys: ${reasonOf(thrown)}`, { cause: thrown });
+  });
   const baseline = new Set<string>();
   const counters: Record<string, number> = {};
   const refused: (RefusedBaseline & { readonly file: string })[] = [];
@@ -89,16 +92,16 @@ export async function loadGate(
       continue;
     }
     const { executables, counter } = await within(file, async () =>
-      readExecutables(await readBaseline(file), keys, settings.threshold, now, lastCounters[file]),
+      readExecutables(await readIfThere(MAX_ENVELOPE_BYTES, file), keys, settings.threshold, now, lastCounters[file]),
     );
     if (keys.length === 0) counters[file] = counter;
     for (const { sha256 } of executables) baseline.add(sha256);
   }
   const denied = new Set<string>();
   for (const file of settings.denied)
-    for (const digest of await within(file, async () => digestsIn((await readAll(file, MAX_LIST_BYTES)).toString())))
+    for (const digest of await within(file, async () => digestsIn(await readText(MAX_LIST_BYTES, file))))
       denied.add(digest);
-  const packages = settings.packages ? await packagesNow(settings.maxBytes, before) : undefined;
+  const packages = settings.packages ? await packagesNow(settings.maxBytes, before, only) : undefined;
   const sets = new Map<GateSet, ReadonlySet<string>>([
     ["baseline", baseline],
     ["packages", packages?.digests ?? new Set()],
@@ -135,10 +138,16 @@ async function versionAt(file: string): Promise<string> {
   return stat(file).then(versionOf, (thrown: unknown) => (thrown as NodeJS.ErrnoException).code ?? "unknown");
 }
 
-async function packagesNow(maxBytes: number, before: Packages | undefined): Promise<Packages> {
-  const version = `${await versionAt(DPKG_STATUS)} ${maxBytes}`;
+async function packagesNow(
+  maxBytes: number,
+  before: Packages | undefined,
+  only: string | undefined,
+): Promise<Packages> {
+  const version = `${await versionAt(DPKG_STATUS)} ${maxBytes} ${only ?? ""}`;
   if (before?.version === version) return before;
-  return { version, digests: await packagedDigests(DPKG_INFO, maxBytes) };
+  const [md5 = ""] = only === undefined ? [] : ((await digestsOf(only, ["md5"], maxBytes).catch(() => [])) ?? []);
+  const isAsked = (each: string): boolean => only === undefined || each === md5;
+  return { version, digests: await packagedDigests(DPKG_INFO, maxBytes, isAsked) };
 }
 
 /** python3 is a link, and what runs is python3.11. */
@@ -182,20 +191,39 @@ export function digestsIn(text: string): readonly string[] {
   });
 }
 
-/** Of executables whose MD5 is that of the package they came with. */
-async function packagedDigests(info: string, maxBytes: number): Promise<Set<string>> {
+/** Of executables whose MD5 is that of the package they came with; one that cannot be read, or not as one state of it, is none. */
+async function packagedDigests(
+  info: string,
+  maxBytes: number,
+  isAsked: (md5: string) => boolean,
+): Promise<Set<string>> {
   const digests = new Set<string>();
   const lists = await within(info, () => readdir(info));
   for (const list of lists.filter((name) => name.endsWith(".md5sums"))) {
-    const text = (await readAll(join(info, list), MAX_LIST_BYTES)).toString();
-    for (const line of text.split("\n")) {
-      const [, md5, path] = /^([0-9a-f]{32}) [ *](.+)$/.exec(line) ?? [];
-      if (md5 === undefined || path === undefined) continue;
-      const found = await digestsOf(`/${path}`, ["md5", "sha256"], maxBytes);
-      if (found?.[0] === md5 && found[1] !== undefined) digests.add(found[1]);
+    const lines = (await readText(MAX_LIST_BYTES, join(info, list))).split("\n");
+    const md5s = new Map(lines.flatMap(packaged).filter(([, md5]) => isAsked(md5)));
+    for (const path of await executablesAmong([...md5s.keys()])) {
+      const found = await digestsOf(path, ["md5", "sha256"], maxBytes).catch(() => undefined);
+      if (found?.[0] === md5s.get(path) && found?.[1] !== undefined) digests.add(found[1]);
     }
   }
   return digests;
+}
+
+function packaged(line: string): [path: string, md5: string][] {
+  const [, md5, path] = /^([0-9a-f]{32}) [ *](.+)$/.exec(line) ?? [];
+  return md5 === undefined || path === undefined ? [] : [[`/${path}`, md5]];
+}
+
+/** Of the files of a package hardly any is one: to open them all would take a minute and a half. */
+async function executablesAmong(paths: readonly string[]): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (let from = 0; from < paths.length; from += AT_ONCE) {
+    const some = paths.slice(from, from + AT_ONCE);
+    const modes = await Promise.all(some.map((path) => lstat(path).then(({ mode }) => mode, () => 0))); // prettier-ignore
+    found.push(...some.filter((_, index) => ((modes[index] ?? 0) & 0o111) !== 0));
+  }
+  return found;
 }
 
 /** What a walk came by and could not take. */
@@ -269,29 +297,6 @@ async function digestsOf(
 
 function versionOf({ ino, size, mtimeMs, ctimeMs }: Stats): string {
   return `${ino} ${size} ${mtimeMs} ${ctimeMs}`;
-}
-
-/** Undefined if there is none. */
-async function readBaseline(file: string): Promise<Buffer | undefined> {
-  try {
-    return await readAll(file, MAX_ENVELOPE_BYTES);
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw thrown;
-  }
-}
-
-async function readAll(file: string, max: number): Promise<Buffer> {
-  // O_NONBLOCK: a FIFO must not hold us up.
-  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
-  try {
-    const found = await handle.stat();
-    if (!found.isFile()) throw new Error("it is not a regular file");
-    if (found.size > max) throw new Error(`it has ${found.size} bytes, at most ${max} were expected`);
-    return await handle.readFile();
-  } finally {
-    await handle.close();
-  }
 }
 
 async function within<T>(file: string, act: () => Promise<T> | T): Promise<T> {

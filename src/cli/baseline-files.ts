@@ -3,10 +3,9 @@
 import type { PublicKey } from "../baselines/dsse.ts";
 import { isObject } from "../baselines/seal-problem.ts";
 import { RimonError, reasonOf } from "../errors.ts";
-import { readUpTo as read } from "../store/read-file.ts";
-import { readPinnedKeys } from "../store/sealed-baselines.ts";
+import { readPinnedKeys, readUpTo as read } from "../named-files.ts";
 
-/** A regular file, or its first bytes; see store/read-file.ts. */
+/** A regular file, or its first bytes; see named-files.ts. */
 export async function readUpTo(max: number, file: string): Promise<{ bytes: Buffer; mode: number }> {
   try {
     return await read(max, file);

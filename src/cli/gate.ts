@@ -129,7 +129,7 @@ export interface TryOptions extends Output {
 export async function gateTryCommand(file: string, options: TryOptions, terminal: Terminal): Promise<number> {
   const { gate } = await settingsOf(options);
   const addon = requireFilesAddon();
-  const { table: bytes } = await loadGate(gate, Date.now());
+  const { table: bytes } = await loadGate(gate, Date.now(), { only: resolve(file) });
   try {
     const [record] = decodeRecords(
       addon.gateTry(bytes, resolve(file), options.uid ?? userInfo().uid, options.by ?? ""),

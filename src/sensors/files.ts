@@ -1,8 +1,7 @@
 // Files against a baseline, at an interval, by threads that stand behind all others. Off unless the configuration asks for
 // it. Between two passes a change may come and go: events are another sensor's.
 
-import { readFile } from "node:fs/promises";
-import { readPublicKeys, type PublicKey } from "../baselines/dsse.ts";
+import type { PublicKey } from "../baselines/dsse.ts";
 import { SealProblem } from "../baselines/seal.ts";
 import { FILE_BASELINE } from "../baselines/files/statement.ts";
 import type { FileSettings } from "../configuration.ts";
@@ -10,6 +9,7 @@ import { RimonError, reasonOf } from "../errors.ts";
 import type { FileDifference } from "../file-changed.ts";
 import { openFileBaseline, type FileBaseline } from "../files/baseline-file.ts";
 import { checkFiles } from "../files/check.ts";
+import { readPinnedKeys } from "../named-files.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 /** More differences than that in one check are counted: somebody has replaced the system, or forgotten the baseline. */
@@ -206,15 +206,9 @@ export function sayingOf(difference: FileDifference): string {
 }
 
 async function keysOf(files: readonly string[]): Promise<readonly PublicKey[]> {
-  const keys: PublicKey[] = [];
-  for (const file of files) {
-    try {
-      keys.push(...readPublicKeys(await readFile(file, "utf8")));
-    } catch (thrown) {
-      throw new RimonError("RIMON_CONFIG", `${file}, which files.publicKeys names: ${reasonOf(thrown)}`, {
-        cause: thrown,
-      });
-    }
+  try {
+    return await readPinnedKeys(files);
+  } catch (thrown) {
+    throw new RimonError("RIMON_CONFIG", `files.publicKeys: ${reasonOf(thrown)}`, { cause: thrown });
   }
-  return [...new Map(keys.map((key) => [key.id, key])).values()];
 }

@@ -2,22 +2,15 @@
 // is fallen back on, and it holds the counter that the next one may not be below.
 
 import { dirname } from "node:path";
-import {
-  MAX_ENVELOPE_BYTES,
-  MAX_KEY_TEXT_BYTES,
-  parseEnvelope,
-  readPublicKeys,
-  verifyEnvelope,
-  type PublicKey,
-} from "../baselines/dsse.ts";
+import { MAX_ENVELOPE_BYTES, parseEnvelope, verifyEnvelope, type PublicKey } from "../baselines/dsse.ts";
 import type { BaselineInUse } from "../baselines/in-use.ts";
 import { openSealed, SealProblem, type Expectations } from "../baselines/seal.ts";
 import { parseHeader, parseStatement } from "../baselines/statement.ts";
 import type { BaselineSettings } from "../configuration.ts";
 import { reasonOf } from "../errors.ts";
 import { machineOf } from "../machine.ts";
-import { errnoOf, makePrivateDirectory, replaceFile } from "./durable.ts";
-import { readUpTo } from "./read-file.ts";
+import { readIfThere, readPinnedKeys } from "../named-files.ts";
+import { makePrivateDirectory, replaceFile } from "./durable.ts";
 
 /** Opens the baseline that is to be used now; never throws. */
 export async function openBaseline(
@@ -33,10 +26,10 @@ export async function openBaseline(
   }
   const machine = ofAnyMachine ? {} : { machineId: machineOf().id };
   const expected: Expectations = { keys, threshold, predicateType, now, ...machine };
-  const kept = await readBaseline(lastGood).catch(() => undefined);
+  const kept = await readIfThere(MAX_ENVELOPE_BYTES, lastGood).catch(() => undefined);
   const lastCounter = counterOf(kept, expected);
   try {
-    const bytes = await readBaseline(file);
+    const bytes = await readIfThere(MAX_ENVELOPE_BYTES, file);
     const opened = openSealed(bytes, { ...expected, ...(lastCounter === undefined ? {} : { lastCounter }) });
     if (bytes === undefined || (kept !== undefined && bytes.equals(kept))) return { opened };
     const notKept = await keep(lastGood, bytes);
@@ -69,32 +62,6 @@ async function keep(path: string, bytes: Buffer): Promise<string | undefined> {
     return undefined;
   } catch (thrown) {
     return `${path} cannot be written: ${reasonOf(thrown)}`;
-  }
-}
-
-/** Every key of these files, once; throws a sentence about the file that has none. */
-export async function readPinnedKeys(files: readonly string[]): Promise<readonly PublicKey[]> {
-  const keys = new Map<string, PublicKey>();
-  for (const file of files) {
-    const { bytes } = await readUpTo(MAX_KEY_TEXT_BYTES, file).catch((thrown: unknown) => {
-      throw new Error(`${file} cannot be read: ${reasonOf(thrown)}`, { cause: thrown });
-    });
-    try {
-      for (const key of readPublicKeys(bytes.toString())) keys.set(key.id, key);
-    } catch (thrown) {
-      throw new Error(`${file}: ${reasonOf(thrown)}`, { cause: thrown });
-    }
-  }
-  return [...keys.values()];
-}
-
-/** Undefined if there is none. */
-async function readBaseline(path: string): Promise<Buffer | undefined> {
-  try {
-    return (await readUpTo(MAX_ENVELOPE_BYTES, path)).bytes;
-  } catch (thrown) {
-    if (errnoOf(thrown) === "ENOENT") return undefined;
-    throw thrown;
   }
 }
 

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { runCommand } from "../fixtures/command.ts";
 import { compile } from "../fixtures/compile.ts";
 import { EVIL, NOBODY, programs, run, sha256Of, tmpfs } from "../fixtures/gate.ts";
@@ -14,6 +15,8 @@ import { exitOf, lineOf, start, until } from "../native/child.ts";
 
 const REFUSED = 126;
 const DEADLINE_MS = 20_000;
+/** Every executable of every package is read. */
+const PACKAGES_MS = 120_000;
 
 interface Scene {
   readonly folder: string;
@@ -157,6 +160,39 @@ test("a baseline is read anew when its file is another, without a restart; a bad
   await again.waitForFinding("baseline-refused", DEADLINE_MS, ({ technique }) => technique === "rolled-back");
   assert.deepEqual([run(good), run(evil)], [0, EVIL]);
   await again.stop();
+});
+
+test("what dpkg installed is known wherever it lies, and with one bit of it changed it is not", async (t) => {
+  const folder = tmpfs(t);
+  const [known, changed] = [join(folder, "known"), join(folder, "changed")];
+  copyFileSync("/usr/bin/true", known);
+  const bytes = readFileSync(known);
+  const last = bytes.length - 1;
+  bytes[last] = (bytes[last] ?? 0) ^ 1;
+  writeFileSync(changed, bytes, { mode: 0o755 });
+  assert.equal(run(changed), 0);
+  const gate = `{ mode: enforce, mounts: [{ path: ${folder} }], packages: true }`;
+  const monitor = started(t, { config: `mode: enforce\nenvironment: development\ngate: ${gate}\n` });
+  await monitor.ready;
+  // Until every file of every package is read nothing is checked, and that is told.
+  await until(
+    "what is of no package to be refused",
+    async () => {
+      await sleep(250);
+      return run(changed) === REFUSED ? true : undefined;
+    },
+    PACKAGES_MS,
+  );
+  assert.equal(run(known), 0);
+  const config = join(monitor.stateDirectory, "rimon.yaml");
+  const env = { RIMON_STATE_DIR: monitor.stateDirectory };
+  const ask = async (path: string) => (await runCommand(["gate", "try", path, "--config", config], { env })).stdout;
+  assert.match(await ask(known), /^allowed .*rule known/);
+  assert.match(await ask(changed), /^denied .*no rule matches/);
+  const { stdout } = await runCommand(["gate", "status", "--config", config], { env });
+  const [, count] = /(\d+) of packages/.exec(stdout) ?? [];
+  assert.ok(Number(count) > 100, stdout);
+  await monitor.stop();
 });
 
 test("in mode monitor nothing is refused, and a list of what never runs is told by its rule", async (t) => {

@@ -51,12 +51,16 @@ export async function exitOf(child: ChildProcess): Promise<{ code: number | null
 }
 
 /** Waits until `look` finds something. */
-export async function until<T>(what: string, look: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  const deadline = Date.now() + DEADLINE_MS;
+export async function until<T>(
+  what: string,
+  look: () => T | undefined | Promise<T | undefined>,
+  withinMs: number = DEADLINE_MS,
+): Promise<T> {
+  const deadline = Date.now() + withinMs;
   for (;;) {
     const found = await look();
     if (found !== undefined) return found;
-    if (Date.now() > deadline) throw new Error(`waited ${DEADLINE_MS} ms for ${what}`);
+    if (Date.now() > deadline) throw new Error(`waited ${withinMs} ms for ${what}`);
     await sleep(5);
   }
 }
