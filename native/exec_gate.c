@@ -340,12 +340,12 @@ static uint64_t expire(struct exec_gate *g, struct worker *me)
 		/* While it waits nobody else takes it; what a thread works on it lets go of itself. */
 		if (is_waiting)
 			s->state = SLOT_NEW;
-		s->users++;
+		__atomic_add_fetch(&s->users, 1, __ATOMIC_ACQ_REL);
 		pthread_mutex_unlock(&g->lock);
 		gate_ask_begin(&me->ask, g->procfs, s->fd, s->tid, &s->file);
 		unanswered(g, &me->ask, s, GATE_DEADLINE, ETIMEDOUT);
 		pthread_mutex_lock(&g->lock);
-		s->users--;
+		__atomic_sub_fetch(&s->users, 1, __ATOMIC_ACQ_REL);
 		if (is_waiting || s->state == SLOT_LEFT)
 			gate_slot_free(g, s);
 	}
@@ -356,9 +356,10 @@ static uint64_t expire(struct exec_gate *g, struct worker *me)
 /* Reads events until one has to be worked on and another can lead; NULL: the gate closes. */
 static struct slot *lead(struct exec_gate *g, struct worker *me)
 {
-	struct pollfd ready[3] = { { .fd = g->fan, .events = POLLIN },
+	struct pollfd ready[4] = { { .fd = g->fan, .events = POLLIN },
 				   { .fd = g->wake, .events = POLLIN },
-				   { .fd = g->mounts, .events = POLLPRI } };
+				   { .fd = g->mounts, .events = POLLPRI },
+				   { .fd = g->nudge, .events = POLLIN } };
 
 	for (;;) {
 		struct fanotify_event_metadata ev;
@@ -366,11 +367,13 @@ static struct slot *lead(struct exec_gate *g, struct worker *me)
 		struct timespec timeout = { (time_t)(next / 1000000000ull), (long)(next % 1000000000ull) };
 		struct slot *s;
 
-		if (ppoll(ready, 3, &timeout, NULL) < 0)
+		if (ppoll(ready, 4, &timeout, NULL) < 0)
 			continue;
 		__atomic_add_fetch(&g->beat, 1, __ATOMIC_RELEASE);
 		if (__atomic_load_n(&g->is_closing, __ATOMIC_ACQUIRE))
 			return NULL;
+		if (ready[3].revents)
+			await(g->nudge);
 		if (ready[2].revents) {
 			bool tell;
 

@@ -45,6 +45,7 @@ void gate_free(struct exec_gate *g)
 	close_fd(g->wake);
 	close_fd(g->leads);
 	close_fd(g->gone);
+	close_fd(g->nudge);
 	close_fd(g->mounts);
 	pthread_mutex_destroy(&g->lock);
 	pthread_mutex_destroy(&g->notify_lock);
@@ -88,7 +89,7 @@ int exec_gate_open(const struct procfs *p, void (*notify)(void *arg), void *arg,
 	g->procfs = p;
 	g->notify = notify;
 	g->notify_arg = arg;
-	g->fan = g->wake = g->leads = g->gone = g->mounts = -1;
+	g->fan = g->wake = g->leads = g->gone = g->nudge = g->mounts = -1;
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_mutex_init(&g->notify_lock, NULL);
 	/* A page that has to come from a disk would be waited for by whoever wants to run something. */
@@ -115,7 +116,8 @@ int exec_gate_open(const struct procfs *p, void (*notify)(void *arg), void *arg,
 	g->wake = eventfd(0, EFD_CLOEXEC);
 	g->leads = eventfd(1, EFD_CLOEXEC | EFD_SEMAPHORE);
 	g->gone = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE | EFD_NONBLOCK);
-	if (g->wake < 0 || g->leads < 0 || g->gone < 0) {
+	g->nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (g->wake < 0 || g->leads < 0 || g->gone < 0 || g->nudge < 0) {
 		err = -errno;
 		goto fail;
 	}

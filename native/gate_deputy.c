@@ -110,6 +110,7 @@ static int stand_by(void *arg)
 {
 	struct exec_gate *g = arg;
 	bool suspects = false;
+	uint64_t one = 1;
 	uint32_t beat = 0;
 
 	/* With the thread that made it; and it is in no group that a terminal stops. */
@@ -131,6 +132,9 @@ static int stand_by(void *arg)
 			continue;
 		}
 		suspects = is_waited_for(g, look_ns);
+		/* Whoever is let go on sleeps on in the call that it was stopped in, and would leave us to answer: it is to turn. */
+		if (suspects)
+			ask(SYS_write, g->nudge, (long)&one, sizeof(one), 0, 0);
 		while (suspects && __atomic_load_n(&g->beat, __ATOMIC_ACQUIRE) == beat) {
 			struct pollfd ready = { .fd = g->fan, .events = POLLIN };
 

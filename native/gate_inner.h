@@ -34,7 +34,7 @@ struct table {
 	unsigned int held;
 };
 
-/* An event and what is known of it. It belongs to whom its state says; is_answered and users change with the lock held. */
+/* An event and what is known of it. It belongs to whom its state says; is_answered and users change with the lock held, or by the deputy, who has none. */
 struct slot {
 	enum slot_state state;
 	int fd;
@@ -84,11 +84,12 @@ struct exec_gate {
 	void *notify_arg;
 	pthread_mutex_t notify_lock;
 
-	pthread_mutex_t lock;		/* everything below but fan, wake, leads, gone, mounts */
+	pthread_mutex_t lock;		/* everything below but the descriptors */
 	int fan;
 	int wake;
 	int leads;			/* a count of one is the lead */
 	int gone;			/* counts the threads that ended */
+	int nudge;			/* whoever leads turns once for it */
 	int mounts;			/* our mountinfo; -1: none */
 	bool is_closing;
 	bool is_orphan;

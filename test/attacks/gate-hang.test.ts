@@ -6,6 +6,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { compileGateTable } from "../../src/baselines/gate-table.ts";
 import { GATE_MODE } from "../../src/native.ts";
 import { compile } from "../fixtures/compile.ts";
@@ -14,6 +15,8 @@ import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { lineOf, start, startNode, until } from "../native/child.ts";
 
 const REFUSED = 126;
+/** For its threads to have had a turn. */
+const GOES_ON_MS = 300;
 
 interface Served {
   readonly folder: string;
@@ -113,10 +116,10 @@ test("a disk that hangs holds up what lies on it, for as long as is said, and no
   assert.equal(run(join(disk, "a")), 0);
 });
 
-test("a rimon that is stopped holds nobody up", async (t) => {
-  const { folder, good, evil, known } = scene(t);
-  const table = compileGateTable({ ...knowing(known), deadlineMs: 500 });
-  const agent = startNode(
+/** A process with a gate that is of no use once it is stopped; its status for each line that it is given. */
+async function agent(t: TestContext, folder: string, known: string, deadlineMs: number) {
+  const table = compileGateTable({ ...knowing(known), deadlineMs });
+  const child = startNode(
     t,
     `const gate = addon.openGate(() => {});
     gate.load(Buffer.from(${JSON.stringify(table.toString("base64"))}, "base64"));
@@ -124,14 +127,38 @@ test("a rimon that is stopped holds nobody up", async (t) => {
     console.log("ready");
     process.stdin.on("data", () => console.log(JSON.stringify(gate.status())));`,
   );
-  assert.equal(await lineOf(agent), "ready");
+  assert.equal(await lineOf(child), "ready");
+  return {
+    signal: (name: NodeJS.Signals) => void child.kill(name),
+    async status() {
+      child.stdin?.write("\n");
+      return JSON.parse(await lineOf(child)) as { unanswered: number };
+    },
+  };
+}
+
+test("a rimon that is stopped holds nobody up", async (t) => {
+  const { folder, good, evil, known } = scene(t);
+  const { signal, status } = await agent(t, folder, known, 500);
   assert.deepEqual([run(good), run(evil)], [0, REFUSED]);
-  agent.kill("SIGSTOP");
+  signal("SIGSTOP");
   // As what cannot be judged is answered.
   for (let i = 0; i < 5; i++) assert.notEqual(run(evil), REFUSED);
-  agent.kill("SIGCONT");
+  signal("SIGCONT");
   await until("it to go on", () => (run(evil) === REFUSED ? true : undefined));
-  agent.stdin?.write("\n");
-  const status = JSON.parse(await lineOf(agent)) as { unanswered: number };
-  assert.ok(status.unanswered >= 5, JSON.stringify(status));
+  const { unanswered } = await status();
+  assert.ok(unanswered >= 5, String(unanswered));
+});
+
+test("once it goes on, nothing more is answered in its place", async (t) => {
+  const { folder, evil, known } = scene(t);
+  const { signal, status } = await agent(t, folder, known, 200);
+  for (let time = 0; time < 8; time++) {
+    signal("SIGSTOP");
+    assert.notEqual(run(evil), REFUSED);
+    signal("SIGCONT");
+    await status();
+    await sleep(GOES_ON_MS);
+    assert.equal(run(evil), REFUSED, `the ${time + 1}th time`);
+  }
 });

@@ -1,0 +1,55 @@
+// The exec gate on the oldest kernel that has names of files and on another architecture: what is not known is refused, and
+// while rimon is stopped its deputy answers. It shares rimon's memory by a clone of its own, which each architecture has its way of.
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { Finding } from "../../src/finding.ts";
+import { outcomesOf, runSections } from "./sections.ts";
+
+const SCRIPT = `
+cd /tmp
+mkdir gate && mount -t tmpfs gate gate || exit 1
+# By any name that begins with its own it is busybox itself.
+cp /bin/busybox gate/busybox-known
+rimon gate learn /tmp/gate --out known.json >/dev/null || exit 1
+cp gate/busybox-known gate/busybox-later
+cp gate/busybox-known gate/busybox-changed && echo >>gate/busybox-changed
+cat >rimon.yaml <<END
+mode: enforce
+environment: development
+gate: { mounts: [{ path: /tmp/gate, mode: enforce }], known: [/tmp/known.json], unanswered: deny, deadline: 1s }
+END
+export RIMON_STATE_DIR=/tmp/state
+rimon run --json --config rimon.yaml >records 2>errors & rimon=$!
+told '"type":"ready"'
+try() { if gate/busybox-$1 true 2>/dev/null; then echo $2 runs; else echo $2 refused; fi; }
+section outcomes
+try known known
+try changed changed
+kill -STOP $rimon
+try later stopped
+kill -CONT $rimon
+told 'rimon stood still'
+try later again
+kill -TERM $rimon; wait $rimon
+section findings
+grep '^{"type":"finding"' records
+`;
+
+describe("the exec gate, and its deputy while rimon is stopped", () => {
+  for (const kernel of ["5.10", "6.12-arm64"] as const) {
+    test(kernel, async () => {
+      const sections = await runSections({ kernel, script: SCRIPT });
+      const said = JSON.stringify([...sections]);
+      assert.deepEqual(
+        outcomesOf(sections.get("outcomes")),
+        { known: "runs", changed: "refused", stopped: "refused", again: "runs" },
+        said,
+      );
+      const findings = (sections.get("findings") ?? []).map((line) => JSON.parse(line) as Finding);
+      const messages = findings.map(({ rule, message }) => `${rule}: ${message}`).join("\n");
+      assert.match(messages, /^exec-denied: .* was refused \/tmp\/gate\/busybox-changed: nothing allows it/m);
+      assert.match(messages, /^sensor-blind: .*rimon stood still/m);
+    });
+  }
+});
