@@ -200,7 +200,8 @@ async function packagedDigests(
   const digests = new Set<string>();
   const lists = await within(info, () => readdir(info));
   for (const list of lists.filter((name) => name.endsWith(".md5sums"))) {
-    const lines = (await readText(MAX_LIST_BYTES, join(info, list))).split("\n");
+    const file = join(info, list);
+    const lines = (await within(file, () => readText(MAX_LIST_BYTES, file))).split("\n");
     const md5s = new Map(lines.flatMap(packaged).filter(([, md5]) => isAsked(md5)));
     for (const path of await executablesAmong([...md5s.keys()])) {
       const found = await digestsOf(path, ["md5", "sha256"], maxBytes).catch(() => undefined);

@@ -13,8 +13,14 @@ export async function readUpTo(max: number, file: string): Promise<{ bytes: Buff
     const found = await handle.stat();
     if (!found.isFile()) throw new Error("it is not a regular file");
     const buffer = Buffer.alloc(Math.min(found.size, max + 1));
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0);
-    return { bytes: buffer.subarray(0, bytesRead), mode: found.mode & 0o777 };
+    let length = 0;
+    while (length < buffer.length) {
+      // What comes over a network may come in pieces.
+      const { bytesRead } = await handle.read(buffer, length, buffer.length - length, length);
+      if (bytesRead === 0) break;
+      length += bytesRead;
+    }
+    return { bytes: buffer.subarray(0, length), mode: found.mode & 0o777 };
   } finally {
     await handle.close();
   }
