@@ -48,7 +48,8 @@ export async function readPinnedKeys(files: readonly string[]): Promise<readonly
   const keys = new Map<string, PublicKey>();
   for (const file of files) {
     const { bytes } = await readUpTo(MAX_KEY_TEXT_BYTES, file).catch((thrown: unknown) => {
-      throw new Error(`${file} cannot be read: ${reasonOf(thrown)}`, { cause: thrown });
+      const wanted = "public keys were expected, as rimon seal keygen writes them";
+      throw new Error(`${file} cannot be read: ${reasonOf(thrown)}; ${wanted}`, { cause: thrown });
     });
     try {
       for (const key of readPublicKeys(bytes.toString())) keys.set(key.id, key);
