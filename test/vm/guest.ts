@@ -1,7 +1,9 @@
 // Boots a kernel in a virtual machine and runs one command in it.
 
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Child } from "../fixtures/child.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { provideKernel, type KernelName } from "./kernels.ts";
@@ -9,6 +11,10 @@ import { baseArchive, commandArchive, findProgram, MARK, type GuestArchitecture 
 
 const BOOT_MS = 60_000;
 const LONGEST_MS = 600_000;
+/** How long the machine's monitor is listened to. */
+const ANSWER_MS = 1_000;
+/** Of the registers that a monitor lists. */
+const WHERE = /^(CPU#|[RE]IP=|CS |CR[03]=|\s*PC=)/;
 const LSM = "lockdown,capability,landlock,yama,bpf";
 const SHOWN_LINES = 40;
 
@@ -55,16 +61,19 @@ const bases = new Map<GuestArchitecture, Buffer>();
  */
 const EMULATION_FAILED = /Oops: int3: /;
 
+/** It never came to its first command: nothing of what is tested had run. */
+class NotBooted extends Error {}
+
 /**
  * Boots, runs the script and powers off. Throws with the machine's last words if the script did not come to its end; a
- * machine whose emulation failed is booted once more.
+ * machine that did not boot, or whose emulation failed, is booted once more, and that is said.
  */
 export async function runInGuest(options: GuestOptions): Promise<GuestRun> {
   try {
     return await boot(options);
   } catch (thrown) {
-    if (!EMULATION_FAILED.test(String(thrown))) throw thrown;
-    process.stderr.write(`${options.kernel}: the emulated processor missed a patch of the kernel's code; once more\n`);
+    if (!(thrown instanceof NotBooted) && !EMULATION_FAILED.test(String(thrown))) throw thrown;
+    process.stderr.write(`${options.kernel}: once more, as it was not the command that failed: ${String(thrown)}\n`);
     return boot(options);
   }
 }
@@ -84,6 +93,7 @@ async function boot(options: GuestOptions): Promise<GuestRun> {
   writeFileSync(image, base);
   appendFileSync(image, commandArchive(architecture, script, extras));
   const log = join(folder, "console");
+  const monitor = join(folder, "monitor");
 
   const startedAt = Date.now();
   let bootedAt: number | undefined;
@@ -100,8 +110,11 @@ async function boot(options: GuestOptions): Promise<GuestRun> {
       }
     },
   });
-  const bootTimer = setTimeout(() => {
-    if (bootedAt === undefined) child.kill("SIGKILL");
+  let stuckAt = "";
+  const bootTimer = setTimeout(async () => {
+    if (bootedAt !== undefined) return;
+    stuckAt = await askWhere(monitor);
+    child.kill("SIGKILL");
   }, BOOT_MS);
   await child.exited;
   clearTimeout(bootTimer);
@@ -114,7 +127,8 @@ async function boot(options: GuestOptions): Promise<GuestRun> {
         : `run its command to the end within ${longestMs / 1_000} s`;
     const last = [...lines, ...console.split("\n")].slice(-SHOWN_LINES).join("\n");
     const failed = EMULATION_FAILED.exec(console)?.[0] ?? "";
-    throw new Error(`expected the ${kernel.release} machine to ${what}; it said: ${failed}\n${last}\n${child.stderr}`);
+    const said = `expected the ${kernel.release} machine to ${what}; it said: ${failed}\n${last}\n${child.stderr}${stuckAt}`;
+    throw bootedAt === undefined ? new NotBooted(said) : new Error(said);
   }
   // init writes a line feed first, for what does not end with one.
   if (lines.at(-1) === "") lines.pop();
@@ -137,6 +151,8 @@ async function boot(options: GuestOptions): Promise<GuestRun> {
       ..."-accel tcg,thread=multi -smp 2 -m 1G -nodefaults -no-reboot -display none".split(" "),
       "-serial",
       `file:${log}`,
+      "-monitor",
+      `unix:${monitor},server=on,wait=off`,
       ...BOARDS[architecture],
       "-kernel",
       kernel.image,
@@ -146,6 +162,21 @@ async function boot(options: GuestOptions): Promise<GuestRun> {
       words,
     ];
   }
+}
+
+/** Where each processor of the machine is, by its monitor; empty if that is silent. */
+async function askWhere(path: string): Promise<string> {
+  let answer = "";
+  const line = connect(path)
+    .on("error", () => undefined)
+    .on("data", (data) => (answer += data.toString("latin1")));
+  line.write("info registers -a\n");
+  await sleep(ANSWER_MS);
+  line.destroy();
+  return plain(answer)
+    .split("\n")
+    .filter((each) => WHERE.test(each))
+    .join("\n");
 }
 
 /** Without the bytes that steer a terminal. */
