@@ -19,12 +19,13 @@
 #define PTRACE_O_SUSPEND_SECCOMP (1 << 21)
 #endif
 
-#define STOP_DEADLINE_MS	2000
-#define PATCHED_MS		50
+#define STOP_POLL_US		100
+#define STOP_DEADLINE_US	2000000
+#define PATCHED_US		50000
 
-static void sleep_ms(long ms)
+static void sleep_us(long us)
 {
-	struct timespec left = { ms / 1000, ms % 1000 * 1000000 };
+	struct timespec left = { us / 1000000, us % 1000000 * 1000 };
 
 	while (nanosleep(&left, &left) < 0 && errno == EINTR)
 		;
@@ -39,14 +40,14 @@ static int wait_for_stop(uint32_t pid)
 {
 	int status, waited;
 
-	for (waited = 0; waited < STOP_DEADLINE_MS; waited++) {
+	for (waited = 0; waited < STOP_DEADLINE_US; waited += STOP_POLL_US) {
 		pid_t stopped = waitpid((pid_t)pid, &status, __WALL | WNOHANG);
 
 		if (stopped < 0 && errno != EINTR)
 			return -errno;
 		if (stopped == (pid_t)pid)
 			return WIFSTOPPED(status) ? 0 : -ESRCH;
-		sleep_ms(1);
+		sleep_us(STOP_POLL_US);
 	}
 	return -ETIMEDOUT;
 }
@@ -189,7 +190,7 @@ int attack_ptrace_patch_text(uint32_t pid, uint64_t address)
 	if (!err)
 		err = trace(PTRACE_POKETEXT, pid, address, (void *)~there);
 	if (!err) {
-		sleep_ms(PATCHED_MS);
+		sleep_us(PATCHED_US);
 		err = trace(PTRACE_POKETEXT, pid, address, (void *)there);
 	}
 	trace(PTRACE_DETACH, pid, 0, NULL);

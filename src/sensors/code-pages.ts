@@ -1,21 +1,17 @@
 // The pages of code of every protected process that no longer come from their file, looked for at every pass and told
 // when their bytes are other than at the last.
 
-import { constants } from "node:fs";
-import { open, type FileHandle } from "node:fs/promises";
 import { reasonOf } from "../errors.ts";
-import { isRelocated, isWrittenByProgram, readCodeFile, type CodeFile } from "../function-map/code-file.ts";
-import type { ReadAt } from "../function-map/elf.ts";
+import { isRelocated, isWrittenByProgram, type CodeFile } from "../function-map/code-file.ts";
 import { readPlaces } from "../function-map/symbols.ts";
 import { processKey, type CodeChange, type MemoryOperation, type ProcessId } from "../observation.ts";
 import type { CodePagesRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
+import { openMappedCode, type MappedCode } from "./mapped-code.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 type Page = CodePagesRecord["pages"][number];
-
-/** What tells which file a page of code is of. */
-type MappedPage = Pick<Page, "mapping" | "path" | "file">;
+type PagesOfFile = readonly [Page, ...Page[]];
 
 const MAX_CHANGES = 16;
 const WRITES: ReadonlySet<MemoryOperation> = new Set(["vm-write", "poke", "mem-write", "uprobe"]);
@@ -27,6 +23,8 @@ export function createCodePages(context: SensorContext): Sensor {
   let known = new Map<string, ReadonlyMap<string, string>>();
   /** One look after the other, so that what was seen last is what is known. */
   let looking = Promise.resolve();
+  /** To be looked at soon, each once. */
+  const waiting = new Set<string>();
 
   function pass(): Promise<void> {
     return (looking = looking.then(lookAtAll));
@@ -34,10 +32,15 @@ export function createCodePages(context: SensorContext): Sensor {
 
   /** Somebody has just written to its memory: its code is looked at now, not at the next pass. */
   function lookSoon(id: ProcessId): void {
+    const key = processKey(id);
+    if (waiting.has(key)) return;
+    waiting.add(key);
     looking = looking.then(async () => {
+      // From here on what is written may be missed by this look.
+      waiting.delete(key);
       const found = await look(id).catch(() => undefined);
       // What cannot be read is told by the next pass.
-      if (found !== undefined) known.set(processKey(id), found.pages);
+      if (found !== undefined) known.set(key, found.pages);
     });
   }
 
@@ -64,15 +67,24 @@ export function createCodePages(context: SensorContext): Sensor {
     id: ProcessId,
   ): Promise<{ pages: ReadonlyMap<string, string>; unread: number; readable: boolean }> {
     const before = known.get(processKey(id)) ?? new Map<string, string>();
+    const isNew = (page: Page): boolean => before.get(page.page) !== contentOf(page);
     const first = await read(id);
-    if (first.pages.every((page) => before.get(page.page) === contentOf(page)))
-      return { ...first, pages: contentsOf(first.pages) };
-    // While a process executes another program, or a debugger steps, one reading may mix two states.
-    const copies = new Set(first.pages.map(({ page }) => page));
-    const pages = (await read(id)).pages.filter(({ page }) => copies.has(page));
-    const news = pages.filter((page) => before.get(page.page) !== contentOf(page));
-    for (const ofOneFile of groupByFile(news)) await tell(id, ofOneFile);
-    return { ...first, pages: contentsOf(pages) };
+    const suspected = first.pages.find(isNew);
+    if (suspected === undefined) return { ...first, pages: contentsOf(first.pages) };
+    // What tells whose code it is, in most cases all of one file, is read meanwhile.
+    const ahead = openMappedCode(id.pid, suspected);
+    try {
+      // While a process executes another program, or a debugger steps, one reading may mix two states.
+      const copies = new Set(first.pages.map(({ page }) => page));
+      const pages = (await read(id)).pages.filter(({ page }) => copies.has(page));
+      for (const ofOneFile of groupByFile(pages.filter(isNew))) {
+        if (fileOf(ofOneFile[0]) === fileOf(suspected)) await tell(id, ofOneFile, await ahead);
+        else await openAndTell(id, ofOneFile);
+      }
+      return { ...first, pages: contentsOf(pages) };
+    } finally {
+      await (await ahead).close();
+    }
   }
 
   async function read({ pid, startTime }: ProcessId): Promise<Pick<CodePagesRecord, "pages" | "unread" | "readable">> {
@@ -81,32 +93,32 @@ export function createCodePages(context: SensorContext): Sensor {
     return { pages: [], unread: 0, readable: true };
   }
 
-  async function tell(id: ProcessId, pages: readonly Page[]): Promise<void> {
-    const at = context.now();
-    const handle = await openMapped(id.pid, pages[0]);
+  async function openAndTell(id: ProcessId, pages: PagesOfFile): Promise<void> {
+    const file = await openMappedCode(id.pid, pages[0]);
     try {
-      const readAt = handle === undefined ? async () => Buffer.alloc(0) : readerOf(handle);
-      const code = await readCodeFile(readAt);
-      const foreign = pages.flatMap((page) => withoutOwnWrites(page, code) ?? []);
-      const offsets = foreign.flatMap(({ changes }) =>
-        (changes ?? []).slice(0, MAX_CHANGES).map((each) => each.offset),
-      );
-      const places = code === undefined ? new Map<number, never>() : await readPlaces(code, readAt, offsets);
-      for (const { mapping: _, changes, ...page } of foreign) {
-        context.emit({
-          kind: "code-page.seen",
-          at,
-          sensor: name,
-          ...id,
-          ...page,
-          ...(changes === undefined
-            ? {}
-            : { changes: changes.slice(0, MAX_CHANGES).map((change) => placed(change, places.get(change.offset))) }),
-          ...(code?.machine === undefined ? {} : { machine: code.machine }),
-        });
-      }
+      await tell(id, pages, file);
     } finally {
-      await handle?.close();
+      await file.close();
+    }
+  }
+
+  async function tell(id: ProcessId, pages: PagesOfFile, { code, read: readAt }: MappedCode): Promise<void> {
+    const at = context.now();
+    const foreign = pages.flatMap((page) => withoutOwnWrites(page, code) ?? []);
+    const offsets = foreign.flatMap(({ changes }) => (changes ?? []).slice(0, MAX_CHANGES).map(({ offset }) => offset));
+    const places = code === undefined ? new Map<number, never>() : await readPlaces(code, readAt, offsets);
+    for (const { mapping: _, changes, ...page } of foreign) {
+      context.emit({
+        kind: "code-page.seen",
+        at,
+        sensor: name,
+        ...id,
+        ...page,
+        ...(changes === undefined
+          ? {}
+          : { changes: changes.slice(0, MAX_CHANGES).map((change) => placed(change, places.get(change.offset))) }),
+        ...(code?.machine === undefined ? {} : { machine: code.machine }),
+      });
     }
   }
 
@@ -137,10 +149,14 @@ function contentsOf(pages: readonly Page[]): ReadonlyMap<string, string> {
   return new Map(pages.map((page) => [page.page, contentOf(page)]));
 }
 
-function groupByFile(pages: readonly Page[]): readonly (readonly Page[])[] {
-  const groups = new Map<string, Page[]>();
+function fileOf({ file }: Page): string {
+  return `${file.dev}:${file.inode}`;
+}
+
+function groupByFile(pages: readonly Page[]): readonly PagesOfFile[] {
+  const groups = new Map<string, [Page, ...Page[]]>();
   for (const page of pages) {
-    const key = `${page.file.dev}:${page.file.inode}`;
+    const key = fileOf(page);
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [page]);
     else group.push(page);
@@ -162,25 +178,4 @@ function withoutOwnWrites(page: Page, code: CodeFile | undefined): Page | undefi
 
 function placed(change: CodeChange, place: CodeChange["place"]): CodeChange {
   return place === undefined ? change : { ...change, place };
-}
-
-/** The mapped file itself, also where its name is another's by now; by its name only if that still is the same file. */
-export async function openMapped(pid: number, page: MappedPage | undefined): Promise<FileHandle | undefined> {
-  if (page === undefined) return undefined;
-  const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
-  const mapped = await open(`/proc/${pid}/map_files/${page.mapping}`, flags).catch(() => undefined);
-  if (mapped !== undefined) return mapped;
-  const named = await open(`/proc/${pid}/root${page.path}`, flags).catch(() => undefined);
-  if (named === undefined) return undefined;
-  const { dev, ino } = await named.stat();
-  if (dev === page.file.dev && ino === page.file.inode) return named;
-  await named.close();
-  return undefined;
-}
-
-export function readerOf(handle: FileHandle): ReadAt {
-  return async (position, length) => {
-    const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, position);
-    return buffer.subarray(0, bytesRead);
-  };
 }

@@ -11,6 +11,7 @@ import { deviceOf } from "../mountinfo.ts";
 import { KNOWN_DEBUGGERS, REACHING_IMPORTS } from "../known-debuggers.ts";
 import type { ExecutableTraits, FileVersion, Process } from "../observation.ts";
 import { isExecutableServed, isPathServed } from "../served-files.ts";
+import { readerOf } from "./mapped-code.ts";
 import { createMarkSearch, type MarkSearch } from "./marks.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
@@ -18,7 +19,6 @@ const MAX_WAITING = 1_024;
 const MAX_KNOWN = 8_192;
 const CHUNK = 1024 * 1024;
 const MAX_SEARCHED = 128 * CHUNK;
-const HEAD = 256 * 1024;
 
 const SERVED =
   "executables on file systems that a program answers for (FUSE) are not read, since a silent one would hold up rimon: a debugger there is known by its name alone";
@@ -205,17 +205,7 @@ function changeOf(stats: BigIntStats): string {
 }
 
 async function readTraits(handle: FileHandle, search: MarkSearch): Promise<ExecutableTraits> {
-  const fromFile: ReadAt = async (position, length) => {
-    const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, position);
-    return buffer.subarray(0, bytesRead);
-  };
-  // Most of what says what a program is stands at its beginning: one read in place of many.
-  const head = await fromFile(0, HEAD);
-  const read: ReadAt = async (position, length) => {
-    if (length <= 0 || !Number.isSafeInteger(position)) return Buffer.alloc(0);
-    const end = position + length;
-    return end <= head.length || head.length < HEAD ? head.subarray(position, end) : fromFile(position, length);
-  };
+  const read = await readerOf(handle);
   const view = await readDynamicView(read, REACHING_IMPORTS);
   if (view === undefined) return { imports: [], needed: [], marks: [] };
   const { imports } = view;

@@ -4,12 +4,11 @@
 import { statSync } from "node:fs";
 import { getSystemErrorName } from "node:util";
 import { reasonOf } from "../errors.ts";
-import { readCodeFile } from "../function-map/code-file.ts";
 import { readPlaces } from "../function-map/symbols.ts";
 import { processKey, type FileId, type ProcessId } from "../observation.ts";
 import type { CodePagesRecord, UprobeRecord, UprobesRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
-import { openMapped, readerOf } from "./code-pages.ts";
+import { openMappedCode } from "./mapped-code.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 type Page = CodePagesRecord["pages"][number];
@@ -174,13 +173,10 @@ async function placesOf(
   page: Page,
   offsets: readonly number[],
 ): Promise<Awaited<ReturnType<typeof readPlaces>>> {
-  const handle = await openMapped(pid, page);
-  if (handle === undefined) return new Map();
+  const { code, read, close } = await openMappedCode(pid, page);
   try {
-    const readAt = readerOf(handle);
-    const code = await readCodeFile(readAt);
-    return code === undefined ? new Map() : await readPlaces(code, readAt, offsets);
+    return code === undefined ? new Map() : await readPlaces(code, read, offsets);
   } finally {
-    await handle.close();
+    await close();
   }
 }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { copyFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, describe, it } from "node:test";
+import { after, describe, it, mock } from "node:test";
 import { codeModified } from "../../src/detectors/code-modified.ts";
 import type { ObservationOf, ProcessId } from "../../src/observation.ts";
 import { createCodePages } from "../../src/sensors/code-pages.ts";
@@ -40,6 +40,12 @@ interface Watched {
   told(): Promise<string[]>;
   states(): string[];
   notice: NonNullable<ReturnType<typeof createCodePages>["notice"]>;
+  /** All that was told until now. */
+  seen(): ObservationOf<"code-page.seen">[];
+  /** How often a process's pages were read. */
+  looks(): number;
+  /** Nothing is being looked at. */
+  settled(): Promise<void>;
 }
 
 /** A target with a library whose functions it does not call, watched. */
@@ -49,7 +55,9 @@ async function watched(library = LIBRARY, others: readonly number[] = []): Promi
   await target.command(`dlopen ${library}`);
   const context = createContext([target.pid, ...others].map(idOf));
   contexts.push(context);
-  const sensor = createCodePages(context);
+  const { procfs } = context;
+  const codePages = mock.fn((pid: number) => procfs.codePages(pid));
+  const sensor = createCodePages({ ...context, procfs: Object.create(procfs, { codePages: { value: codePages } }) });
   await sensor.start();
   let known = 0;
   const pass = async (): Promise<ObservationOf<"code-page.seen">[]> => {
@@ -77,6 +85,9 @@ async function watched(library = LIBRARY, others: readonly number[] = []): Promi
       }),
     states: () => context.of("sensor.state").map(({ state }) => state),
     notice: (observation) => sensor.notice?.(observation),
+    seen: () => context.of("code-page.seen"),
+    looks: () => codePages.mock.callCount(),
+    settled: () => sensor.stop(),
   };
 }
 
@@ -151,6 +162,36 @@ describe("code-pages", () => {
     assert.equal((await pass()).length, 1);
     await target.exec();
     assert.deepEqual(await pass(), []);
+  });
+});
+
+describe("code-pages, told of a write", () => {
+  it("looks at once, and once for however many come together", async () => {
+    const { target, looks, settled, notice, seen } = await watched();
+    const { pid } = target;
+    writeCode(pid, functionIn(pid, LIBRARY, "EVP_DecryptUpdate").address, bytes(BREAKPOINT));
+    const before = looks();
+    const { startTime } = idOf(pid);
+    for (let time = 0; time < 1_000; time++)
+      notice({
+        kind: "memory.touched",
+        at: time,
+        sensor: "test",
+        pid,
+        startTime,
+        operation: "poke",
+        byPid: process.pid,
+        byTid: process.pid,
+        suppressed: 0,
+        action: "seen",
+      });
+    await settled();
+    assert.deepEqual(
+      seen().map(({ changes }) => changes?.map(({ found, place }) => `${place?.name} ${found}`)),
+      [[`EVP_DecryptUpdate ${BREAKPOINT}`]],
+    );
+    // Of what differs it makes sure by a second reading.
+    assert.equal(looks() - before, 2);
   });
 });
 
