@@ -7,7 +7,7 @@ import { readPlaces } from "../function-map/symbols.ts";
 import { processKey, type CodeChange, type MemoryOperation, type ProcessId } from "../observation.ts";
 import type { CodePagesRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
-import { openMappedCode, type MappedCode } from "./mapped-code.ts";
+import { openCode, openMappedCode, type MappedCode } from "./mapped-code.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 type Page = CodePagesRecord["pages"][number];
@@ -25,6 +25,16 @@ export function createCodePages(context: SensorContext): Sensor {
   let looking = Promise.resolve();
   /** To be looked at soon, each once. */
   const waiting = new Set<string>();
+
+  /** Node compiles what it runs for the first time: not when the first change is to be told, so it names code of ours now. */
+  async function rehearse(): Promise<void> {
+    for (const path of context.addonPaths) {
+      const { code, read: readAt, close } = await openCode(path);
+      const offsets = (code?.sections ?? []).flatMap(({ executable, offset }) => (executable ? [offset] : []));
+      if (code !== undefined) await readPlaces(code, readAt, offsets).catch(() => undefined);
+      await close();
+    }
+  }
 
   function pass(): Promise<void> {
     return (looking = looking.then(lookAtAll));
@@ -126,7 +136,10 @@ export function createCodePages(context: SensorContext): Sensor {
     name,
     sees: "breakpoints, detours and other changes in the code of protected processes, for as long as they stay",
     needs: ["sys_ptrace"],
-    start: pass,
+    async start() {
+      await rehearse();
+      await pass();
+    },
     pass,
     notice(observation) {
       // A new image has new pages under the same pid.

@@ -17,10 +17,20 @@ export interface MappedCode {
 }
 
 const HEAD = 256 * 1024;
+const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 /** Never throws. */
-export async function openMappedCode(pid: number, page: MappedPage): Promise<MappedCode> {
-  const handle = await openMapped(pid, page).catch(() => undefined);
+export function openMappedCode(pid: number, page: MappedPage): Promise<MappedCode> {
+  return codeOf(openMapped(pid, page));
+}
+
+/** Never throws. */
+export function openCode(path: string): Promise<MappedCode> {
+  return codeOf(open(path, FLAGS));
+}
+
+async function codeOf(opening: Promise<FileHandle | undefined>): Promise<MappedCode> {
+  const handle = await opening.catch(() => undefined);
   const nothing: ReadAt = async () => Buffer.alloc(0);
   const close = async (): Promise<void> => handle?.close();
   try {
@@ -47,10 +57,9 @@ export async function readerOf(handle: FileHandle): Promise<ReadAt> {
 
 /** The mapped file itself, also where its name is another's by now; by its name only if that still is the same file. */
 async function openMapped(pid: number, page: MappedPage): Promise<FileHandle | undefined> {
-  const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
-  const mapped = await open(`/proc/${pid}/map_files/${page.mapping}`, flags).catch(() => undefined);
+  const mapped = await open(`/proc/${pid}/map_files/${page.mapping}`, FLAGS).catch(() => undefined);
   if (mapped !== undefined) return mapped;
-  const named = await open(`/proc/${pid}/root${page.path}`, flags).catch(() => undefined);
+  const named = await open(`/proc/${pid}/root${page.path}`, FLAGS).catch(() => undefined);
   if (named === undefined) return undefined;
   const { dev, ino } = await named.stat();
   if (dev === page.file.dev && ino === page.file.inode) return named;
