@@ -10,6 +10,8 @@ import { createStateReporter, type Sensor, type SensorContext } from "./sensor.t
  * millisecond more for the call to be done, and one because clocks are read in whole ones.
  */
 const MAPPED_WITHIN_MS = 3;
+/** When memory is looked at once more that is to be made code: it is told when the kernel is asked for it. */
+const MADE_WITHIN_MS = 5;
 
 export function createAddressSpace(context: SensorContext): Sensor {
   const name = "address-space";
@@ -20,6 +22,8 @@ export function createAddressSpace(context: SensorContext): Sensor {
   /** One reading after the other, so that what was seen last is what is known. */
   let reading = Promise.resolve();
   let stopped = false;
+  /** Processes that are looked at once more a little later, however often that is asked for meanwhile. */
+  const later = new Map<string, NodeJS.Timeout>();
 
   function pass(): Promise<void> {
     return (reading = reading.then(readAll));
@@ -47,6 +51,17 @@ export function createAddressSpace(context: SensorContext): Sensor {
     });
   }
 
+  /** A compiler at work asks for this all the time. */
+  function lookLater(id: ProcessId): void {
+    const key = processKey(id);
+    if (later.has(key) || stopped) return;
+    const timer = setTimeout(() => {
+      later.delete(key);
+      look(id);
+    }, MADE_WITHIN_MS);
+    later.set(key, timer);
+  }
+
   function notice(observation: Observation): void {
     if (observation.kind === "process.seen" && observation.by === "exec") {
       const { process } = observation;
@@ -59,8 +74,10 @@ export function createAddressSpace(context: SensorContext): Sensor {
       const { call, pid, startTime, at } = observation;
       if (pid === undefined || startTime === undefined) return;
       if (call === "map-file") look({ pid, startTime }, at);
-      // A compiler at work does this all the time.
-      if (call === "map-code") look({ pid, startTime });
+      if (call === "map-code") {
+        look({ pid, startTime });
+        lookLater({ pid, startTime });
+      }
     }
   }
 
@@ -112,6 +129,7 @@ export function createAddressSpace(context: SensorContext): Sensor {
     notice,
     async stop() {
       stopped = true;
+      for (const timer of later.values()) clearTimeout(timer);
       await reading;
     },
   };

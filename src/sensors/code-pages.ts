@@ -13,7 +13,19 @@ import { createStateReporter, type Sensor, type SensorContext } from "./sensor.t
 type Page = CodePagesRecord["pages"][number];
 type PagesOfFile = readonly [Page, ...Page[]];
 
+/** To be looked at some times more. */
+interface Written {
+  readonly id: ProcessId;
+  /** Which look is the next. */
+  round: number;
+  /** It was written to since the last. */
+  again: boolean;
+  timer: NodeJS.Timeout | undefined;
+}
+
 const MAX_CHANGES = 16;
+/** How long after a look the next one follows. Where writes go on without an end it is the second. */
+const AFTER_MS = [0, 3, 20, 100] as const;
 const WRITES: ReadonlySet<MemoryOperation> = new Set(["vm-write", "poke", "mem-write", "uprobe"]);
 
 export function createCodePages(context: SensorContext): Sensor {
@@ -23,8 +35,9 @@ export function createCodePages(context: SensorContext): Sensor {
   let known = new Map<string, ReadonlyMap<string, string>>();
   /** One look after the other, so that what was seen last is what is known. */
   let looking = Promise.resolve();
-  /** To be looked at soon, each once. */
-  const waiting = new Set<string>();
+  /** What was written to just now, by process. */
+  const written = new Map<string, Written>();
+  let stopped = false;
 
   /** Node compiles what it runs for the first time: not when the first change is to be told, so it names code of ours now. */
   async function rehearse(): Promise<void> {
@@ -40,17 +53,41 @@ export function createCodePages(context: SensorContext): Sensor {
     return (looking = looking.then(lookAtAll));
   }
 
-  /** Somebody has just written to its memory: its code is looked at now, not at the next pass. */
+  /**
+   * Somebody writes to its memory: its code is looked at now, not at the next pass. And soon again, since it is told when
+   * the kernel takes its lock for them, and the write may come after the first look.
+   */
   function lookSoon(id: ProcessId): void {
     const key = processKey(id);
-    if (waiting.has(key)) return;
-    waiting.add(key);
+    const current = written.get(key);
+    if (current === undefined) {
+      const first: Written = { id, round: 0, again: false, timer: undefined };
+      written.set(key, first);
+      lookAtWritten(key, first);
+    } else {
+      current.again = true;
+      if (current.round > 1 && current.timer !== undefined) schedule(key, current, 1);
+    }
+  }
+
+  function schedule(key: string, each: Written, round: number): void {
+    clearTimeout(each.timer);
+    each.round = round;
+    each.timer = setTimeout(() => lookAtWritten(key, each), AFTER_MS[round]);
+  }
+
+  function lookAtWritten(key: string, each: Written): void {
+    each.timer = undefined;
     looking = looking.then(async () => {
-      // From here on what is written may be missed by this look.
-      waiting.delete(key);
-      const found = await look(id).catch(() => undefined);
+      if (stopped) return;
+      // What is written from here on this look may miss.
+      each.again = false;
+      const found = await look(each.id).catch(() => undefined);
       // What cannot be read is told by the next pass.
       if (found !== undefined) known.set(key, found.pages);
+      const next = each.again ? 1 : each.round + 1;
+      if (stopped || next >= AFTER_MS.length) written.delete(key);
+      else schedule(key, each, next);
     });
   }
 
@@ -149,6 +186,8 @@ export function createCodePages(context: SensorContext): Sensor {
         lookSoon({ pid: observation.pid, startTime: observation.startTime });
     },
     async stop() {
+      stopped = true;
+      for (const { timer } of written.values()) clearTimeout(timer);
       await looking;
     },
   };

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { CallMade } from "../../src/observation.ts";
 import { createAddressSpace } from "../../src/sensors/address-space.ts";
 import { compile } from "../fixtures/compile.ts";
@@ -55,14 +56,23 @@ test("when what was told is long enough ago, or the clock was set back, the next
   }
 });
 
-test("a compiler at work is looked at once each time it is told", async () => {
+test("memory that is to be made code is looked at when that is told, and once more when it is done", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
   const { target, sensor, seen, tell } = await watching("map-code");
-  const [first, second] = ["evil", "audit"].map((name) => compile(name, { shared: true }));
+  const [first = "", second = "", third = ""] = ["evil", "audit", "preload"].map((each) =>
+    compile(each, { shared: true }),
+  );
   await target.command(`dlopen ${first}`);
-  tell();
-  await until("the first", () => seen(first ?? "") || undefined);
+  for (let time = 0; time < 100; time++) tell();
+  while (!seen(first)) await nextTurn();
   await target.command(`dlopen ${second}`);
-  assert.equal(seen(second ?? ""), false);
+  assert.equal(seen(second), false);
+  t.mock.timers.tick(5);
+  while (!seen(second)) await nextTurn();
+  await target.command(`dlopen ${third}`);
+  t.mock.timers.tick(1_000);
+  await nextTurn();
+  assert.equal(seen(third), false, "it does not go on for ever");
   await sensor.pass?.(false);
-  assert.equal(seen(second ?? ""), true);
+  assert.equal(seen(third), true);
 });
