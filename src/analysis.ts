@@ -3,6 +3,7 @@
 
 import type { Configuration } from "./configuration.ts";
 import { DETECTORS } from "./detectors/all.ts";
+import type { Detector, RuleOptions } from "./detectors/detector.ts";
 import { FORMAT_VERSION, type Detection, type Finding, type Verdict } from "./finding.ts";
 import { holderOf } from "./known-holders.ts";
 import type { Observation, Process } from "./observation.ts";
@@ -29,16 +30,15 @@ const MAX_REMEMBERED = 10_000;
 export function createAnalysis(configuration: Configuration, self: Self, newId: (at: number) => string): Analysis {
   const state = new State(protectionOf(configuration, self));
   let groups: Groups = createGroups(configuration.alerts.groupMs);
+  let rules = rulesOf(configuration);
   /** The finding that opened a group, by its id. */
   const openings = new Map<string, Finding>();
 
   function absorb(observation: Observation): Verdict[] {
     state.apply(observation);
     const verdicts: Verdict[] = [];
-    for (const detector of DETECTORS) {
-      const { rule } = detector;
-      if (!ruleEnabled(rule, configuration)) continue;
-      const detection = detector.detect(observation, state, { allow: configuration.rules[rule]?.allow ?? [] });
+    for (const { detector, options } of rules) {
+      const detection = detector.detect(observation, state, options);
       if (detection === undefined) continue;
       const finding = findingOf(detection, detector.severity, observation);
       const admitted = groups.admit(groupKey(finding), observation.at, finding.id);
@@ -137,9 +137,23 @@ export function createAnalysis(configuration: Configuration, self: Self, newId: 
     reconfigure(next) {
       if (next.alerts.groupMs !== configuration.alerts.groupMs) groups = createGroups(next.alerts.groupMs);
       configuration = next;
+      rules = rulesOf(next);
       state.protectBy(protectionOf(next, self));
     },
   };
+}
+
+interface Rule {
+  readonly detector: Detector;
+  readonly options: RuleOptions;
+}
+
+/** Those that are on: looked up once, not for every observation. */
+function rulesOf(configuration: Configuration): readonly Rule[] {
+  return DETECTORS.filter(({ rule }) => ruleEnabled(rule, configuration)).map((detector) => ({
+    detector,
+    options: { allow: configuration.rules[detector.rule]?.allow ?? [] },
+  }));
 }
 
 /** Who is protected, and the words that say why. */

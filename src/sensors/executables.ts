@@ -76,9 +76,8 @@ export function createExecutables(context: SensorContext, hashed: () => readonly
     const handle = await open(source, "r");
     try {
       // Named by what was opened: the file may have been written or replaced since the process was seen.
-      const stats = await handle.stat({ bigint: true });
+      const [stats, traits] = await Promise.all([handle.stat({ bigint: true }), readTraits(handle, search)]);
       const file = versionOf(stats);
-      const traits = await readTraits(handle, search);
       const sha256 = hashed().includes(path) ? await hashFile(handle) : undefined;
       const changed = changeOf(stats);
       // Written to while it was hashed: the digest is of no file that ever was. The next pass comes back to it.
