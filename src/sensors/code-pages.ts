@@ -41,12 +41,11 @@ export function createCodePages(context: SensorContext): Sensor {
 
   /** Node compiles what it runs for the first time: not when the first change is to be told, so it names code of ours now. */
   async function rehearse(): Promise<void> {
-    for (const path of context.addonPaths) {
-      const { code, read: readAt, close } = await openCode(path);
-      const offsets = (code?.sections ?? []).flatMap(({ executable, offset }) => (executable ? [offset] : []));
-      if (code !== undefined) await readPlaces(code, readAt, offsets).catch(() => undefined);
-      await close();
-    }
+    const [path = ""] = context.addonPaths;
+    const { code, read: readAt, close } = await openCode(path);
+    const offsets = (code?.sections ?? []).flatMap(({ executable, offset }) => (executable ? [offset] : []));
+    if (code !== undefined) await readPlaces(code, readAt, offsets).catch(() => undefined);
+    await close();
   }
 
   function pass(): Promise<void> {
@@ -174,8 +173,9 @@ export function createCodePages(context: SensorContext): Sensor {
     sees: "breakpoints, detours and other changes in the code of protected processes, for as long as they stay",
     needs: ["sys_ptrace"],
     async start() {
-      await rehearse();
       await pass();
+      // Nothing that starts waits for it, and a look does.
+      looking = looking.then(rehearse);
     },
     pass,
     notice(observation) {
