@@ -267,12 +267,13 @@ test("a damaged rotated file is not gone on from, whatever a crash left of the c
   const text = readFileSync(first.path, "utf8").replace('"n":1', '"n":2');
   unlinkSync(first.path);
   writeFileSync(`${first.path}.000000000001`, text, { mode: 0o600 });
-  writeFileSync(first.path, "t".repeat(5000), { mode: 0o600 });
+  const torn = "t".repeat(5000);
+  writeFileSync(first.path, torn, { mode: 0o600 });
   const second = await openLog(directory);
   await second.log.append("finding", { n: 3 });
   await second.log.close();
   assert.equal(second.troubles.length, 2, JSON.stringify(second.troubles));
-  assert.ok(!readFileSync(first.path, "utf8").includes("ttt"));
+  assert.ok(!readFileSync(first.path, "utf8").includes(torn));
   assert.equal((await verifyAuditLog(first.path)).firstBad?.file, `${first.path}.000000000001`);
   const third = await openLog(directory);
   await third.log.close();
