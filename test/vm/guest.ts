@@ -114,7 +114,8 @@ async function boot(options: GuestOptions): Promise<GuestRun> {
   const bootTimer = setTimeout(async () => {
     if (bootedAt !== undefined) return;
     stuckAt = await askWhere(monitor);
-    child.kill("SIGKILL");
+    // It may have come to its command meanwhile.
+    if (bootedAt === undefined) child.kill("SIGKILL");
   }, BOOT_MS);
   await child.exited;
   clearTimeout(bootTimer);

@@ -24,7 +24,8 @@ const PACKAGE = ["package.json", "dist"];
 
 /** An addon as it was built here, or as it ships. */
 const ADDON_PATHS: Readonly<Record<GuestArchitecture, (addon: string) => string>> = {
-  x64: (addon) => builtPath(project, addon),
+  // As native.ts chooses: a clone in which nothing was compiled has what ships.
+  x64: (addon) => [builtPath(project, addon)].find(existsSync) ?? prebuiltPath(project, "x64", addon),
   arm64: (addon) => prebuiltPath(project, "arm64", addon),
 };
 
@@ -109,7 +110,8 @@ export function commandArchive(
   const { dependencies } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as { dependencies: object };
   const addons = ADDONS.map((addon) => relative(project, ADDON_PATHS[architecture](addon)));
   for (const path of [...PACKAGE, ...addons, ...Object.keys(dependencies).map((name) => `node_modules/${name}`)]) {
-    if (!existsSync(join(project, path))) throw new Error(`expected ${path} in ${project}: npm run build`);
+    if (!existsSync(join(project, path)))
+      throw new Error(`expected ${path} in ${project}, and it is not there; make it with: npm run build`);
     addTree(archive, join(project, path), done);
   }
   archive.link("/usr/bin/rimon", `${HOME}/dist/cli/main.js`);
