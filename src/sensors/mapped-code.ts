@@ -60,9 +60,8 @@ async function openMapped(pid: number, page: MappedPage): Promise<FileHandle | u
   const mapped = await open(`/proc/${pid}/map_files/${page.mapping}`, FLAGS).catch(() => undefined);
   if (mapped !== undefined) return mapped;
   const named = await open(`/proc/${pid}/root${page.path}`, FLAGS).catch(() => undefined);
-  if (named === undefined) return undefined;
-  const { dev, ino } = await named.stat();
-  if (dev === page.file.dev && ino === page.file.inode) return named;
-  await named.close();
+  const is = await named?.stat().catch(() => undefined);
+  if (is?.dev === page.file.dev && is.ino === page.file.inode) return named;
+  await named?.close();
   return undefined;
 }
