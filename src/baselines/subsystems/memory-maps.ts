@@ -81,14 +81,14 @@ export const memoryMaps: Subsystem = {
  * (RELRO), and the rest of it.
  */
 function isLoaded(file: string, fact: string, actual: string, before: Facts): boolean {
-  if (!/^r[w-]-p /.test(actual)) return false;
+  const [, length, path] = /^r[w-]-p ([0-9a-f]+) bytes of (.*)$/s.exec(actual) ?? [];
+  if (length === undefined) return false;
   const at = Number.parseInt(fact.slice(`${file} at `.length), 16);
   return Object.entries(before).some(([known, was]) => {
-    const [, size] = fileOf(known) === file ? (/^rw-p ([0-9a-f]+) bytes/.exec(was) ?? []) : [];
-    if (size === undefined) return false;
+    const [, size, name] = fileOf(known) === file ? (/^rw-p ([0-9a-f]+) bytes of (.*)$/s.exec(was) ?? []) : [];
+    if (size === undefined || name !== path) return false;
     const start = Number.parseInt(known.slice(`${file} at `.length), 16);
     const end = start + Number.parseInt(size, 16);
-    const [, length = ""] = /^\S+ ([0-9a-f]+) bytes/.exec(actual) ?? [];
     return at >= start && at + Number.parseInt(length, 16) <= end;
   });
 }
