@@ -9,14 +9,20 @@ import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { provideKernel, type KernelName } from "./kernels.ts";
 import { baseArchive, commandArchive, findProgram, MARK, type GuestArchitecture } from "./root.ts";
 
-const BOOT_MS = 60_000;
+/** How often a machine is looked at: by the first time it has to have booted. */
+const LOOK_MS = 60_000;
 const LONGEST_MS = 600_000;
+/** In all, of which the last is judged whatever it came to. */
+const BOOTS = 3;
 /** How long the machine's monitor is listened to. */
 const ANSWER_MS = 1_000;
+/** How long it lists the processors' exceptions, and how many of one breakpoint then are a loop. */
+const LIST_MS = 100;
+const LOOP = 20;
 /** Of the registers that a monitor lists. */
 const WHERE = /^(CPU#|[RE]IP=|CS |CR[03]=|\s*PC=)/;
 const LSM = "lockdown,capability,landlock,yama,bpf";
-const SHOWN_LINES = 40;
+const SHOWN_LINES = 80;
 
 /** The processor, and the second line, which is init's; the first is the kernel's console. */
 const BOARDS: Readonly<Record<GuestArchitecture, readonly string[]>> = {
@@ -56,26 +62,33 @@ export interface GuestRun {
 const bases = new Map<GuestArchitecture, Buffer>();
 
 /**
- * The kernel patches its own code under a breakpoint that all processors see (text_poke_bp(), arch/x86/kernel/alternative.c).
- * Emulated ones now and then still run into it when it is gone, and the kernel, which knows of none there, gives up.
+ * The kernel patches its own code under a breakpoint (text_poke_bp(), arch/x86/kernel/alternative.c). An emulated
+ * processor that translates a page while another writes to it may keep the breakpoint for good (QEMU before its commit
+ * deba78709a). Kernels that know of none there give up; older ones go back to it, around and around, and both processors
+ * are stuck in the end.
  */
-const EMULATION_FAILED = /Oops: int3: /;
+const GAVE_UP = /Oops: int3: /;
+/** Run into in the kernel, with all registers: a processor that comes from elsewhere has others in them. */
+const BREAKPOINT = /v=03 .*cpl=0 IP=[^]*?(?=RIP=)/g;
 
 /** It never came to its first command: nothing of what is tested had run. */
 class NotBooted extends Error {}
 
+/** The emulator failed, whatever ran in it. */
+class EmulationFailed extends Error {}
+
 /**
  * Boots, runs the script and powers off. Throws with the machine's last words if the script did not come to its end; a
- * machine that did not boot, or whose emulation failed, is booted once more, and that is said.
+ * machine that did not boot, or whose emulation failed, is booted again, and that is said.
  */
 export async function runInGuest(options: GuestOptions): Promise<GuestRun> {
-  try {
-    return await boot(options);
-  } catch (thrown) {
-    if (!(thrown instanceof NotBooted) && !EMULATION_FAILED.test(String(thrown))) throw thrown;
-    process.stderr.write(`${options.kernel}: once more, as it was not the command that failed: ${String(thrown)}\n`);
-    return boot(options);
-  }
+  for (let left = BOOTS - 1; ; left--)
+    try {
+      return await boot(options);
+    } catch (thrown) {
+      if (left === 0 || !(thrown instanceof NotBooted || thrown instanceof EmulationFailed)) throw thrown;
+      process.stderr.write(`${options.kernel}: once more, as it was not the command that failed: ${String(thrown)}\n`);
+    }
 }
 
 async function boot(options: GuestOptions): Promise<GuestRun> {
@@ -110,26 +123,28 @@ async function boot(options: GuestOptions): Promise<GuestRun> {
       }
     },
   });
-  let stuckAt = "";
-  const bootTimer = setTimeout(async () => {
-    if (bootedAt !== undefined) return;
-    stuckAt = await askWhere(monitor);
+  let stood: Standing | undefined;
+  const timer = setInterval(async () => {
+    const found = await look(monitor, folder);
     // It may have come to its command meanwhile.
-    if (bootedAt === undefined) child.kill("SIGKILL");
-  }, BOOT_MS);
+    if (bootedAt !== undefined && found.breakpoint === undefined && Date.now() < startedAt + longestMs) return;
+    stood = found;
+    child.kill("SIGKILL");
+  }, LOOK_MS);
   await child.exited;
-  clearTimeout(bootTimer);
+  clearInterval(timer);
 
-  const console = existsSync(log) ? plain(readFileSync(log, "utf8")) : "";
+  const said = console();
   if (code === undefined || bootedAt === undefined) {
     const what =
       bootedAt === undefined
-        ? `boot within ${BOOT_MS / 1_000} s`
+        ? `boot within ${LOOK_MS / 1_000} s`
         : `run its command to the end within ${longestMs / 1_000} s`;
-    const last = [...lines, ...console.split("\n")].slice(-SHOWN_LINES).join("\n");
-    const failed = EMULATION_FAILED.exec(console)?.[0] ?? "";
-    const said = `expected the ${kernel.release} machine to ${what}; it said: ${failed}\n${last}\n${child.stderr}${stuckAt}`;
-    throw bootedAt === undefined ? new NotBooted(said) : new Error(said);
+    const last = [lines, said.split("\n")].flatMap((each) => each.slice(-SHOWN_LINES)).join("\n");
+    const loop = stood?.breakpoint === undefined ? "" : `; a processor goes around and around:\n${stood.breakpoint}\n`;
+    const message = `expected the ${kernel.release} machine to ${what}${loop}; it said:\n${last}\n${child.stderr}${stood?.where ?? ""}`;
+    if (loop !== "" || GAVE_UP.test(said)) throw new EmulationFailed(message);
+    throw bootedAt === undefined ? new NotBooted(message) : new Error(message);
   }
   // init writes a line feed first, for what does not end with one.
   if (lines.at(-1) === "") lines.pop();
@@ -137,16 +152,22 @@ async function boot(options: GuestOptions): Promise<GuestRun> {
     release: kernel.release,
     code,
     lines,
-    console,
+    console: said,
     bootMs: bootedAt - startedAt,
     totalMs: Date.now() - startedAt,
   };
 
+  function console(): string {
+    return existsSync(log) ? plain(readFileSync(log, "utf8")) : "";
+  }
+
   function machine(): string[] {
-    const console = architecture === "arm64" ? "ttyAMA0" : "ttyS0";
-    const words = `console=${console} quiet panic=-1 no_timer_check lsm=${lsm} ${append}`;
+    const device = architecture === "arm64" ? "ttyAMA0" : "ttyS0";
+    // Warnings are wanted: the stacks of processors that are stuck are among them.
+    const level = "loglevel=5 softlockup_all_cpu_backtrace=1";
+    const words = `console=${device} ${level} panic=-1 no_timer_check lsm=${lsm} ${append}`;
     return [
-      ...`timeout --foreground --signal=KILL ${longestMs / 1_000} setpriv --pdeathsig KILL`.split(" "),
+      ...`timeout --foreground --signal=KILL ${(longestMs + LOOK_MS) / 1_000} setpriv --pdeathsig KILL`.split(" "),
       qemu,
       // Never KVM: where /dev/kvm can be opened it need not work, and a stock kernel then hangs.
       ..."-accel tcg,thread=multi -smp 2 -m 1G -nodefaults -no-reboot -display none".split(" "),
@@ -165,19 +186,46 @@ async function boot(options: GuestOptions): Promise<GuestRun> {
   }
 }
 
-/** Where each processor of the machine is, by its monitor; empty if that is silent. */
-async function askWhere(path: string): Promise<string> {
+interface Standing {
+  /** Of each processor, empty if the monitor is silent. */
+  readonly where: string;
+  /** How one of them runs into a breakpoint of the kernel all the time. */
+  readonly breakpoint: string | undefined;
+}
+
+/** Asks the machine's monitor. */
+async function look(monitor: string, folder: string): Promise<Standing> {
   let answer = "";
-  const line = connect(path)
+  const line = connect(monitor)
     .on("error", () => undefined)
     .on("data", (data) => (answer += data.toString("latin1")));
+  // What is run into twice, a second apart, was not just being patched.
+  const lists = [join(folder, "first"), join(folder, "second")];
+  for (const list of lists) {
+    line.write(`logfile ${list}\nlog int\n`);
+    await sleep(LIST_MS);
+    line.write("log none\n");
+    await sleep(ANSWER_MS);
+  }
   line.write("info registers -a\n");
   await sleep(ANSWER_MS);
   line.destroy();
-  return plain(answer)
-    .split("\n")
-    .filter((each) => WHERE.test(each))
-    .join("\n");
+  const [first = [], second = []] = lists.map(breakpointsOf);
+  return {
+    where: plain(answer)
+      .split("\n")
+      .filter((each) => WHERE.test(each))
+      .join("\n"),
+    breakpoint: first.find((each) => second.includes(each)),
+  };
+}
+
+function breakpointsOf(list: string): string[] {
+  const times = new Map<string, number>();
+  if (existsSync(list))
+    for (const [state] of readFileSync(list, "latin1").matchAll(BREAKPOINT))
+      times.set(state, (times.get(state) ?? 0) + 1);
+  return [...times].filter(([, count]) => count >= LOOP).map(([state]) => state);
 }
 
 /** Without the bytes that steer a terminal. */
