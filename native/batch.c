@@ -39,9 +39,9 @@ void *batch_begin(struct batch *b, uint16_t kind, size_t fixed_size)
 {
 	struct record_head *head;
 
+	b->open = b->len;
 	if (!batch_reserve(b, fixed_size))
 		return NULL;
-	b->open = b->len;
 	b->len += fixed_size;
 	head = batch_record(b);
 	memset(head, 0, fixed_size);
@@ -69,10 +69,25 @@ void batch_end(struct batch *b)
 
 	batch_bytes(b, zeros, (8 - (b->len & 7)) & 7);
 	head = batch_record(b);
-	if (!head)
+	if (!head) {
+		/* What found no room is not there in part, either. */
+		b->len = b->open;
 		return;
+	}
 	head->size = (uint32_t)(b->len - b->open);
 	b->records++;
+}
+
+bool batch_lost(struct batch *b, uint32_t source, uint64_t count)
+{
+	struct lost_record *r = batch_begin(b, RECORD_LOST, sizeof(*r));
+
+	if (r) {
+		r->source = source;
+		r->count = count;
+	}
+	batch_end(b);
+	return r != NULL;
 }
 
 void batch_append(struct batch *b, const struct batch *more)

@@ -104,12 +104,24 @@ void gate_told_write(struct batch *out, const struct gate_told *told)
 	batch_end(out);
 }
 
-/* One at a time, since a thread that has something to tell must not wait for memory of ours. */
+static void mounts_add(struct batch *out)
+{
+	struct mounts_record *r = batch_begin(out, RECORD_MOUNTS, sizeof(*r));
+
+	if (r)
+		r->id = 0;
+	batch_end(out);
+}
+
+/*
+ * One at a time, since a thread that has something to tell must not wait for
+ * memory of ours. What finds none in the batch stays, for the next one.
+ */
 void exec_gate_take(struct exec_gate *g, struct batch *out)
 {
 	struct gate_told told;
+	bool changed, any;
 	uint64_t untold;
-	bool any, changed;
 	size_t n;
 
 	pthread_mutex_lock(&g->lock);
@@ -118,34 +130,30 @@ void exec_gate_take(struct exec_gate *g, struct batch *out)
 	g->mounts_changed = false;
 	untold = g->untold;
 	g->untold = 0;
+	any = g->ring_len > 0;
+	if (any)
+		told = g->ring[g->ring_at];
 	pthread_mutex_unlock(&g->lock);
-	if (changed) {
-		struct mounts_record *r = batch_begin(out, RECORD_MOUNTS, sizeof(*r));
-
-		if (r)
-			r->id = 0;
-		batch_end(out);
-	}
-	for (n = 0; n < GATE_RING; n++) {
-		pthread_mutex_lock(&g->lock);
-		any = g->ring_len > 0;
-		if (any) {
-			told = g->ring[g->ring_at];
-			g->ring_at = (g->ring_at + 1) % GATE_RING;
-			g->ring_len--;
-		}
-		pthread_mutex_unlock(&g->lock);
-		if (!any)
-			break;
+	if (changed)
+		mounts_add(out);
+	for (n = 0; any && n < GATE_RING; n++) {
 		gate_told_write(out, &told);
+		if (out->error)
+			break;
+		pthread_mutex_lock(&g->lock);
+		g->ring_at = (g->ring_at + 1) % GATE_RING;
+		any = --g->ring_len > 0;
+		if (any)
+			told = g->ring[g->ring_at];
+		pthread_mutex_unlock(&g->lock);
 	}
-	if (untold) {
-		struct lost_record *r = batch_begin(out, RECORD_LOST, sizeof(*r));
-
-		if (r) {
-			r->source = LOST_GATE;
-			r->count = untold;
-		}
-		batch_end(out);
-	}
+	if (untold)
+		batch_lost(out, LOST_GATE, untold);
+	if (!out->error)
+		return;
+	/* Whoever asks twice for a look at the mounts, or hears of a loss after what came later, is none the worse. */
+	pthread_mutex_lock(&g->lock);
+	g->mounts_changed |= changed;
+	g->untold += untold;
+	pthread_mutex_unlock(&g->lock);
 }

@@ -1,8 +1,7 @@
 /*
- * The whole interface of the core, by file; that of the drill's primitives is
- * attack.h, that of walks over files files.h. Everything is C without JavaScript, callable from a test or a
- * fuzzer. 0 or -errno; outputs are ret_x, written only on success. Nothing logs
- * or exits; but for the decoy's secret in attack_decoy.c there is no global state.
+ * The whole interface of the core, by file; that of the drill's primitives is attack.h, that of walks over files files.h.
+ * Everything is C without JavaScript, callable from a test or a fuzzer. 0 or -errno; outputs are ret_x, written only on
+ * success. Nothing logs or exits; but for the decoy's secret in attack_decoy.c there is no global state.
  */
 #ifndef RIMON_H
 #define RIMON_H
@@ -29,7 +28,7 @@ static inline uint64_t monotonic_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-/* batch.c: a growing buffer of records. The first failure sticks, so only the last step has to look. */
+/* batch.c: a growing buffer of whole records. The first failure sticks, so only the last step has to look. */
 struct batch {
 	char *data;
 	size_t len;
@@ -44,6 +43,7 @@ void batch_bytes(struct batch *b, const void *bytes, size_t len);
 /* The fixed part again: batch_bytes may have moved it. */
 void *batch_record(struct batch *b);
 void batch_end(struct batch *b);
+bool batch_lost(struct batch *b, uint32_t source, uint64_t count);
 void batch_append(struct batch *b, const struct batch *more);
 /* Whole records out of a file, to its end. */
 int batch_read(struct batch *b, int fd);

@@ -47,17 +47,6 @@ void watch_commit(struct watch *w)
 		w->notify(w->notify_arg);
 }
 
-static void lost_add(struct batch *b, uint32_t source, uint64_t count)
-{
-	struct lost_record *r = batch_begin(b, RECORD_LOST, sizeof(*r));
-
-	if (r) {
-		r->source = source;
-		r->count = count;
-	}
-	batch_end(b);
-}
-
 void watch_take(struct watch *w, struct batch *out)
 {
 	uint64_t dropped;
@@ -73,14 +62,17 @@ void watch_take(struct watch *w, struct batch *out)
 	w->dropped_untold = 0;
 	pthread_mutex_unlock(&w->lock);
 	/* They were dropped because this batch was full, so they came after it. */
-	if (dropped)
-		lost_add(out, LOST_QUEUE, dropped);
+	if (dropped && !batch_lost(out, LOST_QUEUE, dropped)) {
+		pthread_mutex_lock(&w->lock);
+		w->dropped_untold += dropped;
+		pthread_mutex_unlock(&w->lock);
+	}
 }
 
 void watch_source_lost(struct watch *w, struct source *source, uint32_t which, uint64_t count)
 {
 	source->lost += count ? count : 1;
-	lost_add(&w->scratch, which, count);
+	batch_lost(&w->scratch, which, count);
 }
 
 void watch_source_dead(struct watch *w, struct source *source, uint32_t which, int err, const char *what)

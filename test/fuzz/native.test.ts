@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 
 const ITERATIONS = 1_000_000;
@@ -35,26 +35,26 @@ const SOURCES = [
 ];
 
 test("no bytes make a parser of native/ read or write out of bounds", (t) => {
+  run(t, "native_fuzz", SOURCES, [], ITERATIONS);
+});
+
+test("what finds no memory on its way to JavaScript is told later, or counted; what is told is whole", (t) => {
+  run(t, "memory_fuzz", [...SOURCES, "gate_told.c"], ["-Wl,--wrap=realloc"], 20_000);
+});
+
+/** Compiles a fuzzer of this folder with these files of native/, and runs it. */
+function run(t: TestContext, name: string, sources: readonly string[], flags: readonly string[], iterations: number) {
   const root = fileURLToPath(new URL("../..", import.meta.url));
   const folder = mkdtempSync(join(tmpdir(), "rimon-"));
   t.after(() => rmSync(folder, { recursive: true }));
-  const program = join(folder, "native_fuzz");
+  const program = join(folder, name);
   const native = join(root, "native");
-  const compiled = spawnSync(
-    process.env["CC"] ?? "gcc",
-    [
-      ...FLAGS,
-      "-I",
-      native,
-      "-o",
-      program,
-      join(root, "test", "fuzz", "native_fuzz.c"),
-      ...SOURCES.map((source) => join(native, source)),
-    ],
-    { encoding: "utf8" },
-  );
+  const files = [join(root, "test", "fuzz", `${name}.c`), ...sources.map((source) => join(native, source))];
+  const compiled = spawnSync(process.env["CC"] ?? "gcc", [...FLAGS, ...flags, "-I", native, "-o", program, ...files], {
+    encoding: "utf8",
+  });
   assert.equal(compiled.status, 0, `${compiled.error?.message ?? ""}${compiled.stderr}`);
   const seed = process.env["RIMON_FUZZ_SEED"] ?? String(Date.now());
-  const run = spawnSync(program, [String(ITERATIONS), seed], { encoding: "utf8", timeout: 120_000 });
-  assert.equal(run.status, 0, `run it again with RIMON_FUZZ_SEED=${seed}\n${run.signal ?? ""}${run.stderr}`);
-});
+  const ran = spawnSync(program, [String(iterations), seed], { encoding: "utf8", timeout: 120_000 });
+  assert.equal(ran.status, 0, `run it again with RIMON_FUZZ_SEED=${seed}\n${ran.signal ?? ""}${ran.stderr}`);
+}
