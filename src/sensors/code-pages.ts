@@ -7,25 +7,16 @@ import { readPlaces } from "../function-map/symbols.ts";
 import { processKey, type CodeChange, type MemoryOperation, type ProcessId } from "../observation.ts";
 import type { CodePagesRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
+import { createLooks } from "./looks.ts";
 import { openCode, openMappedCode, type MappedCode } from "./mapped-code.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
 type Page = CodePagesRecord["pages"][number];
 type PagesOfFile = readonly [Page, ...Page[]];
 
-/** To be looked at some times more. */
-interface Written {
-  readonly id: ProcessId;
-  /** Which look is the next. */
-  round: number;
-  /** It was written to since the last. */
-  again: boolean;
-  timer: NodeJS.Timeout | undefined;
-}
-
 const MAX_CHANGES = 16;
-/** How long after a look the next one follows. Where writes go on without an end it is the second. */
-const AFTER_MS = [0, 3, 20, 100] as const;
+/** When it is looked again at what was written to. */
+const AFTER_MS = [3, 20, 100] as const;
 const WRITES: ReadonlySet<MemoryOperation> = new Set(["vm-write", "poke", "mem-write", "uprobe"]);
 
 export function createCodePages(context: SensorContext): Sensor {
@@ -33,11 +24,9 @@ export function createCodePages(context: SensorContext): Sensor {
   const report = createStateReporter(context, name);
   /** Per process the pages that are copies, and what was found in each. */
   let known = new Map<string, ReadonlyMap<string, string>>();
-  /** One look after the other, so that what was seen last is what is known. */
-  let looking = Promise.resolve();
-  /** What was written to just now, by process. */
-  const written = new Map<string, Written>();
-  let stopped = false;
+  const looks = createLooks(async (id) => {
+    known.set(processKey(id), (await look(id)).pages);
+  }, AFTER_MS);
 
   /** Node compiles what it runs for the first time: not when the first change is to be told, so it names code of ours now. */
   async function rehearse(): Promise<void> {
@@ -49,45 +38,7 @@ export function createCodePages(context: SensorContext): Sensor {
   }
 
   function pass(): Promise<void> {
-    return (looking = looking.then(lookAtAll));
-  }
-
-  /**
-   * Somebody writes to its memory: its code is looked at now, not at the next pass. And soon again, since it is told when
-   * the kernel takes its lock for them, and the write may come after the first look.
-   */
-  function lookSoon(id: ProcessId): void {
-    const key = processKey(id);
-    const current = written.get(key);
-    if (current === undefined) {
-      const first: Written = { id, round: 0, again: false, timer: undefined };
-      written.set(key, first);
-      lookAtWritten(key, first);
-    } else {
-      current.again = true;
-      if (current.round > 1 && current.timer !== undefined) schedule(key, current, 1);
-    }
-  }
-
-  function schedule(key: string, each: Written, round: number): void {
-    clearTimeout(each.timer);
-    each.round = round;
-    each.timer = setTimeout(() => lookAtWritten(key, each), AFTER_MS[round]);
-  }
-
-  function lookAtWritten(key: string, each: Written): void {
-    each.timer = undefined;
-    looking = looking.then(async () => {
-      if (stopped) return;
-      // What is written from here on this look may miss.
-      each.again = false;
-      const found = await look(each.id).catch(() => undefined);
-      // What cannot be read is told by the next pass.
-      if (found !== undefined) known.set(key, found.pages);
-      const next = each.again ? 1 : each.round + 1;
-      if (stopped || next >= AFTER_MS.length) written.delete(key);
-      else schedule(key, each, next);
-    });
+    return looks.next(lookAtAll);
   }
 
   async function lookAtAll(): Promise<void> {
@@ -175,21 +126,18 @@ export function createCodePages(context: SensorContext): Sensor {
     async start() {
       await pass();
       // Nothing that starts waits for it, and a look does.
-      looking = looking.then(rehearse);
+      void looks.next(rehearse);
     },
     pass,
     notice(observation) {
       // A new image has new pages under the same pid.
       if (observation.kind === "process.seen" && observation.by === "exec")
         known.delete(processKey(observation.process));
+      // Somebody writes to its memory: its code is looked at now, not at the next pass.
       if (observation.kind === "memory.touched" && WRITES.has(observation.operation))
-        lookSoon({ pid: observation.pid, startTime: observation.startTime });
+        looks.soon({ pid: observation.pid, startTime: observation.startTime });
     },
-    async stop() {
-      stopped = true;
-      for (const { timer } of written.values()) clearTimeout(timer);
-      await looking;
-    },
+    stop: looks.stop,
   };
 }
 
