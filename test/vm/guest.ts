@@ -46,6 +46,7 @@ export interface GuestOptions {
   readonly extras?: readonly string[];
   /** Called with each line of the command's standard output. */
   readonly onLine?: (line: string) => void;
+  /** It is ended at the first look after it: up to a minute later. */
   readonly longestMs?: number;
 }
 
@@ -71,11 +72,8 @@ const GAVE_UP = /Oops: int3: /;
 /** Run into in the kernel, with all registers: a processor that comes from elsewhere has others in them. */
 const BREAKPOINT = /v=03 .*cpl=0 IP=[^]*?(?=RIP=)/g;
 
-/** It never came to its first command: nothing of what is tested had run. */
-class NotBooted extends Error {}
-
-/** The emulator failed, whatever ran in it. */
-class EmulationFailed extends Error {}
+/** It never came to its first command, so that nothing of what is tested had run; or its emulation failed. */
+class MachineFailed extends Error {}
 
 /**
  * Boots, runs the script and powers off. Throws with the machine's last words if the script did not come to its end; a
@@ -86,7 +84,7 @@ export async function runInGuest(options: GuestOptions): Promise<GuestRun> {
     try {
       return await boot(options);
     } catch (thrown) {
-      if (left === 0 || !(thrown instanceof NotBooted || thrown instanceof EmulationFailed)) throw thrown;
+      if (left === 0 || !(thrown instanceof MachineFailed)) throw thrown;
       process.stderr.write(`${options.kernel}: once more, as it was not the command that failed: ${String(thrown)}\n`);
     }
 }
@@ -143,8 +141,8 @@ async function boot(options: GuestOptions): Promise<GuestRun> {
     const last = [lines, said.split("\n")].flatMap((each) => each.slice(-SHOWN_LINES)).join("\n");
     const loop = stood?.breakpoint === undefined ? "" : `; a processor goes around and around:\n${stood.breakpoint}\n`;
     const message = `expected the ${kernel.release} machine to ${what}${loop}; it said:\n${last}\n${child.stderr}${stood?.where ?? ""}`;
-    if (loop !== "" || GAVE_UP.test(said)) throw new EmulationFailed(message);
-    throw bootedAt === undefined ? new NotBooted(message) : new Error(message);
+    if (bootedAt === undefined || loop !== "" || GAVE_UP.test(said)) throw new MachineFailed(message);
+    throw new Error(message);
   }
   // init writes a line feed first, for what does not end with one.
   if (lines.at(-1) === "") lines.pop();

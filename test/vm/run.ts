@@ -5,7 +5,7 @@
 //     --append WORDS   more for the kernel's command line
 //     --with PATH      a file, a folder or a program's name that comes along; may be repeated
 //     --source         src, test and tsx come along, to run tests there
-//     --seconds N      when it is ended; 240 if not given
+//     --seconds N      after how many it is ended, within a minute more; 240 if not given
 // A single COMMAND is a line for the shell; several words are one command with its arguments.
 
 import { spawnSync } from "node:child_process";
