@@ -104,15 +104,6 @@ void gate_told_write(struct batch *out, const struct gate_told *told)
 	batch_end(out);
 }
 
-static void mounts_add(struct batch *out)
-{
-	struct mounts_record *r = batch_begin(out, RECORD_MOUNTS, sizeof(*r));
-
-	if (r)
-		r->id = 0;
-	batch_end(out);
-}
-
 /*
  * One at a time, since a thread that has something to tell must not wait for
  * memory of ours. What finds none in the batch stays, for the next one.
@@ -134,8 +125,10 @@ void exec_gate_take(struct exec_gate *g, struct batch *out)
 	if (any)
 		told = g->ring[g->ring_at];
 	pthread_mutex_unlock(&g->lock);
-	if (changed)
-		mounts_add(out);
+	if (changed) {
+		batch_begin(out, RECORD_MOUNTS, sizeof(struct mounts_record));
+		batch_end(out);
+	}
 	for (n = 0; any && n < GATE_RING; n++) {
 		gate_told_write(out, &told);
 		if (out->error)

@@ -43,7 +43,7 @@ void batch_bytes(struct batch *b, const void *bytes, size_t len);
 /* The fixed part again: batch_bytes may have moved it. */
 void *batch_record(struct batch *b);
 void batch_end(struct batch *b);
-bool batch_lost(struct batch *b, uint32_t source, uint64_t count);
+bool batch_lost(struct batch *b, uint32_t source, uint64_t count);	/* false: there was no room */
 void batch_append(struct batch *b, const struct batch *more);
 /* Whole records out of a file, to its end. */
 int batch_read(struct batch *b, int fd);
