@@ -211,34 +211,38 @@ static int mapping_take(void *arg, const struct proc_mapping *m)
 	return taken->out->error;
 }
 
-int proc_maps_read(const struct procfs *p, uint32_t pid, bool is_known, uint64_t known, struct batch *out)
+static int maps_read(const struct procfs *p, int dir, uint32_t pid, bool is_known, uint64_t known, struct batch *out)
 {
 	size_t start = out->len, records = out->records, first;
 	struct mappings taken = { out, 0 };
 	struct maps_record *head;
-	uint64_t digest;
-	char name[32];
+	uint64_t digest, start_ticks;
 	int fd, err;
 
-	snprintf(name, sizeof(name), "%u/maps", pid);
-	fd = openat(p->root, name, O_RDONLY | O_CLOEXEC);
+	err = proc_start_ticks_at(dir, &start_ticks);
+	if (err)
+		return err;
+	fd = openat(dir, "maps", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
+		return -errno;
 	head = batch_begin(out, RECORD_MAPS, sizeof(*head));
 	batch_end(out);
 	first = out->len;
 	taken.first = first;
 	err = proc_maps_each(fd, mapping_take, &taken);
 	close(fd);
+	if (!err)
+		err = out->error;
 	if (err) {
 		out->len = start;
 		out->records = records;
-		return err == -ESRCH ? 0 : err;
+		return err;
 	}
 	digest = siphash24(p->digest_key, out->data + first, out->len - first);
 	/* Appending may have moved it. */
 	head = (struct maps_record *)(out->data + start);
 	head->digest = digest;
+	head->start_ticks = start_ticks;
 	head->pid = pid;
 	head->count = (uint32_t)(out->records - records - 1);
 	if (is_known && known == digest) {
@@ -247,4 +251,21 @@ int proc_maps_read(const struct procfs *p, uint32_t pid, bool is_known, uint64_t
 		out->records = records + 1;
 	}
 	return 0;
+}
+
+int proc_maps_read(const struct procfs *p, uint32_t pid, bool is_known, uint64_t known, struct batch *out)
+{
+	char name[32];
+	int dir, err;
+
+	/* Everything is opened below it: the pid may be another's by now. */
+	snprintf(name, sizeof(name), "%u", pid);
+	dir = openat(p->root, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		err = -errno;
+	else
+		err = maps_read(p, dir, pid, is_known, known, out);
+	if (dir >= 0)
+		close(dir);
+	return err == -ENOENT || err == -ESRCH ? 0 : err;
 }

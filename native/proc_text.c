@@ -341,15 +341,10 @@ static int text_read(struct text *t, uint32_t pid)
 {
 	size_t start = t->out->len, records = t->out->records;
 	struct code_pages_record *head;
-	struct proc_stat stat;
-	char buf[1024];
-	ssize_t n;
 	int mem_error = 0, maps, err;
+	uint64_t start_ticks;
 
-	n = read_at(t->dir, "stat", buf, sizeof(buf));
-	if (n < 0)
-		return (int)n;
-	err = proc_stat_parse(buf, (size_t)n, &stat);
+	err = proc_start_ticks_at(t->dir, &start_ticks);
 	if (err)
 		return err;
 	/* mem first: should the process execute another program meanwhile, its old memory is gone and reads as nothing. */
@@ -377,7 +372,7 @@ static int text_read(struct text *t, uint32_t pid)
 	}
 	/* Appending may have moved it. */
 	head = (struct code_pages_record *)(t->out->data + start);
-	head->start_ticks = stat.start_ticks;
+	head->start_ticks = start_ticks;
 	head->pid = pid;
 	head->page_size = (uint32_t)t->page_size;
 	head->count = t->pages;

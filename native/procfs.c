@@ -183,6 +183,20 @@ int proc_start_ticks(int root, uint32_t pid, uint64_t *ret_ticks)
 	return err;
 }
 
+int proc_start_ticks_at(int dir, uint64_t *ret_ticks)
+{
+	struct proc_stat stat;
+	char buf[1024];
+	ssize_t n;
+	int err;
+
+	n = read_at(dir, "stat", buf, sizeof(buf));
+	err = n < 0 ? (int)n : proc_stat_parse(buf, (size_t)n, &stat);
+	if (!err)
+		*ret_ticks = stat.start_ticks;
+	return err;
+}
+
 int proc_thread_group(int root, uint32_t tid, uint32_t *ret_pid)
 {
 	char name[32], buf[1024];

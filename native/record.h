@@ -315,6 +315,7 @@ struct sysctl_record {
 struct maps_record {
 	struct record_head head;
 	__u64 digest;
+	__u64 start_ticks;
 	__u32 pid;
 	__u32 count;		/* how many follow; MAPS_UNCHANGED: none, the digest is the one the caller knew */
 };

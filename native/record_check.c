@@ -19,7 +19,7 @@ _Static_assert(sizeof(struct sysctl_record) == 48, "sysctl_record");
 _Static_assert(sizeof(struct call_record) == 64, "call_record");
 _Static_assert(sizeof(struct signal_record) == 48, "signal_record");
 _Static_assert(sizeof(struct exec_record) == 40, "exec_record");
-_Static_assert(sizeof(struct maps_record) == 24, "maps_record");
+_Static_assert(sizeof(struct maps_record) == 32, "maps_record");
 _Static_assert(sizeof(struct mapping_record) == 56, "mapping_record");
 _Static_assert(sizeof(struct open_file_record) == 32, "open_file_record");
 _Static_assert(sizeof(struct code_pages_record) == 40, "code_pages_record");

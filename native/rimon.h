@@ -80,11 +80,11 @@ int namespace_inode(int dir, const char *name, uint64_t *ret_inode);
 
 /* Gone, or hidden from us (hidepid, a stronger process): to be left out. Other errors are to be told. */
 bool proc_is_out_of_reach(int err);
-
 /* Calls each() for every number in the directory, until it returns other than 0. */
 int proc_each(int dir, const char *name, int (*each)(void *arg, uint32_t number), void *arg);
 
 int proc_start_ticks(int root, uint32_t pid, uint64_t *ret_ticks);
+int proc_start_ticks_at(int dir, uint64_t *ret_ticks); /* of a process by its directory, which no other ever has */
 int proc_thread_group(int root, uint32_t tid, uint32_t *ret_pid);
 
 /* Which processes are meant: all of them, or those named. */

@@ -11,8 +11,8 @@ const MAPS_UNCHANGED = 0xffff_ffff;
 const KIND = { mapping: 9, codePage: 17, codeRun: 18 } as const;
 
 export function readMaps(reader: RecordReader): MapsRecord {
-  const head = { kind: "maps", pid: reader.u32(16), digest: reader.bigint(8) } as const;
-  const count = reader.u32(20);
+  const head = { kind: "maps", pid: reader.u32(24), startTime: reader.u64(16), digest: reader.bigint(8) } as const;
+  const count = reader.u32(28);
   if (count === MAPS_UNCHANGED) return head;
   const mappings: Mapping[] = [];
   while (mappings.length < count) {

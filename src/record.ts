@@ -283,6 +283,7 @@ export interface AccessRecord {
 export interface MapsRecord {
   readonly kind: "maps";
   readonly pid: number;
+  readonly startTime: number;
   readonly digest: bigint;
   /** Undefined if the digest is the one the caller knew. */
   readonly mappings?: readonly Mapping[];

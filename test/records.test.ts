@@ -39,7 +39,7 @@ for (const [what, bytes, message] of [
     /strings are longer/,
   ],
   ["an unknown event", record(3, [u64(0), ...[99, 0, 0, 0, 0, 0].map(u32)]), /process event, number 99/],
-  ["mappings that do not come", record(8, [u64(1), u32(42), u32(1)]), /0 mappings of process 42 where 1/],
+  ["mappings that do not come", record(8, [u64(1), u64(7), u32(42), u32(1)]), /0 mappings of process 42 where 1/],
   ["a mapping of nobody", MAPPING, /kind 9 where one may begin/],
   [
     "pages of code that do not come",

@@ -60,7 +60,8 @@ export function createAddressSpace(context: SensorContext): Sensor {
     const known = digests.get(processKey(id));
     const at = context.now();
     for (const record of decodeRecords(await context.procfs.maps(id.pid, known))) {
-      if (record.kind !== "maps") continue;
+      // Another may have the pid by now.
+      if (record.kind !== "maps" || record.startTime !== id.startTime) continue;
       if (record.mappings !== undefined && record.digest !== known) {
         context.emit({
           kind: "maps.seen",

@@ -66,3 +66,16 @@ test("of a call that maps nothing there is no look", async () => {
   await sensor.stop();
   assert.equal(seen(library), false);
 });
+
+test("a pid that another process has taken over: its mappings are not those of the one before", async () => {
+  const target = await spawnTarget();
+  after(() => target.stop());
+  const { startTime } = readTwin(target.pid)?.process ?? assert.fail("the target is gone");
+  const before = { pid: target.pid, startTime: startTime - 1 };
+  const context = createContext([before]);
+  after(() => context.close());
+  const sensor = createAddressSpace(context);
+  await sensor.start();
+  await sensor.stop();
+  assert.deepEqual(context.of("maps.seen"), []);
+});
