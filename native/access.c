@@ -45,7 +45,7 @@ static const struct call_number {
 struct access {
 	struct access_bpf *skel;
 	struct ring ring;
-	uint64_t lost_told;
+	struct losses losses;
 };
 
 static void calls_fill(__u8 *table, const struct call_number *numbers, size_t n)
@@ -150,6 +150,11 @@ int access_unprotect(struct access *a, uint32_t pid)
 	return bpf_map_remove(a->skel->maps.processes.map_fd, &pid);
 }
 
+void access_protected(struct access *a, pid_take each, void *arg)
+{
+	bpf_map_pids(a->skel->maps.processes.map_fd, each, arg);
+}
+
 void access_enforce(struct access *a, uint32_t enforce, pid_t family, bool machine)
 {
 	access_beat(a);
@@ -170,7 +175,7 @@ int access_exempt(struct access *a, const struct watch_file *files, size_t n)
 
 uint64_t access_lost(struct access *a)
 {
-	return bpf_untold((uint64_t *)&a->skel->bss->control.lost, &a->lost_told);
+	return bpf_untold(&a->losses, (uint64_t *)&a->skel->bss->control.lost, &a->skel->progs, sizeof(a->skel->progs));
 }
 
 size_t access_drain(struct access *a, size_t limit, event_take each, void *arg)

@@ -1,4 +1,5 @@
 /* The Watch object: batches of its thread go to a function, on the event loop. */
+#include <algorithm>
 #include <errno.h>
 
 #include "addon_delivery.h"
@@ -23,6 +24,7 @@ public:
 			InstanceMethod<&Watch::UnwatchMounts>("unwatchMounts"),
 			InstanceMethod<&Watch::Protect>("protect"),
 			InstanceMethod<&Watch::Unprotect>("unprotect"),
+			InstanceMethod<&Watch::Protected>("protected"),
 			InstanceMethod<&Watch::Listen>("listen"),
 			InstanceMethod<&Watch::Enforce>("enforce"),
 			InstanceMethod<&Watch::Beat>("beat"),
@@ -169,6 +171,18 @@ private:
 	void Unprotect(const Napi::CallbackInfo &info)
 	{
 		Check(info.Env(), watch_unprotect(Open(info.Env()), Uint32Of(info[0], "pid")), "unprotect a process");
+	}
+
+	Napi::Value Protected(const Napi::CallbackInfo &info)
+	{
+		std::vector<uint32_t> pids;
+
+		watch_protected(Open(info.Env()), [](void *arg, uint32_t pid) {
+			static_cast<std::vector<uint32_t> *>(arg)->push_back(pid);
+		}, &pids);
+		Napi::Uint32Array found = Napi::Uint32Array::New(info.Env(), pids.size());
+		std::copy(pids.begin(), pids.end(), found.Data());
+		return found;
 	}
 
 	void Listen(const Napi::CallbackInfo &info)

@@ -9,7 +9,12 @@
 
 #include "bpf.h"
 #include "bpf/enforce.h"
+#include "bpf/skel_internal.h"
 #include "rimon.h"
+
+/* Twice what the largest of them has room for. */
+#define PIDS_MAX	((size_t)2 * 16384)
+#define ASKED_NS	1000000000ull
 
 static int call(enum bpf_cmd command, union bpf_attr *attr)
 {
@@ -63,12 +68,49 @@ int bpf_map_next(int map, const void *key, void *ret_next)
 	return map_call(BPF_MAP_GET_NEXT_KEY, map, key, (uintptr_t)ret_next);
 }
 
-uint64_t bpf_untold(uint64_t *counter, uint64_t *told)
+void bpf_map_pids(int map, pid_take each, void *arg)
 {
-	uint64_t now = __atomic_load_n(counter, __ATOMIC_ACQUIRE);
-	uint64_t untold = now - *told;
+	const uint32_t *before = NULL;
+	uint32_t pid;
+	size_t n;
 
-	*told = now;
+	/* Where the one before is gone the kernel begins anew; those who come and go must not keep us here. */
+	for (n = 0; n < PIDS_MAX && bpf_map_next(map, before, &pid) == 0; n++) {
+		before = &pid;
+		each(arg, pid);
+	}
+}
+
+static uint64_t missed_by(int program)
+{
+	struct bpf_prog_info info;
+	union bpf_attr attr;
+
+	memset(&info, 0, sizeof(info));
+	memset(&attr, 0, sizeof(attr));
+	attr.info.bpf_fd = (__u32)program;
+	attr.info.info_len = sizeof(info);
+	attr.info.info = (uintptr_t)&info;
+	return call(BPF_OBJ_GET_INFO_BY_FD, &attr) < 0 ? 0 : info.recursion_misses;
+}
+
+uint64_t bpf_untold(struct losses *l, const uint64_t *counter, const void *programs, size_t size)
+{
+	const struct bpf_prog_desc *all = programs;
+	uint64_t now = monotonic_ns(), missed = 0, lost, untold;
+	size_t i;
+
+	if (now - l->asked_ns >= ASKED_NS) {
+		l->asked_ns = now;
+		for (i = 0; i < size / sizeof(*all); i++)
+			missed += missed_by(all[i].prog_fd);
+		/* Less only if one could not be asked. */
+		if (missed > l->missed)
+			l->missed = missed;
+	}
+	lost = __atomic_load_n(counter, __ATOMIC_ACQUIRE) + l->missed;
+	untold = lost - l->told;
+	l->told = lost;
 	return untold;
 }
 

@@ -21,9 +21,21 @@ int bpf_map_get(int map, const void *key, void *ret_value);
 /* What is not there is deleted already. */
 int bpf_map_remove(int map, const void *key);
 int bpf_map_next(int map, const void *key, void *ret_next);
+/* Calls each() for the keys of a map by pid; for one twice if others leave meanwhile. */
+void bpf_map_pids(int map, pid_take each, void *arg);
 
-/* The difference between a counter that only grows and what was told of it. */
-uint64_t bpf_untold(uint64_t *counter, uint64_t *told);
+/* What was lost of an object's events, as far as it was told; zeroed at first. */
+struct losses {
+	uint64_t told;
+	uint64_t missed;
+	uint64_t asked_ns;
+};
+
+/*
+ * How many more were lost: what the programs counted, and how often the kernel went by them, one being at work on that
+ * processor (bpf_prog_info.recursion_misses, v5.12), which is asked once a second. `programs`: the `progs` of a skeleton.
+ */
+uint64_t bpf_untold(struct losses *l, const uint64_t *counter, const void *programs, size_t size);
 
 /* Makes a map of struct exempt_file hold exactly these. */
 int bpf_map_files(int map, const struct watch_file *files, size_t n);

@@ -51,7 +51,7 @@ struct calls {
 	int fill;		/* the link of the iterator */
 	struct calls_control *control;
 	struct ring ring;
-	uint64_t lost_told;
+	struct losses losses;
 };
 
 static void numbers_fill(__u16 *calls)
@@ -260,9 +260,18 @@ int calls_unprotect(struct calls *c, uint32_t pid)
 	return bpf_map_remove(c->processes, &pid);
 }
 
+void calls_protected(struct calls *c, pid_take each, void *arg)
+{
+	bpf_map_pids(c->processes, each, arg);
+}
+
 uint64_t calls_lost(struct calls *c)
 {
-	return bpf_untold((uint64_t *)&c->control->lost, &c->lost_told);
+	const uint64_t *counter = (uint64_t *)&c->control->lost;
+
+	if (c->hooks)
+		return bpf_untold(&c->losses, counter, &c->hooks->progs, sizeof(c->hooks->progs));
+	return bpf_untold(&c->losses, counter, &c->entry->progs, sizeof(c->entry->progs));
 }
 
 size_t calls_drain(struct calls *c, size_t limit, event_take each, void *arg)

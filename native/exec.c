@@ -10,7 +10,7 @@
 struct exec {
 	struct exec_bpf *skel;
 	struct ring ring;
-	uint64_t lost_told;
+	struct losses losses;
 };
 
 int exec_open(struct exec **ret, const char **ret_what)
@@ -64,7 +64,7 @@ int exec_fd(const struct exec *e)
 
 uint64_t exec_lost(struct exec *e)
 {
-	return bpf_untold((uint64_t *)&e->skel->bss->lost, &e->lost_told);
+	return bpf_untold(&e->losses, (uint64_t *)&e->skel->bss->lost, &e->skel->progs, sizeof(e->skel->progs));
 }
 
 size_t exec_drain(struct exec *e, size_t limit, event_take each, void *arg)

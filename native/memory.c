@@ -86,12 +86,23 @@ static const struct kernel_function functions[] = {
 	{ "__oom_reap_task_mm", MEMORY_HARMLESS },
 	{ "try_to_unuse", MEMORY_HARMLESS },
 	{ "unuse_mm", MEMORY_HARMLESS },
+	/* Whoever needs memory looks for it in that of others (mm/vmscan.c of v6.1, CONFIG_LRU_GEN). */
+	{ "walk_mm", MEMORY_HARMLESS },
+	{ "try_to_inc_max_seq", MEMORY_HARMLESS },
+	{ "shrink_node", MEMORY_HARMLESS },
+	/* MADV_COLLAPSE of a file that others have mapped, too (mm/khugepaged.c of v6.1). */
+	{ "retract_page_tables", MEMORY_HARMLESS },
+	/* cpuset.mems, and what a cgroup of version 1 takes with a process (kernel/cgroup/cpuset.c, mm/memcontrol.c). */
+	{ "mpol_rebind_mm", MEMORY_HARMLESS },
+	{ "cpuset_attach", MEMORY_HARMLESS },
+	{ "mem_cgroup_move_charge", MEMORY_HARMLESS },
+	{ "mem_cgroup_can_attach", MEMORY_HARMLESS },
 };
 
 struct memory {
 	struct memory_bpf *skel;
 	struct ring ring;
-	uint64_t lost_told;
+	struct losses losses;
 	/* Looks for the functions while the programs are loaded, and on until the first process is protected. */
 	pthread_t finder;
 	bool is_finding;
@@ -227,6 +238,11 @@ int memory_unprotect(struct memory *m, uint32_t pid)
 	return err;
 }
 
+void memory_protected(struct memory *m, pid_take each, void *arg)
+{
+	bpf_map_pids(m->skel->maps.processes.map_fd, each, arg);
+}
+
 void memory_enforce(struct memory *m, uint32_t enforce)
 {
 	memory_beat(m);
@@ -245,7 +261,7 @@ int memory_exempt(struct memory *m, const struct watch_file *files, size_t n)
 
 uint64_t memory_lost(struct memory *m)
 {
-	return bpf_untold((uint64_t *)&m->skel->bss->control.lost, &m->lost_told);
+	return bpf_untold(&m->losses, (uint64_t *)&m->skel->bss->control.lost, &m->skel->progs, sizeof(m->skel->progs));
 }
 
 size_t memory_drain(struct memory *m, size_t limit, event_take each, void *arg)

@@ -16,10 +16,24 @@ static const uint8_t told_signals[] = {
 	SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXCPU, SIGXFSZ, SIGSYS, SIGSTOP, SIGUSR1,
 };
 
+/* rt_sigqueueinfo, rt_tgsigqueueinfo and pidfd_send_signal */
+static const uint32_t queueing[] = {
+	SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, 424,
+#if defined(__x86_64__)
+	/* Of x32 (arch/x86/entry/syscalls/syscall_64.tbl). */
+	524, 536,
+#endif
+};
+
+#if defined(__x86_64__)
+/* arch/x86/entry/syscalls/syscall_32.tbl, which no header here has. */
+static const uint32_t compat_queueing[] = { 178, 335, 424 };
+#endif
+
 struct signals {
 	struct signals_bpf *skel;
 	struct ring ring;
-	uint64_t lost_told;
+	struct losses losses;
 };
 
 static void settings_fill(struct signals_bpf__rodata *settings)
@@ -29,9 +43,13 @@ static void settings_fill(struct signals_bpf__rodata *settings)
 	settings->own_pid = (__u32)getpid();
 	for (i = 0; i < sizeof(told_signals); i++)
 		settings->told_signals |= 1ull << told_signals[i];
-	settings->queueing[0] = SYS_rt_sigqueueinfo;
-	settings->queueing[1] = SYS_rt_tgsigqueueinfo;
-	settings->queueing[2] = 424; /* pidfd_send_signal */
+	/* No call has this number. */
+	memset((void *)settings->queueing, 0xff, sizeof(settings->queueing));
+	memset((void *)settings->compat_queueing, 0xff, sizeof(settings->compat_queueing));
+	memcpy((void *)settings->queueing, queueing, sizeof(queueing));
+#if defined(__x86_64__)
+	memcpy((void *)settings->compat_queueing, compat_queueing, sizeof(compat_queueing));
+#endif
 }
 
 int signals_open(struct signals **ret, const char **ret_what)
@@ -101,9 +119,14 @@ int signals_unprotect(struct signals *s, uint32_t pid)
 	return bpf_map_remove(s->skel->maps.processes.map_fd, &pid);
 }
 
+void signals_protected(struct signals *s, pid_take each, void *arg)
+{
+	bpf_map_pids(s->skel->maps.processes.map_fd, each, arg);
+}
+
 uint64_t signals_lost(struct signals *s)
 {
-	return bpf_untold((uint64_t *)&s->skel->bss->control.lost, &s->lost_told);
+	return bpf_untold(&s->losses, (uint64_t *)&s->skel->bss->control.lost, &s->skel->progs, sizeof(s->skel->progs));
 }
 
 size_t signals_drain(struct signals *s, size_t limit, event_take each, void *arg)

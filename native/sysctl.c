@@ -26,7 +26,7 @@ static const char *const roots[] = {
 struct sysctl {
 	struct sysctl_bpf *skel;
 	struct ring ring;
-	uint64_t lost_told;
+	struct losses losses;
 };
 
 int sysctl_open(struct sysctl **ret, const char **ret_what)
@@ -142,7 +142,7 @@ int sysctl_exempt(struct sysctl *s, const struct watch_file *files, size_t n)
 
 uint64_t sysctl_lost(struct sysctl *s)
 {
-	return bpf_untold((uint64_t *)&s->skel->bss->control.lost, &s->lost_told);
+	return bpf_untold(&s->losses, (uint64_t *)&s->skel->bss->control.lost, &s->skel->progs, sizeof(s->skel->progs));
 }
 
 size_t sysctl_drain(struct sysctl *s, size_t limit, event_take each, void *arg)

@@ -45,6 +45,18 @@ int watch_unprotect(struct watch *w, uint32_t pid)
 	return err;
 }
 
+void watch_protected(struct watch *w, pid_take each, void *arg)
+{
+	if (w->memory.live)
+		memory_protected(w->memory_programs, each, arg);
+	if (w->access.live)
+		access_protected(w->access_programs, each, arg);
+	if (w->calls.live)
+		calls_protected(w->calls_programs, each, arg);
+	if (w->signals.live)
+		signals_protected(w->signals_programs, each, arg);
+}
+
 int watch_listen(struct watch *w, bool on)
 {
 	return w->calls.live ? calls_listen(w->calls_programs, on) : -EBADF;

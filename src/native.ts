@@ -86,6 +86,8 @@ export interface Watch {
   /** Protects processes: pid, start time and the bits of what is to be refused (1 << MEMORY_OPERATION, ACCESS_REFUSED), three numbers each. */
   protect(targets: BigUint64Array): void;
   unprotect(pid: number): void;
+  /** Whom the kernel side takes for protected now: also what was forked since, and some twice. */
+  protected(): Uint32Array;
   /** Whether system calls are looked at: off until asked for, since then each of the node costs a little more. */
   listen(on: boolean): void;
   /**

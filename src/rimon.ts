@@ -17,7 +17,7 @@ import { ancestorsOf } from "./responders/kill-suspect.ts";
 import { createSensors } from "./sensors/all.ts";
 import type { OwnFile } from "./sensors/kernel-events.ts";
 import type { Sensor, SensorContext } from "./sensors/sensor.ts";
-import { exemptionsOf, nodeRefusalsOf, notRefused, refusalsOf } from "./policy/refusals.ts";
+import { exemptionsOf, nodeRefusalsOf, notRefused, refusalsOf, refusedRulesOf } from "./policy/refusals.ts";
 import type { State } from "./state.ts";
 import { openAuditLog } from "./store/audit-log.ts";
 import { openBaseline } from "./store/sealed-baselines.ts";
@@ -213,6 +213,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     lineage: (pid, startTime) => state.lineage(pid, startTime),
     isLive: (sensor) => sensorStates.get(sensor)?.state === "live",
     refusals: (pid) => refusalsOf(configuration, state.find(pid)?.process),
+    refusedRules: () => refusedRulesOf(configuration),
     nodeRefusals: () => nodeRefusalsOf(configuration),
     ...(options.refusedFamily === undefined ? {} : { refusedFamily: options.refusedFamily }),
     ...(options.guardedCgroup === undefined ? {} : { guardedCgroup: options.guardedCgroup }),

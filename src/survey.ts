@@ -73,6 +73,7 @@ export async function survey(
     isLive: () => false,
     lineage: (pid: number, startTime?: number) => state.lineage(pid, startTime),
     refusals: () => [],
+    refusedRules: () => [],
     nodeRefusals: () => [],
     exemptions: () => [],
   };

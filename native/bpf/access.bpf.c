@@ -196,11 +196,12 @@ int BPF_PROG(access_fork, struct task_struct *parent, struct task_struct *child)
 	if (child->pid != child->tgid)
 		return 0;
 	of_parent = bpf_map_lookup_elem(&processes, &parent_pid);
-	if (!of_parent)
+	if (!of_parent || of_parent->start_ticks != start_ticks_of(parent))
 		return 0;
 	process.start_ticks = start_ticks_of(child);
 	process.refuse = of_parent->refuse;
-	bpf_map_update_elem(&processes, &pid, &process, BPF_ANY);
+	if (bpf_map_update_elem(&processes, &pid, &process, BPF_ANY))
+		__sync_fetch_and_add(&control.lost, 1);
 	return 0;
 }
 

@@ -155,7 +155,7 @@ static __always_inline void tell(struct call_event *event, struct task_struct *t
 /* Of the process itself. */
 static __always_inline int by_itself(struct call_event *event, struct task_struct *task)
 {
-	__u64 *start_ticks = process_find(task->tgid);
+	__u64 *start_ticks = process_of(task);
 
 	if (!start_ticks)
 		return 0;
@@ -208,7 +208,7 @@ int BPF_PROG(calls_fork, struct task_struct *parent, struct task_struct *child)
 {
 	if (child->pid == child->tgid && !process_forked(parent, child))
 		lost();
-	if (process_find(child->tgid))
+	if (process_of(child))
 		thread_add(child);
 	return 0;
 }
@@ -219,7 +219,7 @@ int BPF_PROG(calls_exec, struct task_struct *task, int old_pid)
 {
 	struct thread_key key;
 
-	if (!process_find(task->tgid))
+	if (!process_of(task))
 		return 0;
 	if (old_pid != task->pid) {
 		key_at(BPF_CORE_READ(task, thread_pid), 0, &key);
@@ -243,12 +243,8 @@ SEC("iter/task")
 int calls_fill(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
-	__u64 *start_ticks;
 
-	if (!task || (task->flags & (PF_KTHREAD | PF_EXITING)))
-		return 0;
-	start_ticks = process_find(task->tgid);
-	if (start_ticks && *start_ticks == start_ticks_of(task))
+	if (task && !(task->flags & (PF_KTHREAD | PF_EXITING)) && process_of(task))
 		thread_add(task);
 	return 0;
 }

@@ -340,17 +340,26 @@ static __always_inline void address_space_set(__u32 pid, struct memory_protected
 	if (process->mm && process->mm != mm)
 		address_space_forget(pid, process->mm);
 	process->mm = mm;
-	bpf_map_update_elem(&address_spaces, &mm, &pid, BPF_ANY);
+	if (bpf_map_update_elem(&address_spaces, &mm, &pid, BPF_ANY))
+		__sync_fetch_and_add(&control.lost, 1);
+}
+
+/* A pid alone is nobody: another may have it by now. */
+static __always_inline struct memory_protected *process_of(struct task_struct *task)
+{
+	__u32 pid = task->tgid;
+	struct memory_protected *process = bpf_map_lookup_elem(&processes, &pid);
+
+	return process && process->start_ticks == start_ticks_of(task) ? process : NULL;
 }
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(memory_exec, struct task_struct *task)
 {
-	__u32 pid = task->tgid;
-	struct memory_protected *process = bpf_map_lookup_elem(&processes, &pid);
+	struct memory_protected *process = process_of(task);
 
 	if (process)
-		address_space_set(pid, process, (__u64)task->mm);
+		address_space_set(task->tgid, process, (__u64)task->mm);
 	return 0;
 }
 
@@ -358,20 +367,21 @@ int BPF_PROG(memory_exec, struct task_struct *task)
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(memory_fork, struct task_struct *parent, struct task_struct *child)
 {
-	__u32 parent_pid = parent->tgid, pid = child->tgid;
 	struct memory_protected *of_parent, process = {};
 	__u64 mm = (__u64)child->mm;
+	__u32 pid = child->tgid;
 
 	if (child->pid != child->tgid || !mm || child->mm == parent->mm)
 		return 0;
-	of_parent = bpf_map_lookup_elem(&processes, &parent_pid);
+	of_parent = process_of(parent);
 	if (!of_parent)
 		return 0;
 	process.mm = mm;
 	process.start_ticks = start_ticks_of(child);
 	process.enforce = of_parent->enforce;
-	bpf_map_update_elem(&processes, &pid, &process, BPF_ANY);
-	bpf_map_update_elem(&address_spaces, &mm, &pid, BPF_ANY);
+	if (bpf_map_update_elem(&processes, &pid, &process, BPF_ANY) ||
+	    bpf_map_update_elem(&address_spaces, &mm, &pid, BPF_ANY))
+		__sync_fetch_and_add(&control.lost, 1);
 	return 0;
 }
 
@@ -397,20 +407,29 @@ int BPF_PROG(memory_exit, struct task_struct *task)
 SEC("iter/task")
 int memory_fill(struct bpf_iter__task *ctx)
 {
+	struct memory_protected *process, *other;
 	struct task_struct *task = ctx->task;
-	struct memory_protected *process;
-	__u32 pid;
+	__u32 *owner;
 	__u64 mm;
 
 	if (!task || (task->flags & PF_KTHREAD))
 		return 0;
 	mm = (__u64)task->mm;
-	pid = task->tgid;
 	if (!mm)
 		return 0;
-	process = bpf_map_lookup_elem(&processes, &pid);
-	if (process && process->mm != mm && start_ticks_of(task) == process->start_ticks)
-		address_space_set(pid, process, mm);
+	process = process_of(task);
+	if (!process)
+		return 0;
+	owner = bpf_map_lookup_elem(&address_spaces, &mm);
+	if (owner && *owner != (__u32)task->tgid) {
+		/* It shares its parent's (vfork), which goes on being watched as the parent's. */
+		other = bpf_map_lookup_elem(&processes, owner);
+		if (other && other->mm == mm)
+			return 0;
+	} else if (owner && process->mm == mm) {
+		return 0;
+	}
+	address_space_set(task->tgid, process, mm);
 	return 0;
 }
 

@@ -7,7 +7,7 @@
 
 #include "actor.h"
 
-#define MEMORY_FUNCTIONS	64
+#define MEMORY_FUNCTIONS	96
 #define MEMORY_FRAMES		20
 #define MEMORY_PROTECTED_MAX	16384
 #define MEMORY_RING_SIZE	(1 << 20)

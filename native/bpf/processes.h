@@ -19,13 +19,21 @@ static __always_inline __u64 *process_find(__u32 pid)
 	return bpf_map_lookup_elem(&processes, &pid);
 }
 
+/* A pid alone is nobody: another may have it by now. */
+static __always_inline __u64 *process_of(struct task_struct *task)
+{
+	__u64 *start_ticks = process_find(task->tgid);
+
+	return start_ticks && *start_ticks == start_ticks_of(task) ? start_ticks : NULL;
+}
+
 /* What a protected process forks is protected until user space has read what it is. */
 static __always_inline bool process_forked(struct task_struct *parent, struct task_struct *child)
 {
 	__u32 pid = child->tgid;
 	__u64 start_ticks;
 
-	if (!process_find(parent->tgid))
+	if (!process_of(parent))
 		return true;
 	start_ticks = start_ticks_of(child);
 	return bpf_map_update_elem(&processes, &pid, &start_ticks, BPF_ANY) == 0;

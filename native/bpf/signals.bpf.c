@@ -15,12 +15,13 @@
 #define SI_TKILL		(-6)
 #define TRACE_SIGNAL_DELIVERED	0
 
-#define QUEUEING_CALLS	3
+#define QUEUEING_CALLS	5
 
 const volatile __u32 own_pid;
 const volatile __u64 told_signals;	/* 1 << signal */
-/* The calls in which a sender says of itself what it likes. */
+/* The calls in which a sender says of itself what it likes, and those of 32-bit programs. */
 const volatile __u32 queueing[QUEUEING_CALLS];
+const volatile __u32 compat_queueing[QUEUEING_CALLS];
 
 struct signals_control control;
 
@@ -32,9 +33,10 @@ struct {
 static __always_inline bool is_queueing(struct task_struct *task)
 {
 	__u32 number = syscall_number((void *)bpf_task_pt_regs(task)), i;
+	bool compat = syscall_is_compat(task);
 
 	for (i = 0; i < QUEUEING_CALLS; i++)
-		if (queueing[i] == number)
+		if ((compat ? compat_queueing[i] : queueing[i]) == number)
 			return true;
 	return false;
 }
@@ -62,7 +64,7 @@ int signals_generate(__u64 *ctx)
 	if (ctx[0] > 63 || !(told_signals >> ctx[0] & 1) || (int)ctx[4] != TRACE_SIGNAL_DELIVERED)
 		return 0;
 	event.target_pid = target->tgid;
-	start_ticks = process_find(event.target_pid);
+	start_ticks = process_of(target);
 	if (!start_ticks)
 		return 0;
 	task = bpf_get_current_task_btf();

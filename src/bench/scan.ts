@@ -266,6 +266,7 @@ async function ownPass(procfs: Procfs, configuration: Configuration): Promise<()
     resolve: () => undefined,
     isLive: () => true,
     refusals: () => [],
+    refusedRules: () => [],
     nodeRefusals: () => [],
     exemptions: () => [],
   });

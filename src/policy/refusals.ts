@@ -25,6 +25,13 @@ export function refusalsOf({ mode, enforce }: Configuration, process: Process | 
   return [...new Set(meant.flatMap(({ operations }) => operations))].filter((rule) => REFUSABLE.includes(rule));
 }
 
+/** The rules whose acts are refused on some process or other. */
+export function refusedRulesOf({ mode, enforce }: Pick<Configuration, "mode" | "enforce">): readonly string[] {
+  if (mode !== "enforce") return [];
+  const wanted = enforce.filter(({ protect }) => protect !== undefined).flatMap(({ operations }) => operations);
+  return REFUSABLE.filter((rule) => (wanted as readonly string[]).includes(rule));
+}
+
 /** What is refused to everybody on the node; nothing where the mode is not enforce. */
 export function nodeRefusalsOf({ mode, enforce }: Pick<Configuration, "mode" | "enforce">): readonly NodeOperation[] {
   if (mode !== "enforce") return [];

@@ -38,7 +38,10 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
   let enforcing = false;
   let machine = false;
   let exempt = "";
+  let sparing: Promise<unknown> = Promise.resolve();
   let listening = false;
+  /** Whom the kernel side protected at the last pass, and nobody here knew of. */
+  let strangers: ReadonlySet<number> = new Set();
 
   function refusedOn(pid: number): bigint {
     const rules = context.refusals(pid);
@@ -89,9 +92,12 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
     protect(new Map([[pid, { startTime, refused }]]));
   }
 
-  /** The kernel spares an executable everything or nothing: so whoever is excepted from every rule that is refused. */
+  /**
+   * The kernel spares an executable everything or nothing: so whoever is excepted from every rule that is refused, though
+   * no process may be there yet on which it is. The first that comes is protected at once.
+   */
   function exemptFromAll(): readonly Exempt[] {
-    const rules = new Set(context.protectedProcesses().flatMap(({ pid }) => context.refusals(pid)));
+    const rules = new Set(context.refusedRules());
     // What is refused of the machine is told by this rule.
     if (refusesMachine()) rules.add("memory-read");
     const [first = [], ...others] = [...rules].map((rule) => context.exemptions(rule));
@@ -100,12 +106,26 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
     );
   }
 
-  async function spare(): Promise<void> {
-    const files = await spared.files(exemptFromAll());
-    const wanted = files.join(" ");
-    if (wanted === exempt) return;
-    watch.exempt(files);
-    exempt = wanted;
+  function spare(): Promise<void> {
+    const done = sparing.then(async () => {
+      const files = await spared.files(exemptFromAll());
+      const wanted = files.join(" ");
+      if (wanted === exempt) return;
+      watch.exempt(files);
+      exempt = wanted;
+    });
+    sparing = done.catch(() => undefined);
+    return done;
+  }
+
+  /**
+   * Lets go of whom nobody knows of at two passes running: what was forked by a process that was let go meanwhile, and who
+   * had ended when it was protected. What was forked a moment ago will be told.
+   */
+  function release(kept: ReadonlySet<number>): void {
+    const unknown = [...kept].filter((pid) => !told.has(pid));
+    for (const pid of unknown) if (strangers.has(pid)) watch.unprotect(pid);
+    strangers = new Set(unknown);
   }
 
   function refusesMachine(): boolean {
@@ -115,6 +135,9 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
   return {
     notice(observation) {
       spared.notice(observation);
+      // Whoever is excepted is not refused anything until the next pass; what fails is told by that.
+      if (observation.kind === "executable.identified" && observation.sha256 !== undefined)
+        void spare().catch(() => undefined);
       switch (observation.kind) {
         case "process.seen":
           return follow(observation.process.pid, observation.process.startTime);
@@ -130,6 +153,7 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
     },
     async pass() {
       await spare();
+      const kept = new Set(watch.protected());
       const all = context
         .protectedProcesses()
         .map(({ pid, startTime }) => [pid, { startTime, refused: refusedOn(pid) }] as const);
@@ -137,12 +161,14 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
         new Map(
           all.filter(([pid, { startTime, refused }]) => {
             const known = told.get(pid);
-            return known?.startTime !== startTime || known.refused !== refused;
+            return known?.startTime !== startTime || known.refused !== refused || !kept.has(pid);
           }),
         ),
       );
       const present = new Set(all.map(([pid]) => pid));
-      for (const [pid, { startTime }] of told) if (!present.has(pid) && startTime !== UNREAD) unprotect(pid);
+      for (const [pid, { startTime }] of told)
+        if (!present.has(pid) && (startTime !== UNREAD || !kept.has(pid))) unprotect(pid);
+      release(kept);
       enforce(refusesMachine() || all.some(([, { refused }]) => refused !== 0n));
       listen();
     },

@@ -26,6 +26,8 @@ export interface SensorContext {
   lineage(pid: number, startTime?: number): readonly Process[];
   /** What is to be refused to others on this process, as rules, where the mode is enforce. */
   refusals(pid: number): readonly string[];
+  /** The rules that are refused on some process or other, whether it runs or not. */
+  refusedRules(): readonly string[];
   /** What is to be refused to everybody on the node, where the mode is enforce. */
   nodeRefusals(): readonly NodeOperation[];
   /** The executables to which acts of this rule are not refused, whoever runs them. */

@@ -206,6 +206,30 @@ test("an executable that an exception names with its digest is spared, until its
   assert.equal((await read()).signal, "SIGKILL", "without the exception");
 });
 
+test("whoever is excepted is spared from the first moment of the first process that is protected", async () => {
+  const name = "enforced-later";
+  const exe = compile("target", { output: name });
+  const protect = `"exe:${exe}"`;
+  const early = startRimon({
+    config: `
+mode: enforce
+protect: [${protect}]
+respond: { critical: [], high: [] }
+enforce: [{ protect: ${protect}, operations: [memory-read] }]
+${exceptionOf(digestOf(spared))}`,
+  });
+  try {
+    await early.ready;
+    const later = await spawnTarget({ name });
+    after(() => later.stop());
+    const words = [later.pid, later.address, later.length].map(String);
+    await until("others are stopped", async () => (await attackOnce("readv", words)).exit.signal === "SIGKILL");
+    assert.equal((await new Child(spared, words).exited).code, 0);
+  } finally {
+    await early.stop();
+  }
+});
+
 test("a rimon that is stopped kills nobody after ten seconds, and says so when it goes on", async () => {
   process.kill(rimon.pid, "SIGSTOP");
   let reader;

@@ -141,6 +141,33 @@ test("a child is watched from its fork on, an exec changes nothing, an exit ends
   assert.equal((await touchBy(touches, reader.pid)).operation, "vm-read");
 });
 
+test("a child that has its parent's memory still (vfork), and is protected itself, takes nothing from its parent", async (t) => {
+  const { watch, records } = await watching(t);
+  const parent = start(t, compile("vfork"), []);
+  const place = JSON.parse(await lineOf(parent)) as {
+    child: number;
+    address: string;
+    length: number;
+    secret: string;
+  };
+  const touchOf = (target: number, by: number): Promise<MemoryRecord> =>
+    touchBy(() => records.filter((each) => each.kind === "memory" && each.targetPid === target) as MemoryRecord[], by);
+  protect(watch, parent.pid);
+  protect(watch, place.child);
+  const during = await read("readv", place, parent.pid);
+  assert.equal(during.hex, place.secret);
+  await touchOf(parent.pid, during.pid);
+  parent.stdin?.write("go\n");
+  assert.equal(await lineOf(parent), '{"ok":true}');
+  const later = await read("readv", place, parent.pid);
+  assert.equal(later.hex, place.secret);
+  await touchOf(parent.pid, later.pid);
+  const address = `0x${/^([0-9a-f]+)-/.exec(readFileSync(`/proc/${place.child}/maps`, "latin1"))?.[1]}`;
+  const ofChild = await read("readv", { address, length: 8 }, place.child);
+  assert.equal(ofChild.hex?.length, 16);
+  await touchOf(place.child, ofChild.pid);
+});
+
 test("of a process whose first thread is gone, the others' memory is the same", async (t) => {
   const { watch, records } = await watching(t);
   const [python, script] = ["python3", "import threading,time,os,ctypes; threading.Thread(target=lambda: (print(os.getpid(), flush=True), time.sleep(60))).start(); ctypes.CDLL(None).pthread_exit(None)"]; // prettier-ignore

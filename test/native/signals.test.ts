@@ -6,6 +6,7 @@ import { test, type TestContext } from "node:test";
 import { requireAddon, type Watch } from "../../src/native.ts";
 import type { NativeRecord, SignalRecord } from "../../src/record.ts";
 import { decodeRecords } from "../../src/records.ts";
+import { compile } from "../fixtures/compile.ts";
 import { exitOf, lineOf, start, until } from "./child.ts";
 
 const { addon } = requireAddon();
@@ -97,3 +98,17 @@ test("a fault of its own is nobody's signal", async (t) => {
   );
   assert.deepEqual(signals(), []);
 });
+
+test(
+  "one that a 32-bit call queued under a false name",
+  { skip: process.arch !== "x64" && "only x64 has two tables of calls" },
+  async (t) => {
+    const watching = open(t);
+    if (watching === undefined) return;
+    const target = await protectedShell(t, watching, "trap : USR1; echo ready; while :; do read -r line; done");
+    const sender = start(t, compile("sigqueue32"), [String(target.pid), "10"]);
+    assert.match(await lineOf(sender), /"did":"rt_sigqueueinfo"/);
+    const sent = await until("the signal", () => watching.signals().find(({ pid }) => pid === sender.pid));
+    assert.deepEqual([sent.signal, sent.targetPid], [10, target.pid]);
+  },
+);

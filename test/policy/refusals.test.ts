@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Configuration, Exception } from "../../src/configuration.ts";
 import { parseConfiguration } from "../../src/policy/config.ts";
-import { exemptionsOf, nodeRefusalsOf, notRefused, refusalsOf } from "../../src/policy/refusals.ts";
+import { exemptionsOf, nodeRefusalsOf, notRefused, refusalsOf, refusedRulesOf } from "../../src/policy/refusals.ts";
 
 const NOW = Date.parse("2026-11-20T12:00:00Z");
 const EXE = "/usr/bin/dumper";
@@ -25,6 +25,8 @@ test("only what is named is refused, and only in mode enforce", () => {
   assert.deepEqual(refusalsOf(ENFORCED, { ...vault, comm: "nginx" }), []);
   assert.deepEqual(refusalsOf(ENFORCED, undefined), []);
   assert.deepEqual(refusalsOf({ ...ENFORCED, mode: "monitor" }, vault), []);
+  assert.deepEqual(refusedRulesOf(ENFORCED), ["memory-read"], "whether such a process runs or not");
+  assert.deepEqual(refusedRulesOf({ ...ENFORCED, mode: "monitor" }), []);
 });
 
 const NODE = configured(
@@ -36,6 +38,7 @@ test("what concerns the node is refused to everybody on it, and on no process", 
   assert.deepEqual(nodeRefusalsOf(NODE), ["core-pattern"]);
   assert.deepEqual(nodeRefusalsOf({ ...NODE, mode: "monitor" }), []);
   assert.deepEqual(nodeRefusalsOf(ENFORCED), []);
+  assert.deepEqual(refusedRulesOf(NODE), ["memory-read"]);
   assert.deepEqual(refusalsOf(NODE, vault), ["memory-read"]);
   assert.deepEqual(refusalsOf(NODE, { ...vault, comm: "nginx" }), []);
   assert.equal(

@@ -33,6 +33,7 @@ export function createContext(protectedIds: ProcessId[] = []): TestContext {
     isLive: () => false,
     lineage: () => [],
     refusals: () => [],
+    refusedRules: () => [],
     nodeRefusals: () => [],
     exemptions: () => [],
     of: (kind) => emitted.items.filter((each): each is ObservationOf<typeof kind> => each.kind === kind),
