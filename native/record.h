@@ -244,7 +244,7 @@ struct signal_record {
 	__u64 target_start_ticks;
 	__u64 suppressed;	/* how many like it were not told since the one before */
 	__u32 signal;
-	__u32 pid;		/* who */
+	__u32 pid;		/* who; 0: a descriptor that was set to send it */
 	__u32 tid;
 	__u32 target_pid;
 };

@@ -30,6 +30,9 @@ static const uint32_t queueing[] = {
 static const uint32_t compat_queueing[] = { 178, 335, 424 };
 #endif
 
+/* linux: include/linux/signal.h, sig_specific_sicodes */
+static const uint8_t fault_signals[] = { SIGILL, SIGFPE, SIGSEGV, SIGBUS, SIGTRAP, SIGSYS };
+
 struct signals {
 	struct signals_bpf *skel;
 	struct ring ring;
@@ -43,6 +46,8 @@ static void settings_fill(struct signals_bpf__rodata *settings)
 	settings->own_pid = (__u32)getpid();
 	for (i = 0; i < sizeof(told_signals); i++)
 		settings->told_signals |= 1ull << told_signals[i];
+	for (i = 0; i < sizeof(fault_signals); i++)
+		settings->fault_signals |= 1ull << fault_signals[i];
 	/* No call has this number. */
 	memset((void *)settings->queueing, 0xff, sizeof(settings->queueing));
 	memset((void *)settings->compat_queueing, 0xff, sizeof(settings->compat_queueing));

@@ -24,7 +24,8 @@ static void signal_add(void *arg, const void *sample, size_t len)
 
 	(void)len;
 	w->signals.events++;
-	watch_actor_add(w, &event->actor);
+	if (event->actor.pid)
+		watch_actor_add(w, &event->actor);
 	r = batch_begin(&w->scratch, RECORD_SIGNAL, sizeof(*r));
 	if (r) {
 		r->time_ns = event->time_ns;

@@ -245,7 +245,7 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
     argument: may(TEXT),
     suppressed: must(COUNT),
   },
-  "signal.sent": { ...HEAD, ...ID, signal: must(COUNT), byPid: must(PID), byTid: must(PID), suppressed: must(COUNT) },
+  "signal.sent": { ...HEAD, ...ID, signal: must(COUNT), byPid: may(PID), byTid: may(PID), suppressed: must(COUNT) },
   "access.checked": {
     ...HEAD,
     ...ID,

@@ -301,11 +301,11 @@ export interface CallMade extends Head<"call.made"> {
   readonly suppressed: number;
 }
 
-/** A protected process was sent a signal by another: one that dumps core, SIGSTOP or SIGUSR1. */
+/** A protected process was sent SIGSTOP, SIGUSR1 or what dumps core; by nobody: by a descriptor set to send it (F_SETSIG). */
 export interface SignalSent extends Head<"signal.sent">, ProcessId {
   readonly signal: number;
-  readonly byPid: number;
-  readonly byTid: number;
+  readonly byPid?: number;
+  readonly byTid?: number;
   readonly suppressed: number;
 }
 

@@ -217,6 +217,7 @@ export interface SignalRecord {
   /** CLOCK_MONOTONIC. */
   readonly timeNs: bigint;
   readonly signal: number;
+  /** 0, as `tid`: a descriptor that was set to send it. */
   readonly pid: number;
   readonly tid: number;
   readonly targetPid: number;

@@ -2,7 +2,9 @@
 /*
  * Who sends a protected process a signal that dumps its core, stops it, or
  * opens the inspector of Node.js. Only a sender in the very call is named: what
- * the kernel sends for a timer or a fault comes in whoever's context.
+ * the kernel sends for a timer or a fault comes in whoever's context, and so
+ * does what a descriptor sends that somebody has set to it (F_SETSIG of
+ * fcntl(2)), which is told without a name.
  */
 #include "kernel.h"
 #include "syscall.h"
@@ -13,12 +15,16 @@
 #define SI_USER			0
 #define SI_QUEUE		(-1)
 #define SI_TKILL		(-6)
+#define SI_SIGIO		(-5)
+#define POLL_IN			1
+#define POLL_HUP		6
 #define TRACE_SIGNAL_DELIVERED	0
 
 #define QUEUEING_CALLS	5
 
 const volatile __u32 own_pid;
 const volatile __u64 told_signals;	/* 1 << signal */
+const volatile __u64 fault_signals;	/* of those, the ones whose positive si_code is a fault's */
 /* The calls in which a sender says of itself what it likes, and those of 32-bit programs. */
 const volatile __u32 queueing[QUEUEING_CALLS];
 const volatile __u32 compat_queueing[QUEUEING_CALLS];
@@ -54,6 +60,17 @@ static __always_inline bool is_by_caller(struct task_struct *task, __u64 info)
 	return code < 0 && is_queueing(task);
 }
 
+/* linux: fs/fcntl.c, send_sigio_to_task */
+static __always_inline bool is_by_descriptor(__u64 signal, __u64 info)
+{
+	int code;
+
+	if (info <= 1)
+		return false;
+	code = BPF_CORE_READ((struct kernel_siginfo *)info, si_code);
+	return fault_signals >> signal & 1 ? code == SI_SIGIO : code >= POLL_IN && code <= POLL_HUP;
+}
+
 SEC("tp_btf/signal_generate")
 int signals_generate(__u64 *ctx)
 {
@@ -67,14 +84,16 @@ int signals_generate(__u64 *ctx)
 	start_ticks = process_of(target);
 	if (!start_ticks)
 		return 0;
-	task = bpf_get_current_task_btf();
-	if ((__u32)task->tgid == event.target_pid || (__u32)task->tgid == own_pid ||
-	    (task->flags & PF_KTHREAD) || !is_by_caller(task, ctx[1]))
-		return 0;
+	if (!is_by_descriptor(ctx[0], ctx[1])) {
+		task = bpf_get_current_task_btf();
+		if ((__u32)task->tgid == event.target_pid || (__u32)task->tgid == own_pid ||
+		    (task->flags & PF_KTHREAD) || !is_by_caller(task, ctx[1]))
+			return 0;
+		actor_fill(&event.actor, task);
+	}
 	event.time_ns = bpf_ktime_get_ns();
 	event.signal = ctx[0];
 	event.target_start_ticks = *start_ticks;
-	actor_fill(&event.actor, task);
 	if (told_just_now(&event.actor, event.target_pid, event.signal, event.time_ns, &event.suppressed))
 		return 0;
 	room = bpf_ringbuf_reserve(&events, sizeof(*room), 0);

@@ -19,7 +19,7 @@ struct signal_event {
 	__u64 target_start_ticks;
 	__u32 signal;
 	__u32 target_pid;
-	struct actor actor;
+	struct actor actor;	/* all zero: a descriptor that was set to send it */
 };
 
 #endif

@@ -2,7 +2,7 @@ import type { Detection } from "../finding.ts";
 import type { Observation, ObservationOf } from "../observation.ts";
 import type { State } from "../state.ts";
 import { accessOperation, answerToAccess } from "./accesses.ts";
-import { nameOf, subjectOf, type Detector } from "./detector.ts";
+import { nameOf, senderOf, subjectOf, suspectOf, type Detector } from "./detector.ts";
 
 /** How long after a write to a sysctl a changed value is put down to that writer. */
 const WRITER_MS = 10_000;
@@ -72,7 +72,7 @@ function dumping(observation: ObservationOf<"process.dumping">, state: State): D
       `${nameOf(state, pid)} got ${what}; ${whatComesOfIt(state, pid)}`,
       pid,
     ),
-    ...(by === undefined ? {} : { suspect: subjectOf(state, by.byPid) }),
+    ...(by === undefined ? {} : suspectOf(state, by)),
   };
 }
 
@@ -92,7 +92,7 @@ function killed(observation: ObservationOf<"process.exited">, state: State): Det
       `${nameOf(state, pid, startTime)} was ended by ${name}${from(by, state)} ${end}`,
       pid,
     ),
-    ...(by === undefined ? {} : { suspect: subjectOf(state, by.byPid) }),
+    ...(by === undefined ? {} : suspectOf(state, by)),
   };
 }
 
@@ -231,7 +231,7 @@ function isDumpable(state: State, pid: number, startTime: number | undefined): b
 const UNLIMITED = (2n ** 64n - 1n).toString();
 
 function from(sent: ObservationOf<"signal.sent"> | undefined, state: State): string {
-  return sent === undefined ? "" : ` from ${nameOf(state, sent.byPid)}`;
+  return sent === undefined ? "" : ` from ${senderOf(state, sent)}`;
 }
 
 function found(

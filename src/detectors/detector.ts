@@ -2,7 +2,7 @@
 // A detector keeps nothing between two calls.
 
 import type { Detection, Severity } from "../finding.ts";
-import type { Observation } from "../observation.ts";
+import type { Observation, SignalSent } from "../observation.ts";
 import type { State } from "../state.ts";
 
 /** What `rimon explain` says of a rule. */
@@ -42,6 +42,16 @@ export function nameOf(state: State, pid: number | undefined, startTime?: number
 export function subjectOf(state: State, pid: number, startTime?: number): { pid: number; startTime?: number } {
   const known = startTime ?? state.find(pid)?.process.startTime;
   return known === undefined ? { pid } : { pid, startTime: known };
+}
+
+/** Who sent a signal, as nameOf() says it; who set a descriptor to send one is not known. */
+export function senderOf(state: State, { byPid }: Pick<SignalSent, "byPid">): string {
+  return byPid === undefined ? "a descriptor that was set to send signals (F_SETSIG)" : nameOf(state, byPid);
+}
+
+/** The suspect of a detection, where there is one. */
+export function suspectOf(state: State, { byPid }: Pick<SignalSent, "byPid">): Pick<Detection, "suspect"> {
+  return byPid === undefined ? {} : { suspect: subjectOf(state, byPid) };
 }
 
 export function baseName(path: string): string {

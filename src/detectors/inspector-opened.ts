@@ -1,7 +1,7 @@
 import type { Detection } from "../finding.ts";
 import type { Process, ProcessSeen } from "../observation.ts";
 import type { State } from "../state.ts";
-import { baseName, nameOf, subjectOf, type Detector } from "./detector.ts";
+import { baseName, nameOf, senderOf, subjectOf, suspectOf, type Detector } from "./detector.ts";
 
 const SIGUSR1 = 10;
 
@@ -13,7 +13,7 @@ export const inspectorOpened: Detector = {
     means:
       "On SIGUSR1, and from the start with --inspect, Node.js listens on 127.0.0.1:9229 for a debugger. Whoever connects runs code in the process and takes a snapshot of its heap: every key in it.",
     fires:
-      "An eBPF program saw the signal being sent by another process, which does nothing to a node that was started with --disable-sigusr1; or --inspect stands among the process's own options. What NODE_OPTIONS says is not looked at.",
+      "An eBPF program saw the signal being sent by another process, or by a descriptor that one has set to send it, which does nothing to a node that was started with --disable-sigusr1; or --inspect stands among the process's own options. What NODE_OPTIONS says is not looked at.",
     attacker: "kill -USR1 PID, or node -e 'process._debugProcess(PID)', then node inspect or curl on port 9229.",
     todo: "Look for connections to port 9229 (ss -tlnp). Treat the keys of the process as known to the suspect; restart it, since an open inspector stays open. Start it with --disable-sigusr1 where that exists (Node.js 22.14, 23.7), or handle SIGUSR1 in the program.",
     harmless:
@@ -33,9 +33,9 @@ export const inspectorOpened: Detector = {
       rule: this.rule,
       technique: "node-sigusr1",
       operation: "signal",
-      suspect: subjectOf(state, byPid),
+      ...suspectOf(state, observation),
       target: subjectOf(state, pid, startTime),
-      message: `${nameOf(state, byPid)} sent SIGUSR1 to ${nameOf(state, pid, startTime)}, which opens its inspector`,
+      message: `${senderOf(state, observation)} sent SIGUSR1 to ${nameOf(state, pid, startTime)}, which opens its inspector`,
       evidence: [observation],
     };
   },

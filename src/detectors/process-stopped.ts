@@ -1,4 +1,4 @@
-import { nameOf, subjectOf, type Detector } from "./detector.ts";
+import { nameOf, senderOf, subjectOf, suspectOf, type Detector } from "./detector.ts";
 
 const SIGSTOP = 19;
 
@@ -10,7 +10,7 @@ export const processStopped: Detector = {
     means:
       "A stopped process does nothing until somebody lets it go on: it serves nobody, and its memory holds still for whoever reads it. rimon stopped this way sees nothing meanwhile.",
     fires:
-      "An eBPF program saw SIGSTOP being sent by another process. That ptrace stops a process is told by ptrace-attach.",
+      "An eBPF program saw SIGSTOP being sent by another process, or by a descriptor that one has set to send it. That ptrace stops a process is told by ptrace-attach.",
     attacker: "kill -STOP PID before copying its memory, or on the monitor before anything else.",
     todo: "Look at the sender and at what else it did. kill -CONT lets the process go on.",
     harmless:
@@ -28,9 +28,9 @@ export const processStopped: Detector = {
       rule: this.rule,
       technique: "sigstop",
       operation: "signal",
-      suspect: subjectOf(state, byPid),
+      ...suspectOf(state, observation),
       target: subjectOf(state, pid, startTime),
-      message: `${nameOf(state, byPid)} stopped ${nameOf(state, pid, startTime)} (SIGSTOP)`,
+      message: `${senderOf(state, observation)} stopped ${nameOf(state, pid, startTime)} (SIGSTOP)`,
       evidence: [observation],
     };
   },

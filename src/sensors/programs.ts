@@ -122,8 +122,7 @@ export function fromProgram(record: ProgramRecord, at: number): Observation {
         sensor: PROGRAMS.signals.sensor,
         ...target,
         signal: record.signal,
-        byPid,
-        byTid,
+        ...(byPid === 0 ? {} : { byPid, byTid }),
         suppressed,
       };
   }

@@ -256,6 +256,13 @@ check(inspectorOpened, [
     target: 41,
   },
   {
+    when: "a descriptor that somebody set to send it does, which may be at work in anybody's name",
+    observed: [NODE, GDB, signalled(10, undefined, 41)],
+    says: "high: a descriptor that was set to send signals (F_SETSIG) sent SIGUSR1 to vault (41, root), which opens its inspector",
+    technique: "node-sigusr1",
+    target: 41,
+  },
+  {
     when: "its file and arguments are not known, and it is called node by another name: no",
     observed: [VAULT, GDB, signalled(10, 93, 41)],
     says: undefined,

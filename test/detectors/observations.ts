@@ -99,12 +99,13 @@ export function called(
 
 export function signalled(
   signal: number,
-  byPid: number,
+  byPid: number | undefined,
   pid: number,
   rest: Rest<"signal.sent"> = {},
 ): ObservationOf<"signal.sent"> {
   const head = { kind: "signal.sent", at: AT, sensor: "signals" } as const;
-  return { ...head, signal, pid, startTime: pid * 10, byPid, byTid: byPid, suppressed: 0, ...rest };
+  const by = byPid === undefined ? {} : { byPid, byTid: byPid };
+  return { ...head, signal, pid, startTime: pid * 10, ...by, suppressed: 0, ...rest };
 }
 
 export function identified(

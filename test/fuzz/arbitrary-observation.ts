@@ -136,7 +136,7 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
     call: fc.constantFrom("attach", "vm-read", "getfd", "compare", "core-limit", "tracer", "bpf-load"),
     argument: fc.constantFrom("0", "7", "18446744073709551615"),
   }, ["pid", "tid", "startTime", "argument"]), // prettier-ignore
-  kind("signal.sent", { pid, startTime, byPid: pid, byTid: pid, suppressed: count, signal: fc.constantFrom(3, 10, 19) }), // prettier-ignore
+  kind("signal.sent", { pid, startTime, byPid: pid, byTid: pid, suppressed: count, signal: fc.constantFrom(3, 10, 19) }, ["byPid", "byTid"]), // prettier-ignore
   kind("machine-memory.opened", {
     memory: fc.constantFrom("kcore", "device"), access: fc.constantFrom("open", "read", "write"), pid, tid: pid,
     path: text, action: fc.constantFrom("seen", "refused", "asleep"), suppressed: count,

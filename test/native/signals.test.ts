@@ -112,3 +112,20 @@ test(
     assert.deepEqual([sent.signal, sent.targetPid], [10, target.pid]);
   },
 );
+
+test("one that a descriptor is set to send is told, and nobody is named for it", async (t) => {
+  const watching = open(t);
+  if (watching === undefined) return;
+  const target = await protectedShell(t, watching, "trap : USR1; echo ready; while :; do read -r line; done");
+  const set = [
+    "import fcntl, os",
+    "r, w = os.pipe()",
+    "fcntl.fcntl(r, fcntl.F_SETOWN, int(os.sys.argv[1]))",
+    "fcntl.fcntl(r, 10, 10)", // F_SETSIG, SIGUSR1
+    "fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC | fcntl.fcntl(r, fcntl.F_GETFL))",
+    "os.write(w, b'x')",
+  ];
+  await exitOf(start(t, "python3", ["-c", set.join("\n"), String(target.pid)]));
+  const [sent] = await until("the signal", () => (watching.signals().length > 0 ? watching.signals() : undefined));
+  assert.deepEqual([sent?.signal, sent?.targetPid, sent?.pid], [10, target.pid, 0]);
+});
