@@ -47,13 +47,16 @@ export interface PackagesChanged {
   readonly startTime: number;
   /** Its executable. */
   readonly manager: string;
-  /** How many files were changed, how many are as their package says, and how many a package has without a hash (folders, links). */
+  /** How many files were changed, how many are as their package says, and how many a package has without a hash (folders and links as a rule). */
   readonly files: number;
   readonly verified: number;
   readonly owned: number;
   /** Of which packages, the first 32. */
   readonly packages: readonly string[];
-  /** Files that are not as their package says, and files of no package: the first 32, and how many there are. */
+  /**
+   * Files that are not as their package says, or not there, and files of no package: the first 32, and how many there are. What
+   * was done to them is told by itself, too.
+   */
   readonly differing: readonly string[];
   readonly differingCount: number;
   readonly strange: readonly string[];

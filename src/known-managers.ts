@@ -35,6 +35,11 @@ export function managerOf(lineage: readonly Process[]): { process: Process; data
   return undefined;
 }
 
+/** Whether it is a package manager itself, and not what one has started. */
+export function isManager(process: Process): boolean {
+  return MANAGERS.has(programOf(process));
+}
+
 function programOf({ exe = "", cmdline = [] }: Process): string {
   const program = exe.replace(/ \(deleted\)$/, "");
   if (!INTERPRETER.test(program)) return program;

@@ -9,7 +9,7 @@ export const fileTouched: Detector = {
     means:
       "A file below the watched paths was made, written, moved, removed or given other attributes, as it happened. Who did it is the process that the kernel names.",
     fires:
-      "With `files.realtime` in the configuration, for every change that no package manager made. Where there is a baseline the file is compared with it first: what differs is told by file-changed, and here is told what is as it was after all, changed and changed back.",
+      "With `files.realtime` in the configuration, for every change but those that a package manager made and its packages explain (packages-changed). Where there is a baseline the file is compared with it first: what differs is told by file-changed, and here is told what is as it was after all, changed and changed back.",
     attacker:
       "Replaces a program or a library, plants a unit, a cron job or a key in authorized_keys; or swaps a file for the moment in which it is run, and puts it back before the next scan.",
     todo: "Look at the file and at who changed it: its parents, its user, what else it did. If nobody meant to, treat what the file was part of as compromised.",

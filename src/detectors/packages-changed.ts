@@ -6,7 +6,7 @@ export const packagesChanged: Detector = {
   summary: "A package manager changed watched files; those that are not as their packages say are told by name.",
   guide: {
     means:
-      "Files below the watched paths were changed by dpkg, apt, rpm or the like, or by what they started. They are told together, and each was held against the hashes that the package manager itself has (/var/lib/dpkg/info/*.md5sums and its conffiles; what rpm -qa says).",
+      "Files below the watched paths were changed by dpkg, apt, rpm or the like, or by what they started. They are told together, and each was held against the hashes that the package manager itself has (/var/lib/dpkg/info/*.md5sums and its conffiles; what rpm -qa says, with modes, capabilities and where links lead). What that does not explain is told by file-touched or file-changed as well, like that of anybody: a removed file that a package still has, another mode by a script, a link in place of a file, what was moved away.",
     fires:
       "With `files.realtime`: some seconds after the package manager ended or paused, once for all that it did. Info if every file is as its package says, medium if some are of no package or nothing could be checked, high if a file differs from what its package says.",
     attacker:

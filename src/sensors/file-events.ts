@@ -18,7 +18,7 @@ import { createFileComparison, type ComparedWith } from "./file-comparison.ts";
 import { mountsOf } from "./file-mounts.ts";
 import { createFileTeller } from "./file-teller.ts";
 import { verifyPackages, type VerifyPackages } from "./package-files.ts";
-import { createPackageTransactions } from "./package-transactions.ts";
+import { createPackageTransactions, type FileDeed } from "./package-transactions.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 import { createWantedFiles } from "./wanted-files.ts";
 
@@ -67,7 +67,7 @@ export function createFileEvents(
   { verify = verifyPackages, level }: FileEventOptions = {},
 ): FileEvents {
   const report = createStateReporter(context, FILE_EVENTS);
-  const transactions = createPackageTransactions(context, FILE_EVENTS, verify);
+  const transactions = createPackageTransactions(context, FILE_EVENTS, tellAlone, verify);
   const teller = createFileTeller(context, FILE_EVENTS);
   const comparison = createFileComparison(context, FILE_EVENTS, teller.tell);
   /** By path: who closed it after it was open for writing, and wrote nothing by a call. */
@@ -196,11 +196,17 @@ export function createFileEvents(
       else tell({ ...record, written: true }, at, path);
       return;
     }
-    if (toldOfContainer(touched, wantedNow ? path : (from ?? path)) || byPackageManager(touched)) return;
+    if (toldOfContainer(touched, wantedNow ? path : (from ?? path))) return;
     const paths = [...(wantedNow ? [path] : []), ...(wantedThen ? [from] : [])];
-    if (comparison.add(touched, paths, folder && record.moved)) return flushSoon();
+    const below = record.moved && folder;
+    const deed = { touched, paths, below, out: !wantedNow, ...(below && !wantedThen ? { came: path } : {}) };
+    if (!transactions.take(deed)) tellAlone(deed);
+  }
+
+  function tellAlone({ touched, paths, below, came }: FileDeed): void {
+    if (comparison.add(touched, paths, below)) return flushSoon();
     teller.tell(touched);
-    if (record.moved && folder && wantedNow && !wantedThen) later(() => lookInto(touched, path));
+    if (came !== undefined) later(() => lookInto(touched, came));
   }
 
   /** What a package manager does in a container is no upgrade of the node, and no baseline of the node is of it. */
@@ -221,10 +227,6 @@ export function createFileEvents(
     });
   }
 
-  function byPackageManager({ path, pid, startTime }: FileTouched): boolean {
-    return pid !== undefined && transactions.take(path, pid, startTime);
-  }
-
   /** Which of several it was cannot be told: each had it open for writing. */
   async function lookAtClosed(): Promise<void> {
     const some = closed;
@@ -242,9 +244,9 @@ export function createFileEvents(
 
   function tell(record: FileChangeRecord, at: number, path: Buffer): void {
     const touched = touchedOf(record, at);
-    if (touched === undefined || toldOfContainer(touched, path) || byPackageManager(touched)) return;
-    if (comparison.add(touched, [path], false)) flushSoon();
-    else teller.tell(touched);
+    if (touched === undefined || toldOfContainer(touched, path)) return;
+    const deed = { touched, paths: [path], below: false, out: false };
+    if (!transactions.take(deed)) tellAlone(deed);
   }
 
   /** A folder that came with all that is in it. */
@@ -326,6 +328,8 @@ export function createFileEvents(
     },
     async stop() {
       later(() => transactions.end());
+      await work;
+      // What that told by itself.
       later(() => comparison.flush());
       await work;
       await comparison.close();

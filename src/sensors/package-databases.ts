@@ -14,6 +14,17 @@ export interface Said {
   readonly owner: string;
   /** Of what it says no more, a folder or a link, there is no digest. */
   readonly digest?: { readonly algorithm: string; readonly hex: string };
+  /** dpkg keeps none of it. */
+  readonly attributes?: {
+    /** With the type (inode(7)). */
+    readonly mode: number;
+    readonly user: string;
+    readonly group: string;
+    /** As getcap(8) shows them. */
+    readonly capabilities?: string;
+    /** Of a link. */
+    readonly target?: string;
+  };
 }
 
 /** The files below `root`, as `canonical` names them, of which one is asked for. */
@@ -28,8 +39,9 @@ const DPKG = "/var/lib/dpkg";
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 const MD5_LINE = /^([0-9a-f]{32}) {1,2}(.+)$/;
 const RPM_DEADLINE_MS = 60_000;
-const RPM_FORMAT = "[%{=NAME}\\t%{=FILEDIGESTALGO}\\t%{FILEDIGESTS}\\t%{FILENAMES}\\n]";
-const RPM_LINE = /^([^\t]+)\t(\d+|\(none\))\t([0-9a-f]*)\t(\/.*)$/;
+const RPM_FORMAT =
+  "[%{=NAME}\\t%{=FILEDIGESTALGO}\\t%{FILEDIGESTS}\\t%{FILEMODES}\\t%{FILEUSERNAME}\\t%{FILEGROUPNAME}\\t%{FILECAPS}\\t%{FILELINKTOS}\\t%{FILENAMES}\\n]";
+const RPM_LINE = /^([^\t]+)\t(\d+|\(none\))\t([0-9a-f]*)\t(\d+)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t(\/.*)$/;
 /** PGPHASHALGO_* of rpmcrypto.h. What has none is of before them, and MD5. */
 const RPM_ALGORITHMS: ReadonlyMap<string, string> = new Map([
   ["(none)", "md5"],
@@ -98,13 +110,29 @@ async function askRpm(...[asked, canonical, root]: Parameters<ReadDatabase>): Pr
   // It is awaited below, whether or not its output can be read to the end.
   ended.catch(() => {});
   for await (const line of createInterface({ input: rpm.stdout })) {
-    const [, owner, algorithm, hex, name] = RPM_LINE.exec(line) ?? [];
+    const [, owner, algorithm, hex, mode, user = "", group = "", capabilities = "", target = "", name] =
+      RPM_LINE.exec(line) ?? [];
     if (owner === undefined || name === undefined) continue;
     const path = canonical(name);
     if (!asked.has(path)) continue;
     const known = RPM_ALGORITHMS.get(algorithm ?? "");
-    said.set(path, { owner, ...(hex && known !== undefined ? { digest: { algorithm: known, hex } } : {}) });
+    said.set(path, {
+      owner,
+      ...(hex && known !== undefined ? { digest: { algorithm: known, hex } } : {}),
+      attributes: {
+        mode: Number(mode),
+        user,
+        group,
+        ...(capabilities === "" || capabilities === "(none)" ? {} : { capabilities: shownCapabilities(capabilities) }),
+        ...(target === "" ? {} : { target }),
+      },
+    });
   }
   await ended;
   return said;
+}
+
+/** libcap has written "= cap_net_raw+ep" and writes "cap_net_raw=ep". */
+function shownCapabilities(text: string): string {
+  return text.replace(/^=\s*/, "").replaceAll("cap_", "").replaceAll("+", "=");
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -281,7 +281,8 @@ test("a file that is restored before anybody looks is told as such", async (t) =
   assert.deepEqual(watching.context.of("file.changed"), []);
 });
 
-test("an upgrade by dpkg is told as one, each file held against what the package says", async (t) => {
+/** A package with 20 tools and a configuration file, and an empty dpkg to install it in, which is watched. */
+async function openDpkg(t: TestContext) {
   const root = temporaryDirectory("dpkg-root");
   const build = temporaryDirectory("dpkg-build");
   mkdirSync(join(build, "DEBIAN"));
@@ -294,42 +295,103 @@ test("an upgrade by dpkg is told as one, each file held against what the package
     join(build, "DEBIAN/control"),
     "Package: tool\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b>\nDescription: a tool\n",
   );
-  shell(`cd ${build} && find usr -type f | xargs md5sum > DEBIAN/md5sums`);
   const archive = join(temporaryDirectory("dpkg-archive"), "tool.deb");
-  run("dpkg-deb", "--root-owner-group", "--build", build, archive);
   shell(
     `mkdir -p ${root}/var/lib/dpkg/info ${root}/var/lib/dpkg/updates ${root}/usr/bin ${root}/etc; : > ${root}/var/lib/dpkg/status; : > ${root}/var/lib/dpkg/available`,
   );
   const watching = await watchFiles({ roots: [`${root}/usr`, `${root}/etc`], rules: [], root });
   t.after(() => watching.stop());
-  const told = () =>
-    until("the upgrade", async () => {
-      await watching.pass();
-      return watching.context.of("packages.changed").at(-1);
-    });
+  const dpkg = (...args: string[]) =>
+    run("dpkg", `--root=${root}`, "--log=/dev/null", "--force-all", "--force-script-chrootless", ...args);
+  return {
+    root,
+    build,
+    watching,
+    dpkg,
+    /** With what a script of it does once it is unpacked. */
+    install(script?: string): number {
+      shell(`cd ${build} && find usr -type f | xargs md5sum > DEBIAN/md5sums`);
+      if (script !== undefined)
+        writeFileSync(join(build, "DEBIAN/postinst"), `#!/bin/sh -e\n${script}\n`, { mode: 0o755 });
+      run("dpkg-deb", "--root-owner-group", "--build", build, archive);
+      return dpkg("-i", archive);
+    },
+    told: (pid: number) =>
+      until("the upgrade", async () => {
+        await watching.pass();
+        return watching.context.of("packages.changed").find((each) => each.pid === pid);
+      }),
+    /** "removed /usr/bin/tool1"; what is done at once may be told as one. */
+    alone: () =>
+      watching.context
+        .of("file.touched")
+        .flatMap(({ change, path, did = [change] }) => did.map((each) => `${each} ${path.replace(root, "")}`)),
+  };
+}
 
-  const dpkg = run("dpkg", `--root=${root}`, "--log=/dev/null", "--force-all", "-i", archive);
-  const upgrade = await told();
-  assert.deepEqual([upgrade.pid, upgrade.manager, upgrade.packages], [dpkg, "/usr/bin/dpkg", ["tool"]]);
+test("an upgrade by dpkg is told as one, each file held against what the package says", async (t) => {
+  const { root, build, dpkg, install, told, alone } = await openDpkg(t);
+  const first = install();
+  const upgrade = await told(first);
+  assert.deepEqual([upgrade.pid, upgrade.manager, upgrade.packages], [first, "/usr/bin/dpkg", ["tool"]]);
   assert.equal(upgrade.verified, 21);
-  assert.deepEqual([upgrade.differing, upgrade.strange], [[], []]);
-  assert.deepEqual(watching.context.of("file.touched"), []);
+  assert.deepEqual([upgrade.differing, upgrade.strange, alone()], [[], [], []]);
 
-  // A script of the package changes a file behind the package's back, and leaves one of its own.
-  writeFileSync(
-    join(build, "DEBIAN/postinst"),
-    `#!/bin/sh\nprintf evil > ${root}/usr/bin/tool7\necho x > ${root}/etc/cron.evil\n`,
-    { mode: 0o755 },
+  // What is no longer of the package goes.
+  execFileSync("rm", [join(build, "usr/bin/tool19")]);
+  writeFileSync(join(build, "usr/bin/tool0"), "another");
+  const second = await told(install());
+  // The configuration file was not touched.
+  assert.equal(second.verified, 19);
+  assert.deepEqual([second.differing, second.strange, alone()], [[], [], []]);
+
+  const purge = await told(dpkg("--purge", "tool"));
+  assert.deepEqual([purge.verified, purge.strange, alone()], [0, [], []]);
+  assert.ok(purge.files >= 20);
+  assert.ok(!existsSync(join(root, "usr/bin/tool0")));
+});
+
+test("what a script of a package does that the database does not explain is told by itself", async (t) => {
+  const { root, install, told, alone } = await openDpkg(t);
+  const bin = `${root}/usr/bin`;
+  const outside = temporaryDirectory("dpkg-outside");
+  const script = [
+    `rm ${bin}/tool1`,
+    `chmod 4755 ${bin}/tool2`,
+    `ln -sf /nowhere ${bin}/tool3`,
+    `mv ${bin}/tool4 ${outside}/tool4`,
+    `setcap cap_net_raw=ep ${bin}/tool5`,
+    `cp ${bin}/tool6 ${bin}/copy && chmod 4755 ${bin}/copy && mv -f ${bin}/copy ${bin}/tool6`,
+    `printf evil > ${bin}/tool7`,
+    // It is as the package says.
+    `cat ${bin}/tool8 > ${bin}/kept && cat ${bin}/kept > ${bin}/tool8 && rm ${bin}/kept`,
+    `echo x > ${root}/etc/cron.evil`,
+    `echo x > ${bin}/$(printf '\\377')`,
+  ];
+  const upgrade = await told(install(script.join("\n")));
+  const tools = (...numbers: number[]): string[] => numbers.map((n) => `${bin}/tool${n}`);
+  assert.deepEqual(upgrade.differing.toSorted(), tools(1, 3, 4, 7));
+  assert.deepEqual(upgrade.strange, [`${root}/etc/cron.evil`]);
+  assert.deepEqual(
+    new Set(alone().filter((each) => !each.includes(outside))),
+    new Set([
+      "removed /usr/bin/tool1",
+      "attributes /usr/bin/tool2",
+      "moved /usr/bin/tool3",
+      // By dpkg itself, which is not what the database says any more.
+      "moved /usr/bin/tool1",
+      "moved /usr/bin/tool4",
+      "moved /usr/bin/tool7",
+      "attributes /usr/bin/tool5",
+      "moved /usr/bin/tool6",
+      "written /usr/bin/tool7",
+      "created /etc/cron.evil",
+      "written /etc/cron.evil",
+      "created /usr/bin/\\xff",
+      "written /usr/bin/\\xff",
+    ]),
   );
-  run("dpkg-deb", "--root-owner-group", "--build", build, archive);
-  run("dpkg", `--root=${root}`, "--log=/dev/null", "--force-all", "--force-script-chrootless", "-i", archive);
-  const second = await until("the second upgrade", async () => {
-    await watching.pass();
-    return watching.context.of("packages.changed").find(({ differingCount }) => differingCount > 0);
-  });
-  assert.deepEqual(second.differing, [`${root}/usr/bin/tool7`]);
-  assert.deepEqual(second.strange, [`${root}/etc/cron.evil`]);
-  assert.deepEqual(watching.context.of("file.touched"), []);
+  assert.equal(alone().filter((each) => each.includes(`${outside}/tool4`)).length, 1);
 });
 
 test("an upgrade by rpm, too: what rpm says of each file is asked of rpm", async (t) => {
@@ -352,7 +414,9 @@ for n in 1 2 3 4 5; do echo tool $n > %{buildroot}/usr/bin/tool$n; done
 ln -s tool1 %{buildroot}/usr/bin/tool
 echo a=1 > %{buildroot}/etc/tool.conf
 %files
-/usr/bin/tool*
+/usr/bin/tool
+/usr/bin/tool[1-4]
+%caps(cap_net_raw=ep) /usr/bin/tool5
 %config /etc/tool.conf
 %if %{release} > 1
 %post -p <lua>
@@ -361,6 +425,9 @@ for path, text in pairs({ ["/usr/bin/tool3"] = "evil", ["/etc/cron.evil"] = "x" 
   file:write(text)
   file:close()
 end
+posix.chmod("/usr/bin/tool4", "u+s")
+posix.symlink("/nowhere", "/usr/bin/tool.new")
+os.rename("/usr/bin/tool.new", "/usr/bin/tool")
 %endif
 `,
   );
@@ -385,9 +452,12 @@ end
 
   // A script of the package changes a file behind the package's back, and leaves one of its own.
   const second = await told(rpm("-U", packageOf(2)));
-  assert.deepEqual(second.differing, [`${root}/usr/bin/tool3`]);
+  // It runs in rpm itself; of modes and links rpm has what they should be.
+  const differing = ["tool", "tool3", "tool4"].map((name) => `${root}/usr/bin/${name}`);
+  assert.deepEqual(second.differing.toSorted(), differing);
   assert.deepEqual(second.strange, [`${root}/etc/cron.evil`]);
-  assert.deepEqual(watching.context.of("file.touched"), []);
+  const alone = new Set(watching.context.of("file.touched").map(({ path }) => path));
+  assert.deepEqual([...alone].toSorted(), [`${root}/etc/cron.evil`, ...differing]);
 });
 
 test("without fanotify: by inotify, with the reason, moves as moves, new folders with what is in them, nobody named", async (t) => {
