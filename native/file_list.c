@@ -36,6 +36,7 @@ struct level {
 	size_t n;
 	size_t next;
 	size_t path_len;
+	uint64_t dev;
 };
 
 static struct folder *folder_new(int fd)
@@ -158,25 +159,32 @@ static unsigned int listed_type(int fd, const char *name, uint32_t type)
 	}
 }
 
+static bool is_at_or_below(const char *path, const char *above, size_t above_len)
+{
+	return !strncmp(above, path, above_len) &&
+	       (path[above_len] == '\0' || path[above_len] == '/' || above[above_len - 1] == '/');
+}
+
 /* Whether a root is this path or below it: then it is gone into though another file system begins there. */
 static bool is_asked_for(const struct file_lister *w, const char *path, size_t len)
 {
 	const char *root;
 
 	for (root = w->roots; root < w->roots + w->roots_len; root += strlen(root) + 1)
-		if (!strncmp(root, path, len) && (root[len] == '\0' || root[len] == '/'))
+		if (is_at_or_below(root, path, len))
 			return true;
 	return false;
 }
 
-/* A mount of the same file system is one, too. v5.8 tells; before it, and for want of it, the device does. */
-static bool is_mount(const struct file_lister *w, int fd)
+/* It comes with the root that it is below. */
+static bool is_below_another(const struct file_lister *w, const char *root)
 {
-	struct statx st;
+	const char *other;
 
-	if (statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_TYPE, &st) < 0)
-		return false;
-	return ((uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor) != w->root_dev || st.stx_attributes & STATX_ATTR_MOUNT_ROOT;
+	for (other = w->roots; other < root; other += strlen(other) + 1)
+		if (is_at_or_below(root, other, strlen(other)))
+			return true;
+	return false;
 }
 
 static uint64_t device_of(int fd)
@@ -186,6 +194,22 @@ static uint64_t device_of(int fd)
 	if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) < 0)
 		return 0;
 	return (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor;
+}
+
+/*
+ * Whether another file system than that of its parent, *dev, begins here; *dev
+ * is its own then. A mount of the same one is one, too. v5.8 tells; before it,
+ * and for want of it, the device does.
+ */
+static bool is_mount(int fd, uint64_t *dev)
+{
+	uint64_t parent = *dev;
+	struct statx st;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_TYPE, &st) < 0)
+		return false;
+	*dev = (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor;
+	return *dev != parent || st.stx_attributes & STATX_ATTR_MOUNT_ROOT;
 }
 
 static struct slice_item *slice_add(struct slice *slice, const char *path, size_t len)
@@ -241,9 +265,9 @@ static int add(struct file_lister *w, struct slice *slice, struct folder *folder
 			return -ENOMEM;
 	}
 	if (self && enter) {
-		mount = !is_root && !(w->flags & FILE_WALK_CROSS) && is_mount(w, self->fd) && !is_asked_for(w, w->path, len);
-		if (is_root)
-			w->root_dev = device_of(self->fd);
+		uint64_t dev = is_root ? device_of(self->fd) : w->levels[w->depth - 1].dev;
+
+		mount = !is_root && !(w->flags & FILE_WALK_CROSS) && is_mount(self->fd, &dev) && !is_asked_for(w, w->path, len);
 		if (!mount && (w->depth == DEPTH_MAX || len + 257 > PATH_LEN_MAX))
 			error = ELOOP;
 		else if (!mount) {
@@ -252,6 +276,7 @@ static int add(struct file_lister *w, struct slice *slice, struct folder *folder
 			memset(level, 0, sizeof(*level));
 			level->folder = folder_use(self);
 			level->path_len = len;
+			level->dev = dev;
 			error = -list(level);
 		}
 	}
@@ -330,6 +355,10 @@ static int add_root(struct file_lister *w, struct slice *slice)
 	int err;
 
 	w->root_at += len + 1;
+	if (!(w->flags & FILE_WALK_LIST) && is_below_another(w, root)) {
+		w->root_number++;
+		return 0;
+	}
 	memcpy(w->path, root, len + 1);
 	err = open_parent(w, len, &name_at, &folder);
 	if (err == -ENOENT)

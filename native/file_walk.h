@@ -125,7 +125,6 @@ struct file_lister {
 	size_t root_number;
 	uint64_t *limits;
 	size_t n_limits;
-	uint64_t root_dev;
 	struct folder *parent;	/* of the root before, and its path */
 	char *parent_path;
 	struct file_rules rules;

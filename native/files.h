@@ -28,7 +28,12 @@ struct file_walk;
 #define FILE_RULE_CONTENT	(1u << 5)	/* regular files are read */
 
 struct file_walk_options {
-	const char *roots;	/* absolute, without "." and ".."; each with its NUL */
+	/*
+	 * Absolute, without "." and ".."; each with its NUL. One below another, which
+	 * stands before it, comes with that, and is gone into where another file system
+	 * begins there.
+	 */
+	const char *roots;
 	size_t roots_len;
 	const uint64_t *limits;	/* of each root, where there are any: how much of it counts */
 	size_t n_limits;

@@ -65,7 +65,7 @@ export async function initFiles(options: InitOptions): Promise<Initialised> {
   let progress: WalkProgress = { entries: 0, bytes: 0, vanished: 0 };
   const writer = await createEntriesWriter(options.file);
   try {
-    const roots = sortedPaths(scope.roots.map((root) => Buffer.from(root)));
+    const roots = inOrder(scope.roots.map((root) => Buffer.from(root)));
     const walking = walk({
       ...options,
       ...scope,
@@ -147,11 +147,15 @@ async function rootsOf(roots: readonly string[] | undefined): Promise<readonly s
   return found;
 }
 
+/** As a walk goes. One below another is walked once, with that; by its name it is gone into where another file system begins. */
+function inOrder(paths: readonly Buffer[]): readonly Buffer[] {
+  return paths.toSorted((a, b) => comparePaths(a, 0, a.length, b, 0, b.length));
+}
+
 /** In the order of a walk, none below another. */
 export function sortedPaths(paths: readonly Buffer[]): readonly Buffer[] {
-  const sorted = paths.toSorted((a, b) => comparePaths(a, 0, a.length, b, 0, b.length));
   const kept: Buffer[] = [];
-  for (const path of sorted) {
+  for (const path of inOrder(paths)) {
     const last = kept.at(-1);
     if (last === undefined || !isAtOrBelow(path, last)) kept.push(path);
   }
@@ -198,7 +202,7 @@ export async function checkFiles(baseline: FileBaseline, options: CheckOptions =
 }
 
 function partOf(baseline: FileBaseline, paths: CheckOptions["paths"]) {
-  const all = sortedPaths(baseline.scope.roots.map((root) => Buffer.from(root)));
+  const all = inOrder(baseline.scope.roots.map((root) => Buffer.from(root)));
   if (paths === undefined || paths.length === 0) return { roots: all, before: baseline.pieces(), named: undefined };
   const named = sortedPaths(paths.map((path) => (typeof path === "string" ? Buffer.from(resolve(path)) : path)));
   const outside = named.find((path) => !all.some((root) => isAtOrBelow(path, root)));
@@ -207,7 +211,8 @@ function partOf(baseline: FileBaseline, paths: CheckOptions["paths"]) {
       "RIMON_USAGE",
       `${textOf(outside)} is not in the scope of the baseline: ${baseline.scope.roots.join(", ")}`,
     );
-  return { roots: named, before: baseline.piecesBelow(named), named };
+  const below = all.filter((root) => named.some((path) => isAtOrBelow(root, path)));
+  return { roots: inOrder([...named, ...below]), before: baseline.piecesBelow(named), named };
 }
 
 /** A small Buffer shares its memory with those that were made beside it, and would keep all of it. */

@@ -10,7 +10,8 @@ import { describe, it } from "node:test";
 import { Worker } from "node:worker_threads";
 import { comparePaths, type FileEntry } from "../../src/baselines/files/entry.ts";
 import { textOf } from "../../src/baselines/files/compare.ts";
-import { initFiles } from "../../src/files/check.ts";
+import { openFileBaseline } from "../../src/files/baseline-file.ts";
+import { initFiles, updateFiles } from "../../src/files/check.ts";
 import { entriesIn, entryOf } from "../../src/files/scan.ts";
 import { walk, type WalkOptions } from "../../src/files/walk.ts";
 import { addonPath, requireFilesAddon } from "../../src/native.ts";
@@ -139,6 +140,44 @@ describe("the walk", () => {
     t.after(() => spawnSync("umount", ["-l", at("here")]));
     writeFileSync(at("here/inside"), "x");
     assert.deepEqual(names(await walked(root)), ["", "/here", "/mount"]);
+  });
+
+  it("looks at a named root that is a file system of its own below another root", async (t) => {
+    const { root, file, at } = tree();
+    mkdirSync(at("boot"), { recursive: true });
+    mkdirSync(at("other"));
+    writeFileSync(at("above"), "x");
+    for (const name of ["boot", "other"]) {
+      assert.equal(spawnSync("mount", ["-t", "tmpfs", "none", at(name)]).status, 0);
+      t.after(() => spawnSync("umount", ["-l", at(name)]));
+    }
+    mkdirSync(at("boot/grub/below"), { recursive: true });
+    writeFileSync(at("boot/grub/below/kernel"), "good");
+    mkdirSync(at("boot/mount"));
+    assert.equal(spawnSync("mount", ["-t", "tmpfs", "none", at("boot/mount")]).status, 0);
+    t.after(() => spawnSync("umount", ["-l", at("boot/mount")]));
+    writeFileSync(at("boot/mount/inside"), "x");
+    writeFileSync(at("other/inside"), "x");
+
+    const roots = [at("boot"), root, at("boot/grub"), root];
+    const { troubles } = await initFiles({ file, roots, rules: IMMUTABLE });
+    assert.deepEqual(troubles.map(({ path }) => path), [at("boot/mount"), at("other")]); // prettier-ignore
+    const baseline = await openFileBaseline(file);
+    t.after(() => baseline.close());
+    const checked = async (...paths: string[]): Promise<string[]> =>
+      shown(root, await differences(baseline, { paths, full: true }));
+    for (const paths of [[], [root], [at("boot")], [at("boot/grub")], [at("boot/grub"), at("above"), at("boot")]])
+      assert.deepEqual(await checked(...paths), []);
+
+    writeFileSync(at("boot/grub/below/kernel"), "evil");
+    for (const paths of [[], [root], [at("boot")], [at("boot/grub")]])
+      assert.deepEqual(await checked(...paths), ["changed /boot/grub/below/kernel content,mtime"], paths.join());
+    assert.deepEqual(await checked(at("above")), []);
+    const { entries } = await updateFiles(baseline, { paths: [at("boot")] });
+    assert.equal(entries.count, baseline.entries.count);
+    const updated = await openFileBaseline(file);
+    t.after(() => updated.close());
+    assert.deepEqual(await differences(updated), []);
   });
 
   it("a file system that is mounted over a folder is a change", async (t) => {
