@@ -5,7 +5,7 @@ import { stat } from "node:fs/promises";
 import { isAtOrBelow } from "../baselines/files/entry.ts";
 import type { FileSettings } from "../configuration.ts";
 import type { FileActor, FileDifference } from "../file-changed.ts";
-import type { FileTouched } from "../file-touched.ts";
+import type { FileTouch, FileTouched } from "../file-touched.ts";
 import type { FileBaseline } from "../files/baseline-file.ts";
 import { checkFiles, checkPaths } from "../files/check.ts";
 import { keyOf, openConfigured, sayingOf, shortened } from "./files.ts";
@@ -18,6 +18,8 @@ const AT_ONCE = 256;
 const REST_MS = 1_000;
 const MAX_TOLD = 1_000;
 const MAX_REMEMBERED = 50_000;
+/** That one file was before it was compared. */
+const MAX_NAMES = 64;
 
 interface Waiting {
   readonly touched: FileTouched;
@@ -85,14 +87,18 @@ export function createFileComparison(
       single.flatMap(({ paths }) => paths),
     );
     const byPath = new Map(differences.map((difference) => [keyOf(difference), difference]));
+    // Where a root is a link, it is compared, and what it leads to is watched as well: of that the baseline says nothing.
+    const isInScope = (path: Buffer): boolean => base.scope.roots.some((root) => isAtOrBelow(path, Buffer.from(root)));
+    const tellAlike = (touched: FileTouched, paths: readonly Buffer[]): void =>
+      tellTouched(paths.every(isInScope) ? { ...touched, asBefore: true } : touched);
     for (const { touched, paths } of single) {
       const found = paths.flatMap((path) => byPath.get(nameOf(path)) ?? []);
       for (const difference of found) tell(difference, touched);
-      if (found.length === 0) tellTouched({ ...touched, asBefore: true });
+      if (found.length === 0) tellAlike(touched, paths);
     }
     for (const { touched, paths } of some.filter(({ below }) => below)) {
       let count = 0;
-      const inScope = paths.filter((path) => base.scope.roots.some((root) => isAtOrBelow(path, Buffer.from(root))));
+      const inScope = paths.filter(isInScope);
       if (inScope.length > 0)
         await checkFiles(base, {
           paths: inScope,
@@ -101,7 +107,7 @@ export function createFileComparison(
             if (count++ < MAX_TOLD) tell(difference, touched);
           },
         });
-      if (count === 0) tellTouched({ ...touched, asBefore: true });
+      if (count === 0) tellAlike(touched, paths);
       lostIf(count - MAX_TOLD);
     }
   }
@@ -140,8 +146,9 @@ export function createFileComparison(
     add(touched, paths, below) {
       if (baseline === undefined) return false;
       const key = `${touched.pid ?? ""}:${touched.startTime ?? ""} ${touched.path}`;
-      if (waiting.size >= MAX_WAITING && !waiting.has(key)) tooMany = true;
-      else waiting.set(key, { touched, paths, below: below || waiting.get(key)?.below === true });
+      const before = waiting.get(key);
+      if (before === undefined ? waiting.size >= MAX_WAITING : before.paths.length >= MAX_NAMES) tooMany = true;
+      else waiting.set(key, joined(before, { touched, paths, below }));
       return true;
     },
     async flush() {
@@ -202,4 +209,23 @@ export function createFileComparison(
 function nameOf(path: Buffer): string {
   const text = path.toString("utf8");
   return Buffer.from(text).equals(path) ? text : path.toString("hex");
+}
+
+/** What one process did to one file, one thing after another: moved it there and gave it another mode. */
+function joined(before: Waiting | undefined, { touched, paths, below }: Waiting): Waiting {
+  if (before === undefined) return { touched, paths, below };
+  const didOf = (each: FileTouched): readonly FileTouch[] => each.did ?? [each.change];
+  const did = [...new Set([...didOf(before.touched), ...didOf(touched)])];
+  const others = before.paths.filter((path) => !paths.some((each) => each.equals(path)));
+  return {
+    touched: {
+      ...before.touched,
+      ...touched,
+      change: did.findLast((each) => each !== "attributes") ?? touched.change,
+      ...(did.length > 1 ? { did } : {}),
+      count: before.touched.count + touched.count,
+    },
+    paths: [...paths, ...others],
+    below: below || before.below,
+  };
 }
