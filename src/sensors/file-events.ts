@@ -57,6 +57,8 @@ export interface FileEvents extends Sensor {
 
 /** A look after a loss reaches back so far behind the last pass that saw none. */
 const MARGIN_MS = 2_000;
+/** The times of events are as exact as that beside those of files. */
+const CLOCK_MS = 2;
 const MAX_CLOSERS = 16;
 const MAX_CLOSED = 4_096;
 
@@ -196,6 +198,7 @@ export function createFileEvents(
       else tell({ ...record, written: true }, at, path);
       return;
     }
+    if (wantedNow) teller.account(touched, path);
     if (toldOfContainer(touched, wantedNow ? path : (from ?? path))) return;
     const paths = [...(wantedNow ? [path] : []), ...(wantedThen ? [from] : [])];
     const below = record.moved && folder;
@@ -235,9 +238,14 @@ export function createFileEvents(
     for await (const batch of walk({ ...EVERYTHING, roots, list: true })) {
       for (const bytes of entriesIn(batch)) {
         const { path, stat } = decodeEntry(bytes, 0, bytes.length);
-        if (stat === undefined || !teller.isNews(path, stat.ctimeNs)) continue;
-        for (const { record, at } of some.get(path.toString("latin1"))?.by ?? [])
-          tell({ ...record, written: true }, at, path);
+        // A mapping ends before the file is closed: what came after that is another's, and told as that.
+        const by = (some.get(path.toString("latin1"))?.by ?? []).filter(
+          ({ record, at }) =>
+            stat !== undefined && teller.isNews(path, stat, record.count > 1 ? Infinity : at + CLOCK_MS),
+        );
+        if (stat === undefined || by.length === 0) continue;
+        teller.remember(path, stat);
+        for (const { record, at } of by) tell({ ...record, written: true }, at, path);
       }
     }
   }
@@ -303,6 +311,7 @@ export function createFileEvents(
           unnamed,
           count: 0,
         };
+        teller.account(touched, path);
         if (!toldOfContainer(touched, path)) teller.tell(touched);
       }
     }

@@ -113,6 +113,54 @@ test("written by a mapping: told; opened for writing and not written: not told",
   assert.ok(watching.touches(path).filter(({ pid }) => pid === idle).length <= 1);
 });
 
+test("who only opened a file for writing is not named for what others did to it before, and is for what it did", async (t) => {
+  const { watching, inside } = await open(t);
+  let round = 0;
+  const settled = async (): Promise<void> => {
+    const last = join(inside, `last${round++}`);
+    await touched(watching, last, shell(`echo x > ${last}`));
+    await watching.pass();
+  };
+  const opened = (path: string): number => shell(`exec 3>> ${path}`);
+  const before: readonly [what: string, act: (path: string) => number][] = [
+    ["write", (path) => shell(`echo x >> ${path}`)],
+    ["chmod", (path) => run("chmod", "600", path)],
+    ["touch", (path) => run("touch", path)],
+    ["mv", (path) => run("mv", join(inside, "other"), path)],
+    ["truncate", (path) => run(compile("file-acts"), "truncate", path)],
+  ];
+  for (const [what, act] of before) {
+    const path = join(inside, what);
+    shell(`echo x > ${path}; echo x > ${inside}/other`);
+    // At once, and after it was told.
+    const pids = [act(path), opened(path)].slice(1);
+    await settled();
+    pids.push(opened(path));
+    await settled();
+    assert.deepEqual(
+      watching.touches(path).filter(({ pid }) => pid !== undefined && pids.includes(pid)),
+      [],
+      what,
+    );
+  }
+  // A mode that is set afterwards does not hide who wrote by a mapping.
+  const path = join(inside, "mapped");
+  shell(`echo x > ${path}`);
+  await settled();
+  const writer = run(compile("file-acts"), "map", path);
+  // Times of files are as coarse as a tick.
+  shell(`sleep 0.05; chmod 600 ${path}`);
+  const [first] = await touched(watching, path, writer);
+  assert.equal(first?.change, "written");
+  await settled();
+  const idle = opened(path);
+  await settled();
+  assert.deepEqual(
+    watching.touches(path).filter(({ pid }) => pid === idle),
+    [],
+  );
+});
+
 test("a folder that comes with content, moves within, and goes", async (t) => {
   const { watching, inside, outside } = await open(t);
   mkdirSync(join(outside, "tree", "deep"), { recursive: true });
