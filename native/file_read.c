@@ -248,7 +248,9 @@ static int put_content(struct file_reader *r, const struct file_item *item, int 
 			e->notes |= FILE_WAS_CUT;
 		if (is_same_state(st, &after))
 			return 0;
-		*st = after;
+		/* What is told of it is of the state that was read: of a log that grows, how much of it that was. */
+		if (attempt + 1 < ATTEMPTS)
+			*st = after;
 	}
 	e->notes |= FILE_WAS_UNSTABLE;
 	return 0;

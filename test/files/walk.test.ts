@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import {
-  appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync,
+  appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync, unlinkSync,
+  writeFileSync,
 } from "node:fs"; // prettier-ignore
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -399,5 +400,39 @@ describe("while others change what it walks over", () => {
     const writer = setInterval(() => appendFileSync(at("log"), "more\n"), 1);
     t.after(() => clearInterval(writer));
     for (let i = 0; i < 20; i++) assert.deepEqual(await differences(baseline, { full: i % 2 === 0 }), []);
+  });
+
+  it("a log that grew each time it was read for the baseline is as that says, for as much as was read", async (t) => {
+    const { root, file, at } = tree();
+    mkdirSync(root);
+    writeFileSync(at("log"), "x".repeat(4 * 1024 * 1024));
+    const writer = new Worker(
+      `const { appendFileSync } = require("node:fs");
+       const { parentPort } = require("node:worker_threads");
+       const more = () => appendFileSync(${JSON.stringify(at("log"))}, "more\\n");
+       more();
+       parentPort.postMessage("on");
+       setInterval(more, 1);`,
+      { eval: true },
+    );
+    t.after(() => writer.terminate());
+    await new Promise((resolve) => writer.once("message", resolve));
+    // Read for so long that the writer has its turn at each attempt, however busy the machine is.
+    const how = {
+      file,
+      roots: [root],
+      rules: [{ path: "/", group: "growing" }],
+      bytesPerSecond: 8 * 1024 * 1024,
+    } as const;
+    const { troubles } = await initFiles(how);
+    await writer.terminate();
+    assert.deepEqual(troubles, [{ path: at("log"), reason: "it was being written each time it was read" }]);
+    const baseline = await openFileBaseline(file);
+    t.after(() => baseline.close());
+    for (const full of [false, true]) assert.deepEqual(await differences(baseline, { full }), []);
+    appendFileSync(at("log"), "more\n");
+    for (const full of [false, true]) assert.deepEqual(await differences(baseline, { full }), []);
+    truncateSync(at("log"), 4096);
+    assert.deepEqual(shown(root, await differences(baseline)), ["changed /log content,size"]);
   });
 });
