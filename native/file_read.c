@@ -176,6 +176,9 @@ static int put_xattrs(struct file_reader *r, int fd, const char *path, struct ba
 	*ret_len = (uint32_t)(out->len - before);
 	err = 1;
 out:
+	/* Those before the one that could not be read are in no entry: its length is that of all of them. */
+	if (err < 0)
+		out->len = before;
 	free(list);
 	free(names);
 	return err;

@@ -1,10 +1,12 @@
 // `rimon files` from the first baseline to a sealed one, with the exit codes and what is printed.
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { runCommand } from "../fixtures/command.ts";
+import { compile } from "../fixtures/compile.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { jsonLines, runOnTerminal } from "./commands.ts";
 
@@ -78,6 +80,31 @@ describe("files", { concurrency: 2 }, () => {
     assert.match((await files("check")).stdout, /^1 added {3}/m);
     assert.deepEqual(jsonLines((await files("update", "--json")).stdout).map(({ type }) => type), ["file", "files-updated"]); // prettier-ignore
     assert.equal((await files("check", "--full")).code, 0);
+  });
+
+  it("an extended attribute that cannot be read is of the one file that has it", async () => {
+    const { folder, root, at, files } = tree();
+    for (const [name, hex] of [
+      ["user.a", "61"],
+      ["user.refused", "62"],
+      ["user.z", "63"],
+    ] as const)
+      assert.equal(spawnSync(compile("set_xattr"), [at("bin/ls"), name, hex]).status, 0);
+    assert.equal((await files("init", root)).code, 0);
+    for (const name of ["bin/ls", "bin/ps"]) chmodSync(at(name), 0o600);
+    const refuse = compile("refuse_xattr", { shared: true });
+    const env = { RIMON_STATE_DIR: folder, LD_PRELOAD: refuse };
+    for (const how of [[], ["--full"]]) {
+      const check = await runCommand(["files", "check", ...how], { env });
+      assert.deepEqual([check.code, check.stderr], [1, ""]);
+      assert.match(check.stdout, /^unreadable +\S+\/bin\/ls: EIO$/m);
+      assert.match(check.stdout, /^changed +\S+\/bin\/ps$/m);
+    }
+    const init = await runCommand(["files", "init", root], { env });
+    assert.equal(init.code, 0, init.stderr);
+    assert.match(init.stdout, /\/bin\/ls.*it cannot be read in full: EIO/);
+    assert.equal((await runCommand(["files", "check"], { env })).code, 0);
+    assert.match((await files("show", at("bin"))).stdout, /\/bin\/ls$/m);
   });
 
   it("show and explain say what is kept and by which rule", async () => {
