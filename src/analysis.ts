@@ -41,7 +41,7 @@ export function createAnalysis(configuration: Configuration, self: Self, newId: 
       const detection = detector.detect(observation, state, options);
       if (detection === undefined) continue;
       const finding = findingOf(detection, detector.severity, observation);
-      const admitted = groups.admit(groupKey(finding), observation.at, finding.id);
+      const admitted = groups.admit(groupKey(finding), finding.severity, observation.at, finding.id);
       if (!admitted.first) continue;
       remember(finding);
       verdicts.push(verdictOf(finding, observation.at));

@@ -7,7 +7,7 @@ import { createIdentifiers } from "../src/identifier.ts";
 import type { Observation } from "../src/observation.ts";
 import { configured } from "./detectors/configured.ts";
 import {
-  accessed, aProcess, AT, attached, executable, exited, identified, seen, setting, tick, written,
+  accessed, aProcess, AT, attached, executable, exited, identified, seen, setting, tick, touched, written,
 } from "./detectors/observations.ts"; // prettier-ignore
 import { arbitraryObservation } from "./fuzz/arbitrary-observation.ts";
 
@@ -112,6 +112,34 @@ describe("repeats", () => {
       summary?.actions.map(({ action }) => action),
       ["alert"],
     );
+  });
+
+  it("that are graver than all before them are none, whatever came first", () => {
+    const analysis = analysing("respond: { critical: [capture] }\n");
+    const told = verdictsOf(analysis, [
+      VAULT,
+      GDB,
+      touched("advise", { at: AT }),
+      touched("vm-read", { at: AT + 1 }),
+      touched("advise", { at: AT + 2 }),
+      touched("vm-read", { at: AT + 3 }),
+    ]);
+    const [mild, grave] = told;
+    assert.deepEqual(
+      told.map(({ finding: { rule, operation, severity } }) => [rule, operation, severity]),
+      [
+        ["memory-read", "read", "medium"],
+        ["memory-read", "read", "critical"],
+      ],
+    );
+    assert.deepEqual(
+      grave?.actions.map(({ action }) => action),
+      ["alert", "capture"],
+    );
+    const [summary, ...none] = verdictsOf(analysis, [tick(AT + 3_600_000)]);
+    assert.deepEqual(none, []);
+    assert.deepEqual([summary?.finding.repeats, summary?.finding.count], [grave?.finding.id, 3]);
+    assert.notEqual(mild?.finding.id, grave?.finding.id);
   });
 
   it("by another suspect, or on another target, are no repeats", () => {

@@ -1,6 +1,7 @@
-// Repeats of one finding are counted instead of told. It has state but no clock: the caller says what time it is.
+// Repeats of one finding are counted instead of told; a graver one is no repeat. It has state but no clock: the caller
+// says what time it is.
 
-import type { Finding } from "../finding.ts";
+import { SEVERITIES, type Finding, type Severity } from "../finding.ts";
 
 export interface RepeatSummary {
   readonly key: string;
@@ -13,8 +14,8 @@ export interface RepeatSummary {
 }
 
 export interface Groups {
-  /** Whether this finding opens a group, or repeats the one that `of` opened. */
-  admit(key: string, at: number, id: string): { readonly first: true } | { readonly first: false; readonly of: string };
+  /** Whether this finding opens a group, or repeats the one that `of` opened, which is no milder. */
+  admit(key: string, severity: Severity, at: number, id: string): Admitted;
   /** The repeats that are due to be told; forgets the groups that have gone quiet. */
   tick(at: number): RepeatSummary[];
   readonly size: number;
@@ -22,7 +23,10 @@ export interface Groups {
   readonly evicted: { readonly groups: number; readonly repeats: number };
 }
 
+export type Admitted = { readonly first: true } | { readonly first: false; readonly of: string };
+
 interface Group {
+  readonly key: string;
   readonly first: string;
   total: number;
   untold: number;
@@ -31,8 +35,9 @@ interface Group {
 }
 
 export const MAX_GROUPS = 10_000;
+const GRAVEST_FIRST = SEVERITIES.toReversed();
 
-/** Two findings with the same key are one event that goes on. */
+/** Two findings with the same key are one event that goes on, unless the later one is graver than all before it. */
 export function groupKey(finding: Finding): string {
   const { rule, suspect, target, operation, subject } = finding;
   return JSON.stringify([
@@ -46,48 +51,60 @@ export function groupKey(finding: Finding): string {
 
 /** Counts repeats within `groupMs` of one another, of at most `maxGroups` groups: the longest quiet one goes first. */
 export function createGroups(groupMs: number, maxGroups: number = MAX_GROUPS): Groups {
+  // By severity and key: a graver finding has a group of its own, and what the milder one counted is told as its own.
   // In order of the last finding, so that the first entry is the longest quiet one.
   const groups = new Map<string, Group>();
   const evicted = { groups: 0, repeats: 0 };
 
   function evictOldest(): void {
-    for (const [key, group] of groups) {
-      groups.delete(key);
+    for (const [name, group] of groups) {
+      groups.delete(name);
       evicted.groups += 1;
       evicted.repeats += group.untold;
       return;
     }
   }
 
+  /** Takes it out, to be put back at the end; undefined if there is none, or it went quiet. */
+  function take(name: string, at: number): Group | undefined {
+    const group = groups.get(name);
+    if (group === undefined) return undefined;
+    groups.delete(name);
+    // Repeats that were not told yet keep a quiet group until the next tick.
+    return group.untold === 0 && at - group.lastAt >= groupMs ? undefined : group;
+  }
+
   return {
-    admit(key, at, id) {
-      const group = groups.get(key);
-      groups.delete(key);
-      // Repeats that were not told yet keep a quiet group until the next tick.
-      if (group === undefined || (group.untold === 0 && at - group.lastAt >= groupMs)) {
-        if (groups.size >= maxGroups) evictOldest();
-        groups.set(key, { first: id, total: 1, untold: 0, toldAt: at, lastAt: at });
-        return { first: true };
+    admit(key, severity, at, id) {
+      for (const each of GRAVEST_FIRST) {
+        const name = nameOf(each, key);
+        const group = take(name, at);
+        if (group !== undefined) {
+          group.total += 1;
+          group.untold += 1;
+          group.lastAt = at;
+          groups.set(name, group);
+          return { first: false, of: group.first };
+        }
+        if (each === severity) break;
       }
-      group.total += 1;
-      group.untold += 1;
-      group.lastAt = at;
-      groups.set(key, group);
-      return { first: false, of: group.first };
+      if (groups.size >= maxGroups) evictOldest();
+      groups.set(nameOf(severity, key), { key, first: id, total: 1, untold: 0, toldAt: at, lastAt: at });
+      return { first: true };
     },
 
     tick(at) {
       const due: RepeatSummary[] = [];
-      for (const [key, group] of groups) {
+      for (const [name, group] of groups) {
         // The wall clock was set back: the group starts waiting anew, or it would wait for the difference.
         group.toldAt = Math.min(group.toldAt, at);
         group.lastAt = Math.min(group.lastAt, at);
         if (group.untold > 0 && at - group.toldAt >= groupMs) {
-          due.push({ key, first: group.first, count: group.untold, total: group.total });
+          due.push({ key: group.key, first: group.first, count: group.untold, total: group.total });
           group.untold = 0;
           group.toldAt = at;
         }
-        if (group.untold === 0 && at - group.lastAt >= groupMs) groups.delete(key);
+        if (group.untold === 0 && at - group.lastAt >= groupMs) groups.delete(name);
       }
       return due;
     },
@@ -99,4 +116,8 @@ export function createGroups(groupMs: number, maxGroups: number = MAX_GROUPS): G
       return { ...evicted };
     },
   };
+}
+
+function nameOf(severity: Severity, key: string): string {
+  return `${severity} ${key}`;
 }
