@@ -1,13 +1,14 @@
 // The pure half of the spine: observations in, verdicts out. No I/O and no clock, so that `replay` and a live node
 // take the very same way. With rimon.ts the only file that knows several stages.
 
+import { isDeepStrictEqual } from "node:util";
 import type { Configuration } from "./configuration.ts";
 import { DETECTORS } from "./detectors/all.ts";
 import type { Detector, RuleOptions } from "./detectors/detector.ts";
 import { FORMAT_VERSION, type Detection, type Finding, type Verdict } from "./finding.ts";
 import { holderOf } from "./known-holders.ts";
 import type { Observation, Process } from "./observation.ts";
-import { createGroups, groupKey, type Groups } from "./policy/grouping.ts";
+import { createGroups, groupKey, type Groups, type RepeatSummary } from "./policy/grouping.ts";
 import { judge, ruleEnabled, severityOf } from "./policy/policy.ts";
 import { formatSelector, matches } from "./protection.ts";
 import { State, type Protection } from "./state.ts";
@@ -31,8 +32,10 @@ export function createAnalysis(configuration: Configuration, self: Self, newId: 
   const state = new State(protectionOf(configuration, self));
   let groups: Groups = createGroups(configuration.alerts.groupMs);
   let rules = rulesOf(configuration);
-  /** The finding that opened a group, by its id. */
-  const openings = new Map<string, Finding>();
+  /** The verdict on the finding that opened a group, by its id. */
+  const openings = new Map<string, Verdict>();
+  /** Repeats of groups that a reload ended, to be told at the next tick. */
+  let left: RepeatSummary[] = [];
 
   function absorb(observation: Observation): Verdict[] {
     state.apply(observation);
@@ -41,10 +44,12 @@ export function createAnalysis(configuration: Configuration, self: Self, newId: 
       const detection = detector.detect(observation, state, options);
       if (detection === undefined) continue;
       const finding = findingOf(detection, detector.severity, observation);
-      const admitted = groups.admit(groupKey(finding), finding.severity, observation.at, finding.id);
-      if (!admitted.first) continue;
-      remember(finding);
-      verdicts.push(verdictOf(finding, observation.at));
+      // Judged each time: an exception may have ended since the group was opened, or the suspect be another program.
+      const verdict = verdictOf(finding, observation.at);
+      const gravity = verdict.exception === undefined ? finding.severity : "excused";
+      if (!groups.admit(groupKey(finding), gravity, observation.at, finding.id).first) continue;
+      remember(verdict);
+      verdicts.push(verdict);
     }
     if (observation.kind === "tick") verdicts.push(...repeats(observation.at));
     return verdicts;
@@ -94,25 +99,30 @@ export function createAnalysis(configuration: Configuration, self: Self, newId: 
 
   /** A group that went on is told once more, with its count; what had to be done was done at its first finding. */
   function repeats(at: number): Verdict[] {
-    return groups.tick(at).flatMap(({ first, total }) => {
+    const due = [...left, ...groups.tick(at)];
+    left = [];
+    return due.flatMap(({ first, total }): Verdict[] => {
       const opening = openings.get(first);
       if (opening === undefined) return [];
       const finding: Finding = {
-        ...opening,
+        ...opening.finding,
         id: newId(at),
         time: new Date(at).toISOString(),
         count: total,
         repeats: first,
-        message: `${opening.message} (${total} times since ${opening.time})`,
+        message: `${opening.finding.message} (${total} times since ${opening.finding.time})`,
         evidence: [],
       };
+      // Each of them was excused when it came, whatever holds now.
+      if (opening.exception !== undefined) return [{ ...opening, finding }];
       const verdict = verdictOf(finding, at);
       return [{ ...verdict, actions: verdict.actions.filter(({ action }) => action === "alert") }];
     });
   }
 
-  function remember(finding: Finding): void {
-    openings.set(finding.id, { ...finding, evidence: [] });
+  function remember(verdict: Verdict): void {
+    const { finding } = verdict;
+    openings.set(finding.id, { ...verdict, finding: { ...finding, evidence: [] } });
     for (const oldest of openings.keys()) {
       if (openings.size <= MAX_REMEMBERED) break;
       openings.delete(oldest);
@@ -135,7 +145,11 @@ export function createAnalysis(configuration: Configuration, self: Self, newId: 
     state,
     absorb,
     reconfigure(next) {
-      if (next.alerts.groupMs !== configuration.alerts.groupMs) groups = createGroups(next.alerts.groupMs);
+      // What goes on is judged and answered anew: its group may be one of which nothing was to be done until now.
+      if (!isDeepStrictEqual(next, configuration)) {
+        left.push(...groups.end());
+        groups = createGroups(next.alerts.groupMs);
+      }
       configuration = next;
       rules = rulesOf(next);
       state.protectBy(protectionOf(next, self));

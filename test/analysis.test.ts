@@ -191,6 +191,66 @@ describe("exceptions", () => {
   });
 });
 
+describe("what was excused once", () => {
+  const excepted = (expires: string) =>
+    `exceptions: [{ rule: ptrace-attach, reason: r, expires: "${expires}", target: "comm:vault" }]
+respond: { critical: [capture] }
+`;
+  const END = AT + 60_000;
+  const excused = excepted(new Date(END).toISOString());
+  const again = (at: number) => ({ ...attached(41, 93), at });
+  const done = ({ actions }: Verdict): string[] => actions.map(({ action }) => action);
+
+  it("is told and answered once the exception has ended, and that once", () => {
+    const analysis = analysing(excused);
+    const [first] = verdictsOf(analysis, [VAULT, GDB, again(AT), again(END - 1)]);
+    assert.equal(first?.exception, "r");
+    const [told, ...none] = verdictsOf(analysis, [again(END), again(END + 1)]);
+    assert.deepEqual(none, []);
+    assert.equal(told?.exception, undefined);
+    assert.equal(told?.finding.repeats, undefined);
+    assert.deepEqual(done(told!), ["alert", "capture"]);
+    const [ofExcused, ofTold, ...more] = verdictsOf(analysis, [tick(END + 3_600_000)]);
+    assert.deepEqual(more, []);
+    assert.deepEqual(
+      [ofExcused?.finding.repeats, ofExcused?.finding.count, ofExcused?.exception, done(ofExcused!)],
+      [first.finding.id, 2, "r", []],
+    );
+    assert.deepEqual([ofTold?.finding.repeats, ofTold?.finding.count, done(ofTold!)], [told?.finding.id, 2, ["alert"]]);
+  });
+
+  it("is told when the suspect has become another program", () => {
+    const HASH = "ab".repeat(32);
+    const analysis = analysing(
+      `exceptions: [{ rule: ptrace-attach, reason: r, expires: 2026-12-31, suspect: { exe: /usr/bin/own, sha256: ${HASH} } }]\n`,
+    );
+    const known = identified(FILE, {}, { sha256: HASH });
+    assert.equal(verdictsOf(analysis, [VAULT, GDB, known, again(AT)])[0]?.exception, "r");
+    const became = seen(aProcess(93, { comm: "evil", parentPid: 41, ...executable("/tmp/evil", 8) }), { at: AT + 1 });
+    const [told, ...none] = verdictsOf(analysis, [became, again(AT + 2), again(AT + 3)]);
+    assert.deepEqual([told?.exception, told?.finding.suspect?.exe, none], [undefined, "/tmp/evil", []]);
+  });
+
+  it("is told after a reload that takes the exception away, or brings actions, and what was counted is not lost", () => {
+    for (const before of [excepted("2026-12-31"), "respond: { critical: [] }\n"]) {
+      const analysis = analysing(before);
+      const [first] = verdictsOf(analysis, [VAULT, GDB, again(AT), again(AT + 1), again(AT + 2)]);
+      analysis.reconfigure(configured(`${PROTECT}respond: { critical: [capture] }\n`));
+      const [told, ...none] = verdictsOf(analysis, [again(AT + 3), again(AT + 4)]);
+      assert.deepEqual([done(told!), none], [["alert", "capture"], []]);
+      const [summary, ...more] = verdictsOf(analysis, [tick(AT + 5)]);
+      assert.deepEqual([summary?.finding.repeats, summary?.finding.count, more], [first?.finding.id, 3, []]);
+    }
+  });
+
+  it("is not told again after a reload that changes nothing", () => {
+    const analysis = analysing("respond: { critical: [capture] }\n");
+    assert.equal(verdictsOf(analysis, [VAULT, GDB, again(AT)]).length, 1);
+    analysis.reconfigure(configured(`${PROTECT}respond: { critical: [capture] }\n`));
+    assert.deepEqual(verdictsOf(analysis, [again(AT + 1)]), []);
+  });
+});
+
 describe("tenants", () => {
   const yaml = `tenants:
   - { id: org-pharma, processes: ["comm:vault"], admins: [{ stdout: {} }] }

@@ -1,5 +1,5 @@
-// Repeats of one finding are counted instead of told; a graver one is no repeat. It has state but no clock: the caller
-// says what time it is.
+// Repeats of one finding are counted instead of told; a graver one is no repeat, nor is one that nothing excuses any
+// more. It has state but no clock: the caller says what time it is.
 
 import { SEVERITIES, type Finding, type Severity } from "../finding.ts";
 
@@ -15,9 +15,11 @@ export interface RepeatSummary {
 
 export interface Groups {
   /** Whether this finding opens a group, or repeats the one that `of` opened, which is no milder. */
-  admit(key: string, severity: Severity, at: number, id: string): Admitted;
+  admit(key: string, gravity: Gravity, at: number, id: string): Admitted;
   /** The repeats that are due to be told; forgets the groups that have gone quiet. */
   tick(at: number): RepeatSummary[];
+  /** The repeats that were not told yet, due or not; forgets every group. */
+  end(): RepeatSummary[];
   readonly size: number;
   /** Groups dropped because there were too many, and the repeats in them that were never told. */
   readonly evicted: { readonly groups: number; readonly repeats: number };
@@ -34,8 +36,12 @@ interface Group {
   lastAt: number;
 }
 
+/** What an exception excuses is milder than anything: nothing was done about it. */
+export const GRAVITIES = ["excused", ...SEVERITIES] as const;
+export type Gravity = "excused" | Severity;
+
 export const MAX_GROUPS = 10_000;
-const GRAVEST_FIRST = SEVERITIES.toReversed();
+const GRAVEST_FIRST = GRAVITIES.toReversed();
 
 /** Two findings with the same key are one event that goes on, unless the later one is graver than all before it. */
 export function groupKey(finding: Finding): string {
@@ -51,7 +57,7 @@ export function groupKey(finding: Finding): string {
 
 /** Counts repeats within `groupMs` of one another, of at most `maxGroups` groups: the longest quiet one goes first. */
 export function createGroups(groupMs: number, maxGroups: number = MAX_GROUPS): Groups {
-  // By severity and key: a graver finding has a group of its own, and what the milder one counted is told as its own.
+  // By gravity and key: a graver finding has a group of its own, and what the milder one counted is told as its own.
   // In order of the last finding, so that the first entry is the longest quiet one.
   const groups = new Map<string, Group>();
   const evicted = { groups: 0, repeats: 0 };
@@ -75,7 +81,7 @@ export function createGroups(groupMs: number, maxGroups: number = MAX_GROUPS): G
   }
 
   return {
-    admit(key, severity, at, id) {
+    admit(key, gravity, at, id) {
       for (const each of GRAVEST_FIRST) {
         const name = nameOf(each, key);
         const group = take(name, at);
@@ -86,10 +92,10 @@ export function createGroups(groupMs: number, maxGroups: number = MAX_GROUPS): G
           groups.set(name, group);
           return { first: false, of: group.first };
         }
-        if (each === severity) break;
+        if (each === gravity) break;
       }
       if (groups.size >= maxGroups) evictOldest();
-      groups.set(nameOf(severity, key), { key, first: id, total: 1, untold: 0, toldAt: at, lastAt: at });
+      groups.set(nameOf(gravity, key), { key, first: id, total: 1, untold: 0, toldAt: at, lastAt: at });
       return { first: true };
     },
 
@@ -100,13 +106,19 @@ export function createGroups(groupMs: number, maxGroups: number = MAX_GROUPS): G
         group.toldAt = Math.min(group.toldAt, at);
         group.lastAt = Math.min(group.lastAt, at);
         if (group.untold > 0 && at - group.toldAt >= groupMs) {
-          due.push({ key: group.key, first: group.first, count: group.untold, total: group.total });
+          due.push(summaryOf(group));
           group.untold = 0;
           group.toldAt = at;
         }
         if (group.untold === 0 && at - group.lastAt >= groupMs) groups.delete(name);
       }
       return due;
+    },
+
+    end() {
+      const left = [...groups.values()].filter(({ untold }) => untold > 0).map(summaryOf);
+      groups.clear();
+      return left;
     },
 
     get size() {
@@ -118,6 +130,10 @@ export function createGroups(groupMs: number, maxGroups: number = MAX_GROUPS): G
   };
 }
 
-function nameOf(severity: Severity, key: string): string {
-  return `${severity} ${key}`;
+function nameOf(gravity: Gravity, key: string): string {
+  return `${gravity} ${key}`;
+}
+
+function summaryOf({ key, first, untold, total }: Group): RepeatSummary {
+  return { key, first, count: untold, total };
 }

@@ -3,8 +3,8 @@ import { test } from "node:test";
 
 import fc from "fast-check";
 
-import { atLeast, SEVERITIES, type Finding, type Severity } from "../../src/finding.ts";
-import { createGroups, groupKey } from "../../src/policy/grouping.ts";
+import type { Finding } from "../../src/finding.ts";
+import { createGroups, GRAVITIES, groupKey, type Gravity } from "../../src/policy/grouping.ts";
 
 test("the first is told, repeats are counted and told when due", () => {
   const groups = createGroups(1000);
@@ -96,17 +96,36 @@ test("when the graver one has gone quiet, what it hid is told again", () => {
   assert.deepEqual(groups.admit("l", "medium", 1010, "c"), { first: true });
 });
 
+test("what nothing excuses any more is told, however often it was excused", () => {
+  const groups = createGroups(1000);
+  assert.deepEqual(groups.admit("k", "excused", 0, "a"), { first: true });
+  assert.deepEqual(groups.admit("k", "excused", 1, "b"), { first: false, of: "a" });
+  assert.deepEqual(groups.admit("k", "info", 2, "c"), { first: true });
+  assert.deepEqual(groups.admit("k", "excused", 3, "d"), { first: false, of: "c" });
+});
+
+test("at the end all that was not told is, and the next finding is a first one", () => {
+  const groups = createGroups(1000);
+  groups.admit("k", "high", 0, "a");
+  groups.admit("k", "high", 1, "b");
+  groups.admit("l", "high", 2, "c");
+  assert.deepEqual(groups.end(), [{ key: "k", first: "a", count: 1, total: 2 }]);
+  assert.equal(groups.size, 0);
+  assert.deepEqual(groups.end(), []);
+  assert.deepEqual(groups.admit("k", "high", 3, "d"), { first: true });
+});
+
 test("every repeat is told once or counted as evicted", () => {
-  const step = fc.record({ key: fc.constantFrom("a", "b", "c", "d"), severity: fc.constantFrom(...SEVERITIES), wait: fc.nat(700), tick: fc.boolean() }); // prettier-ignore
+  const step = fc.record({ key: fc.constantFrom("a", "b", "c", "d"), gravity: fc.constantFrom(...GRAVITIES), wait: fc.nat(700), tick: fc.boolean() }); // prettier-ignore
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80 }), fc.integer({ min: 1, max: 4 }), (steps, most) => {
       const groups = createGroups(1000, most);
       let at = 0;
       let repeats = 0;
       let told = 0;
-      for (const { key, severity, wait, tick } of steps) {
+      for (const { key, gravity, wait, tick } of steps) {
         at += wait;
-        if (!groups.admit(key, severity, at, `${at}`).first) repeats += 1;
+        if (!groups.admit(key, gravity, at, `${at}`).first) repeats += 1;
         if (tick) for (const summary of groups.tick(at)) told += summary.count;
         assert.ok(groups.size <= most);
       }
@@ -120,14 +139,14 @@ test("every repeat is told once or counted as evicted", () => {
 test("a repeat is of its own key and never graver than what it repeats", () => {
   const step = fc.record({
     key: fc.constantFrom("a", "b"),
-    severity: fc.constantFrom(...SEVERITIES),
+    gravity: fc.constantFrom(...GRAVITIES),
     wait: fc.nat(700),
     tick: fc.boolean(),
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80 }), fc.integer({ min: 1, max: 12 }), (steps, most) => {
       const groups = createGroups(1000, most);
-      const openings = new Map<string, { readonly key: string; readonly severity: Severity; total: number }>();
+      const openings = new Map<string, { readonly key: string; readonly gravity: Gravity; total: number }>();
       let at = 0;
       const tell = () => {
         for (const { key, first, total } of groups.tick(at)) {
@@ -135,13 +154,17 @@ test("a repeat is of its own key and never graver than what it repeats", () => {
           assert.equal(openings.get(first)?.total, total);
         }
       };
-      for (const [index, { key, severity, wait, tick }] of steps.entries()) {
+      for (const [index, { key, gravity, wait, tick }] of steps.entries()) {
         at += wait;
-        const admitted = groups.admit(key, severity, at, `${index}`);
-        if (admitted.first) openings.set(`${index}`, { key, severity, total: 1 });
+        const admitted = groups.admit(key, gravity, at, `${index}`);
+        if (admitted.first) openings.set(`${index}`, { key, gravity, total: 1 });
         else {
           const opening = openings.get(admitted.of);
-          assert.ok(opening !== undefined && opening.key === key && atLeast(opening.severity, severity));
+          assert.ok(
+            opening !== undefined &&
+              opening.key === key &&
+              GRAVITIES.indexOf(opening.gravity) >= GRAVITIES.indexOf(gravity),
+          );
           opening.total += 1;
         }
         if (tick) tell();
