@@ -444,7 +444,18 @@ const SHAPES: { readonly [Kind in Observation["kind"]]: Shape<ObservationOf<Kind
   "sensor.lost": { ...HEAD, count: may(COUNT), reason: must(TEXT) },
   "self.troubled": {
     ...HEAD,
-    part: must(oneOf({ audit: true, spool: true, action: true, inspector: true, enforce: true })),
+    part: must(
+      oneOf({
+        audit: true,
+        spool: true,
+        action: true,
+        inspector: true,
+        enforce: true,
+        recording: true,
+        output: true,
+        pass: true,
+      }),
+    ),
     message: must(TEXT),
     recovered: must(YES_NO),
   },

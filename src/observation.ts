@@ -455,7 +455,7 @@ export interface Tick extends Head<"tick"> {}
 
 /** A spool is full, the audit log cannot be written: the monitor's own trouble, as a fact like any other. */
 export interface SelfTroubled extends Head<"self.troubled"> {
-  readonly part: "audit" | "spool" | "action" | "inspector" | "enforce";
+  readonly part: "audit" | "spool" | "action" | "inspector" | "enforce" | "recording" | "output" | "pass";
   readonly message: string;
   readonly recovered: boolean;
 }

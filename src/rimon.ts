@@ -111,8 +111,14 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
   let { configuration, weakened = [] } = options;
   /** What is found while the sensors are being attached, until the ready record has been told. */
   let beforeReady: MonitorRecord[] | undefined = [];
-  const tell = options.onRecord ?? (() => {});
-  const record = (each: MonitorRecord): void => void (beforeReady === undefined ? tell(each) : beforeReady.push(each));
+  const records = receiverOf(options.onRecord, (message, recovered) =>
+    trouble("output", `findings, verdicts and outcomes ${message}`, recovered),
+  );
+  const observations = receiverOf(options.onObservation, (message, recovered) =>
+    trouble("recording", `observations ${message}`, recovered),
+  );
+  const record = (each: MonitorRecord): void =>
+    void (beforeReady === undefined ? records.give(each) : beforeReady.push(each));
   const now = Date.now;
   const loaded = requireAddon();
   const { addon } = loaded;
@@ -169,7 +175,7 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
 
   function absorb(observation: Observation): void {
     counts.observations++;
-    options.onObservation?.(observation);
+    observations.give(observation);
     if (observation.kind === "sensor.state") {
       const { sensor, state, reason } = observation;
       sensorStates.set(sensor, { state, ...(reason === undefined ? {} : { reason }) });
@@ -179,6 +185,9 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     for (const { finding } of verdicts) record(finding);
     for (const sensor of sensors) sensor.notice?.(observation);
     for (const verdict of verdicts) answering.answer(verdict);
+    if (observation.kind !== "tick") return;
+    observations.tick();
+    records.tick();
   }
 
   function trouble(part: SelfTroubled["part"], message: string, recovered = false): void {
@@ -220,19 +229,24 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
     exemptions: (rule) => exemptionsOf(configuration, rule, now()),
   };
 
+  /** Never rejects: there is a next one. */
   async function pass(): Promise<void> {
     const full = sweepAsked;
     sweepAsked = false;
-    for (const sensor of sensors) {
-      if (stopping || sensors.length === 0) return;
-      try {
-        await sensor.pass?.(full);
-      } catch (thrown) {
-        emit({ kind: "sensor.state", at: now(), sensor: sensor.name, state: "down", reason: reasonOf(thrown) });
+    try {
+      for (const sensor of sensors) {
+        if (stopping || sensors.length === 0) return;
+        try {
+          await sensor.pass?.(full);
+        } catch (thrown) {
+          emit({ kind: "sensor.state", at: now(), sensor: sensor.name, state: "down", reason: reasonOf(thrown) });
+        }
       }
+      tellEnforcement();
+      emit({ kind: "tick", at: now(), sensor: "rimon" });
+    } catch (thrown) {
+      trouble("pass", `a pass over the node failed: ${reasonOf(thrown)}`);
     }
-    tellEnforcement();
-    emit({ kind: "tick", at: now(), sensor: "rimon" });
   }
 
   /** Told once when it begins and once when it ends: what the configuration wants refused may be only watched. */
@@ -359,10 +373,14 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
       protected: ready.protected,
       sensors: ready.sensors.map(({ name, state, reason }) => ({ name, state, reason })),
     });
-    tell({ type: "ready", ...ready, weakened: unenforced === undefined ? weakened : [...weakened, unenforced] });
+    records.give({
+      type: "ready",
+      ...ready,
+      weakened: unenforced === undefined ? weakened : [...weakened, unenforced],
+    });
     const held = beforeReady ?? [];
     beforeReady = undefined;
-    for (const each of held) tell(each);
+    for (const each of held) records.give(each);
   }
 
   await start();
@@ -394,6 +412,39 @@ export async function startMonitor(options: MonitorOptions): Promise<RunningMoni
       await answering.close();
       await audit.close();
       procfs.close();
+    },
+  };
+}
+
+interface Receiver<T> {
+  give(each: T): void;
+  tick(): void;
+}
+
+/** Whoever takes what is handed on may throw, as at a full disk: told when it begins and when it is over, never thrown on. */
+function receiverOf<T>(
+  receive: ((each: T) => void) | undefined,
+  tell: (message: string, recovered: boolean) => void,
+): Receiver<T> {
+  let missed = 0;
+  let missedLately = false;
+  return {
+    give(each) {
+      try {
+        receive?.(each);
+      } catch (thrown) {
+        missed++;
+        missedLately = true;
+        if (missed === 1) tell(`cannot be handed on: ${reasonOf(thrown)}`, false);
+      }
+    },
+    // Not at the first one that is taken again: what tells it is handed on too, and the two would go on for ever.
+    tick() {
+      if (missed > 0 && !missedLately) {
+        tell(`are handed on again; ${missed} were not`, true);
+        missed = 0;
+      }
+      missedLately = false;
     },
   };
 }

@@ -1,15 +1,15 @@
 // `rimon run`: the monitor in the foreground.
 
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { constants } from "node:os";
-import { RimonError, reasonOf } from "../errors.ts";
+import { reasonOf } from "../errors.ts";
 import type { Finding } from "../finding.ts";
 import { KNOWN_HOLDERS } from "../known-holders.ts";
-import { recordingHeader } from "../replay.ts";
 import { requireAddon } from "../native.ts";
 import { startMonitor, type MonitorRecord, type RunningMonitor } from "../rimon.ts";
 import { presentFinding, presentOutcome, presentReady, presentStatus, presentVerdict } from "./present.ts";
 import { confine, lackingFor, NO_INSPECTOR_SIGNAL } from "./privileges.ts";
+import { openRecorder, type Recorder } from "./recorder.ts";
 import { loadSetup, type Overrides, type Setup } from "./setup.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -30,7 +30,7 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
   const { addon } = requireAddon();
   await confine(setup.file);
   const startedAt = Date.now();
-  const recorder = options.record === undefined ? undefined : openRecorder(options.record, setup);
+  const recorder = options.record === undefined ? undefined : openRecorder(options.record, setup.configuration.node);
   const rules = new Map<string, string>();
   const onRecord = options.json ? (record: MonitorRecord) => terminal.write(`${JSON.stringify(record)}\n`) : present;
 
@@ -117,8 +117,19 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
   process.on("SIGHUP", () => {}); // too late for it, and it must not end us either
   await reloading;
   await running.stop();
-  recorder?.close();
+  if (recorder !== undefined && !closed(recorder)) return 1;
   return 0;
+}
+
+/** Says on standard error what is not in the recording: the monitor is gone. */
+function closed(recorder: Recorder): boolean {
+  try {
+    recorder.close();
+    return true;
+  } catch (thrown) {
+    process.stderr.write(`rimon: ${reasonOf(thrown)}\n`);
+    return false;
+  }
 }
 
 /** The well-known holders of keys that are not on the node now, and will be protected when they come. */
@@ -150,27 +161,4 @@ function inspectorSignalBlocked(): boolean {
   if (!process.execArgv.includes(NO_INSPECTOR_SIGNAL)) return false;
   const pending = /^ShdPnd:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
   return (BigInt(`0x${pending}`) & SIGUSR1_PENDING) !== 0n;
-}
-
-function openRecorder(
-  path: string,
-  { configuration }: Setup,
-): { write: (observation: object) => void; close: () => void } {
-  let file: number;
-  try {
-    file = openSync(path, "wx", 0o600);
-  } catch (thrown) {
-    throw new RimonError("RIMON_USAGE", `--record wants a file that does not exist yet: ${reasonOf(thrown)}`, {
-      cause: thrown,
-    });
-  }
-  const write = (record: object): void => void writeSync(file, `${JSON.stringify(record)}\n`);
-  write(recordingHeader(configuration.node));
-  return {
-    write,
-    close() {
-      fsyncSync(file);
-      closeSync(file);
-    },
-  };
 }

@@ -4,11 +4,11 @@ export const monitorTroubled: Detector = {
   rule: "monitor-troubled",
   severity: "high",
   summary:
-    "rimon cannot write its audit log, deliver its alerts, refuse what it is to refuse or trust its own process.",
+    "rimon cannot write its audit log, its recording or its output, deliver its alerts, refuse what it is to refuse or trust its own process.",
   guide: {
     means: "Detection goes on, but evidence or alerts are held back.",
     fires:
-      "The audit log's disk refused a record, a sink's spool is full or it has been refusing, somebody sent rimon the signal that opens Node's inspector, or what mode enforce is to refuse is only watched.",
+      "The audit log's disk refused a record, a sink's spool is full or it has been refusing, standard output or the file of --record takes nothing, a callback of the program that rimon is part of throws, a pass over the node failed, somebody sent rimon the signal that opens Node's inspector, or what mode enforce is to refuse is only watched.",
     attacker: "Fills the disk or blocks the network before the act, so that nobody hears of it.",
     todo: "Free the disk or bring the sink back; what waits is written and sent then, in order. How much was lost, if anything, is in the message.",
     harmless: "A real outage.",

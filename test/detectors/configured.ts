@@ -5,13 +5,13 @@ import { DETECTORS } from "../../src/detectors/all.ts";
 import { parseConfiguration } from "../../src/policy/config.ts";
 import { AT } from "./observations.ts";
 
-export function configured(yaml = ""): Configuration {
+export function configured(yaml = "", stateDirectory = "/nowhere"): Configuration {
   return parseConfiguration(yaml, {
     file: "test.yaml",
     rules: DETECTORS.map(({ rule }) => rule),
     severities: Object.fromEntries(DETECTORS.map(({ rule, severity }) => [rule, severity])),
     hostname: "node-7",
-    stateDirectory: "/nowhere",
+    stateDirectory,
     now: AT,
   }).configuration;
 }

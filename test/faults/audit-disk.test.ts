@@ -1,13 +1,13 @@
 // The audit log's disk is full: rimon goes on, says so, and catches up. Needs root: each test mounts a small tmpfs.
 
 import assert from "node:assert/strict";
-import { rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { rmSync } from "node:fs";
 import { after, before, test, type TestContext } from "node:test";
 import { readAudit, verifyAudit } from "../fixtures/command.ts";
 import { startRimon, type Monitor } from "../fixtures/monitor.ts";
 import { startReceiver, type Receiver } from "../fixtures/receiver.ts";
 import { spawnTarget, type Target } from "../fixtures/target.ts";
+import { fill } from "../store/full-disk.ts";
 import { smallDisk } from "../store/scratch.ts";
 import { attachAlerted, DEADLINE_MS, waitForTrouble } from "./attach.ts";
 
@@ -35,19 +35,6 @@ audit: { path: "${disk}/audit.ndjson" }
   });
   t.after(() => rimon.kill9());
   return rimon;
-}
-
-/** Takes all the space there is; the file that holds it. */
-function fill(disk: string): string {
-  const filler = join(disk, "filler");
-  for (let size = 64 * 1024; size >= 512;) {
-    try {
-      writeFileSync(filler, Buffer.alloc(size), { flag: "a" });
-    } catch {
-      size /= 2;
-    }
-  }
-  return filler;
 }
 
 /** Attaches until the disk refuses, and some more; each is found and told all the same. */

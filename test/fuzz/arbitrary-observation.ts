@@ -204,6 +204,10 @@ export const arbitraryObservation: fc.Arbitrary<Observation> = fc.oneof(
   kind("procfs.mounted", { path: text, dev: count, mountNamespace: count, marked: flag, reason: text }, ["mountNamespace", "reason"]), // prettier-ignore
   kind("sensor.state", { state: fc.constantFrom("live", "down", "degraded"), reason: text }, ["reason"]),
   kind("sensor.lost", { count, reason: text }, ["count"]),
-  kind("self.troubled", { part: fc.constantFrom("audit", "spool", "enforce"), message: text, recovered: flag }),
+  kind("self.troubled", {
+    part: fc.constantFrom("audit", "spool", "enforce", "recording", "output", "pass"),
+    message: text,
+    recovered: flag,
+  }),
   kind("tick", {}),
 );

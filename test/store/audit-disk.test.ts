@@ -2,24 +2,12 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { writeFileSync, rmSync, mkdirSync } from "node:fs";
+import { rmSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { readAuditLog, verifyAuditLog } from "../../src/store/audit-verify.ts";
+import { fill } from "./full-disk.ts";
 import { openLog, smallDisk, until } from "./scratch.ts";
-
-/** Takes all space but what the last page leaves. */
-function fill(directory: string): string {
-  const file = join(directory, "filler");
-  for (let size = 64 * 1024; size >= 1024;) {
-    try {
-      writeFileSync(file, Buffer.alloc(size), { flag: "a" });
-    } catch {
-      size /= 2;
-    }
-  }
-  return file;
-}
 
 async function fullDisk(directory: string, rotateBytes: number): Promise<void> {
   const { log, path, troubles } = await openLog(directory, { retryMs: 20, queueLimit: 50, rotateBytes });
