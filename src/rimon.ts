@@ -102,7 +102,7 @@ export interface RunningMonitor {
   /** Runs every sensor over the whole node now. */
   sweep(): Promise<void>;
   /** A fact about rimon itself that no sensor reports. */
-  trouble(part: SelfTroubled["part"], message: string): void;
+  trouble(part: SelfTroubled["part"], message: string, recovered?: boolean): void;
   stop(): Promise<void>;
 }
 

@@ -1,5 +1,5 @@
-// The command line. Exit codes: 0 fine, 1 findings or a failed verification, 2 usage or configuration, 3 not allowed
-// or not supported here.
+// The command line. Exit codes: 0 fine, 1 findings, a failed verification or refused output, 2 usage or configuration,
+// 3 not allowed or not supported here.
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { RimonError, type ErrorCode } from "../errors.ts";
@@ -25,6 +25,7 @@ interface Common {
 
 const terminal = createTerminal(process.stdout);
 let code = 0;
+let outputRefused = false;
 
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
 const collectNames = (value: string, before: readonly string[] = []): string[] => [...before, ...value.split(",")];
@@ -53,7 +54,7 @@ const program = new Command("rimon")
   .configureHelp({ helpWidth: Math.min(terminal.columns, 110) })
   .addHelpText(
     "after",
-    "\nExit codes: 0 fine, 1 findings or a failed verification, 2 usage or configuration, 3 not allowed or not supported here.",
+    "\nExit codes: 0 fine, 1 findings, a failed verification or refused output, 2 usage or configuration, 3 not allowed or not supported here.",
   )
   .exitOverride();
 
@@ -406,16 +407,24 @@ program
 // Whoever reads our output may leave before its end, as head(1) does; anything else that stops the writing is told.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") return;
-  process.stderr.write(`rimon: standard output cannot be written: ${error.message}\n`);
-  process.exitCode = 1;
+  if (!outputRefused) process.stderr.write(`rimon: standard output cannot be written: ${error.message}\n`);
+  outputRefused = true;
+  atLeastExit(1);
 });
+// Without a listener it would end rimon: a log of both on a full disk. There is nowhere left to say it.
+process.stderr.on("error", () => atLeastExit(1));
 
 try {
   await program.parseAsync();
 } catch (thrown) {
   code = report(thrown);
 }
-process.exitCode = code;
+atLeastExit(code);
+
+/** What was refused before is not forgotten by an end that is fine. */
+function atLeastExit(least: number): void {
+  process.exitCode = Math.max(Number(process.exitCode ?? 0), least);
+}
 
 function report(thrown: unknown): number {
   terminal.status("");

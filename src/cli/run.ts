@@ -11,6 +11,7 @@ import { presentFinding, presentOutcome, presentReady, presentStatus, presentVer
 import { confine, lackingFor, NO_INSPECTOR_SIGNAL } from "./privileges.ts";
 import { openRecorder, type Recorder } from "./recorder.ts";
 import { loadSetup, type Overrides, type Setup } from "./setup.ts";
+import { watchStandardOutput } from "./standard-output.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface RunOptions extends Overrides {
@@ -32,12 +33,15 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
   const startedAt = Date.now();
   const recorder = options.record === undefined ? undefined : openRecorder(options.record, setup.configuration.node);
   const rules = new Map<string, string>();
-  const onRecord = options.json ? (record: MonitorRecord) => terminal.write(`${JSON.stringify(record)}\n`) : present;
+  let readerGone = (): void => {};
+  // Whoever read our output is gone: stop as if asked to, with everything flushed to the audit log.
+  const output = watchStandardOutput(process.stdout, terminal, () => readerGone());
+  const onRecord = options.json ? (record: MonitorRecord) => output.write(`${JSON.stringify(record)}\n`) : present;
 
   function present(record: MonitorRecord): void {
     switch (record.type) {
       case "ready":
-        return terminal.write(
+        return output.write(
           presentReady(
             terminal,
             record,
@@ -46,13 +50,13 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
         );
       case "finding":
         remember(record);
-        return terminal.write(presentFinding(terminal, record));
+        return output.write(presentFinding(terminal, record));
       case "verdict":
-        return terminal.write(presentVerdict(terminal, record));
+        return output.write(presentVerdict(terminal, record));
       case "outcome":
         // Nobody configured to be alerted is said once, at the start, not after each finding.
         if (record.action === "alert" && record.result === "skipped") return;
-        return terminal.write(presentOutcome(terminal, record, rules.get(record.finding)));
+        return output.write(presentOutcome(terminal, record, rules.get(record.finding)));
     }
   }
 
@@ -83,8 +87,7 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
   let inspectorSignalTold = false;
   const ended = new Promise<void>((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
-    // Whoever read our output is gone: stop as if asked to, with everything flushed to the audit log.
-    process.stdout.on("error", () => resolve());
+    readerGone = resolve;
   });
 
   monitor = await startMonitor({
@@ -107,6 +110,7 @@ export async function runCommand(options: RunOptions, terminal: Terminal): Promi
       inspectorSignalTold = true;
       tellInspectorSignal();
     }
+    output.check((message, recovered) => running.trouble("output", message, recovered));
     if (!options.json) terminal.status(presentStatus(running.status(), startedAt, Date.now()));
   }, STATUS_EVERY_MS);
 
