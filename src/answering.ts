@@ -73,7 +73,7 @@ export async function openAnswering(options: AnsweringOptions): Promise<Answerin
     const responders = createResponders({
       configuration,
       addon: options.addon,
-      openOutbox: (name, deliver) => spool.outbox(name, deliver),
+      openOutbox: ({ name, key }, deliver) => spool.outbox(name, deliver, { key }),
       stdout: options.stdout,
       isProtected: (pid, startTime) => options.state.isProtected(pid, startTime),
       inScope: ({ finding: { target } }) => {
@@ -83,6 +83,7 @@ export async function openAnswering(options: AnsweringOptions): Promise<Answerin
       keyHistory,
       now,
     });
+    await spool.tellAbandoned();
     return { spool, responders };
   }
 

@@ -15,7 +15,10 @@ export interface Outbox {
   push(payload: string): Promise<"queued" | "full">;
 }
 
-export type OpenOutbox = (name: string, deliver: (payload: string, signal: AbortSignal) => Promise<void>) => Outbox;
+export type OpenOutbox = (
+  sink: Pick<OwnedSink, "name" | "key">,
+  deliver: (payload: string, signal: AbortSignal) => Promise<void>,
+) => Outbox;
 
 export interface AlertOptions {
   readonly clusterAdmins: readonly SinkSettings[];
@@ -25,10 +28,39 @@ export interface AlertOptions {
   readonly now?: () => number;
 }
 
-/** One sink for each of the settings, named so that its outbox is found again after a restart. */
-export function createSinks(audience: Audience, settings: readonly SinkSettings[], stdout: Output): Sink[] {
+export interface OwnedSink extends Sink {
+  /** By which its outbox is found again, wherever it stands in the list by then; a digest, since a URL may hold a token. */
+  readonly key: string;
+}
+
+/** One sink for each of the settings, named after its place. */
+export function createSinks(audience: Audience, settings: readonly SinkSettings[], stdout: Output): OwnedSink[] {
   const whose = audience.kind === "cluster" ? "cluster" : `tenant-${fileName(audience.tenant)}`;
-  return settings.map((each, index) => createSink(`${whose}-${index + 1}-${each.kind}`, each, stdout));
+  const times = new Map<string, number>();
+  return settings.map((each, index) => {
+    const key = `${whose}-${each.kind}-${digest(JSON.stringify(targetOf(each)))}`;
+    const time = (times.get(key) ?? 0) + 1;
+    times.set(key, time);
+    const sink = createSink(`${whose}-${index + 1}-${each.kind}`, each, stdout);
+    return { ...sink, key: time === 1 ? key : `${key}-${time}` };
+  });
+}
+
+/** Where alerts end up. How they get there (a token's file, a timeout) may change under way. */
+function targetOf(settings: SinkSettings): readonly (string | number)[] {
+  switch (settings.kind) {
+    case "stdout":
+      return [];
+    case "file":
+      return [settings.path];
+    case "webhook":
+    case "falcosidekick":
+      return [settings.url];
+    case "syslog":
+      return [settings.transport, settings.host, settings.port];
+    case "exec":
+      return settings.command;
+  }
 }
 
 interface Receiver {
@@ -46,7 +78,7 @@ export function createAlertResponder(options: AlertOptions): Responder {
     label,
     boxes: createSinks(audience, settings, options.stdout).map((sink) => ({
       name: sink.name,
-      outbox: options.openOutbox(sink.name, (payload, signal) => sink.deliver(payload, signal)),
+      outbox: options.openOutbox(sink, (payload, signal) => sink.deliver(payload, signal)),
     })),
   });
   const cluster = receiver({ kind: "cluster" }, "cluster", options.clusterAdmins);
@@ -104,6 +136,9 @@ async function push(outbox: Outbox, payload: string): Promise<string | undefined
 /** Two tenants never share a name, whatever their ids are made of. */
 function fileName(tenant: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(tenant)) return tenant;
-  const digest = createHash("sha256").update(tenant).digest("hex").slice(0, 16);
-  return `${tenant.replace(/[^A-Za-z0-9]+/g, "_").slice(0, 40)}.${digest}`;
+  return `${tenant.replace(/[^A-Za-z0-9]+/g, "_").slice(0, 40)}.${digest(tenant)}`;
+}
+
+function digest(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }

@@ -1,11 +1,12 @@
 // Alerts on their way: every outbox keeps its own on disk, in order, until they are delivered. At least once: a crash
 // between a delivery and the removal of its file sends it again, so payloads carry ids.
 
-import { createHash, randomInt } from "node:crypto";
+import { randomInt } from "node:crypto";
 import { readdir, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { RimonError, reasonOf } from "../errors.ts";
 import { errnoOf, ignoreMissing, makePrivateDirectory, syncDirectory, writeNewFile } from "./durable.ts";
+import { abandonedIn, alertFile, outboxDirectory, renameDirectory } from "./outbox-directory.ts";
 import { readSmallFile, unwrap, wrap } from "./spool-file.ts";
 import { RefusedAlerts, isPermanent } from "./spool-refused.ts";
 
@@ -20,6 +21,8 @@ export interface SpoolOptions {
 }
 
 export interface OutboxOptions {
+  /** Names its directory instead of its name, which may change; what waits under the name is taken over. */
+  readonly key?: string;
   /** The first and the longest pause between two tries. Default 1000 and 60000. */
   readonly minRetryMs?: number;
   readonly maxRetryMs?: number;
@@ -56,6 +59,8 @@ export interface Outbox {
 export interface Spool {
   /** Opens the outbox of a sink and goes on delivering what waits in it. */
   outbox(name: string, deliver: Deliver, options?: OutboxOptions): Outbox;
+  /** Tells what waits for sinks whose outboxes were not opened: to be called when all were. */
+  tellAbandoned(): Promise<void>;
   /** Delivers to sinks that take alerts for at most `graceMs` more. What waits then is delivered after the next start. */
   close(graceMs: number): Promise<void>;
 }
@@ -68,21 +73,26 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const outboxes = new Map<string, DiskOutbox>();
   return {
     outbox(name, deliver, outboxOptions = {}) {
-      if (outboxes.has(name)) throw new RimonError("RIMON_USAGE", `the outbox ${name} is open already`);
-      const outbox = new DiskOutbox(name, deliver, options, outboxOptions);
-      outboxes.set(name, outbox);
+      const own = outboxDirectory(options.directory, outboxOptions.key ?? name);
+      if (outboxes.has(own)) throw new RimonError("RIMON_USAGE", `the outbox ${name} is open already`);
+      const outbox = new DiskOutbox(name, own, deliver, options, outboxOptions);
+      outboxes.set(own, outbox);
       return outbox;
+    },
+    async tellAbandoned() {
+      // One that is being opened may be about to take over what an earlier version left.
+      await Promise.all([...outboxes.values()].map(({ loaded }) => loaded));
+      try {
+        const sentences = await abandonedIn(options.directory, new Set(outboxes.keys()));
+        for (const sentence of sentences) options.onTrouble(sentence, false);
+      } catch (thrown) {
+        options.onTrouble(`what else waits in ${options.directory} cannot be read: ${reasonOf(thrown)}`, false);
+      }
     },
     async close(graceMs) {
       await Promise.all([...outboxes.values()].map((outbox) => outbox.close(graceMs)));
     },
   };
-}
-
-/** The directory of an outbox: readable, and never the same for two names. */
-export function outboxDirectory(directory: string, name: string): string {
-  const readable = name.replace(/[^A-Za-z0-9_-]+/g, "_").slice(0, 48);
-  return join(directory, `${readable}-${createHash("sha256").update(name).digest("hex").slice(0, 12)}`);
 }
 
 interface Waiting {
@@ -124,6 +134,8 @@ class DiskOutbox implements Outbox {
   #putAside = 0;
   #diskTrouble: string | undefined;
 
+  /** Resolves when what an earlier run left is known. */
+  readonly loaded: Promise<void>;
   /** Disk work, one after the other. */
   #disk: Promise<unknown>;
   #stopping = false;
@@ -135,10 +147,10 @@ class DiskOutbox implements Outbox {
   readonly #worker: Promise<void>;
   #closed: Promise<void> | undefined;
 
-  constructor(name: string, deliver: Deliver, spool: SpoolOptions, options: OutboxOptions) {
+  constructor(name: string, directory: string, deliver: Deliver, spool: SpoolOptions, options: OutboxOptions) {
     this.#name = name;
     this.#deliver = deliver;
-    this.#directory = outboxDirectory(spool.directory, name);
+    this.#directory = directory;
     this.#maxAlerts = spool.maxAlerts;
     this.#now = spool.now;
     this.#onTrouble = spool.onTrouble;
@@ -150,9 +162,9 @@ class DiskOutbox implements Outbox {
       spanMs: options.finalRefusalMs ?? 600_000,
       maxKept: spool.maxAlerts,
     });
-    const loaded = this.#load();
-    this.#disk = loaded;
-    this.#worker = loaded.then(() => this.#work());
+    this.loaded = this.#load(options.key === undefined ? undefined : outboxDirectory(spool.directory, name));
+    this.#disk = this.loaded;
+    this.#worker = this.loaded.then(() => this.#work());
   }
 
   async push(payload: string): Promise<"queued" | "full"> {
@@ -196,10 +208,11 @@ class DiskOutbox implements Outbox {
     this.#onTrouble(`${held} alerts for ${this.#name} were only in memory and are lost: ${this.#diskTrouble}`, false);
   }
 
-  /** Finds what an earlier run left. */
-  async #load(): Promise<void> {
+  /** Finds what an earlier run left, in this directory or in a former one. */
+  async #load(former: string | undefined): Promise<void> {
     let files: string[];
     try {
+      if (former !== undefined) await renameDirectory(former, this.#directory);
       await makePrivateDirectory(this.#directory);
       files = await readdir(this.#directory);
     } catch (thrown) {
@@ -210,13 +223,13 @@ class DiskOutbox implements Outbox {
     }
     const refused: number[] = [];
     for (const file of files) {
-      const [, digits, suffix] = /^(\d{12,15})\.json(\.bad|\.refused)?$/.exec(file) ?? [];
-      if (digits === undefined) continue;
-      const seq = Number(digits);
+      const alert = alertFile(file);
+      if (alert === undefined) continue;
+      const { seq, aside } = alert;
       // A number is not used twice, or a file of the same name that was put aside would be overwritten.
       this.#nextSeq = Math.max(this.#nextSeq, seq + 1);
-      if (suffix === undefined) this.#queue.push({ seq, payload: undefined });
-      if (suffix === ".refused") refused.push(seq);
+      if (aside === undefined) this.#queue.push({ seq, payload: undefined });
+      if (aside === "refused") refused.push(seq);
     }
     this.#queue.sort((a, b) => a.seq - b.seq);
     this.#refusedForGood.found(refused.sort((a, b) => a - b).map((seq) => this.#file(seq)));

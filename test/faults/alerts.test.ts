@@ -1,6 +1,7 @@
 // Receivers that are away: what waits, what is refused, and what is told about it.
 
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { verifyAudit } from "../fixtures/command.ts";
 import { startRimon, type Monitor } from "../fixtures/monitor.ts";
@@ -78,6 +79,31 @@ test("alerts wait for their receiver, also through a restart, and arrive in orde
   const missing = queued.filter((id) => !received.includes(id));
   assert.deepEqual(missing, []);
   assert.equal((await verifyAudit(stateDirectory)).code, 0);
+});
+
+test("what waits for a receiver arrives wherever it stands in the list, and is told when it stands there no more", async (t) => {
+  await receiver.down();
+  const stateDirectory = temporaryDirectory("state");
+  const file = join(stateDirectory, "alerts.ndjson");
+  const hook = `{ webhook: { url: "${receiver.url}" } }`;
+  const withSinks = (...sinks: string[]): string => configOf().replace(hook, sinks.join(", "));
+  const first = startRimon({ stateDirectory, config: withSinks(hook, `{ file: { path: "${file}" } }`) });
+  t.after(() => first.kill9());
+  await first.ready;
+  const { finding } = await attachAlerted(first, target);
+  assert.equal(await first.stop(), 0);
+
+  const second = startRimon({ stateDirectory, config: withSinks(`{ file: { path: "${file}" } }`) });
+  t.after(() => second.kill9());
+  const told = await waitForTrouble(second, /^\d+ alerts? waits? in .*cluster-webhook-.* no longer configured/);
+  assert.ok(!told.message.includes(new URL(receiver.url).host));
+  assert.equal(await second.stop(), 0);
+
+  await receiver.up();
+  const third = startRimon({ stateDirectory, config: withSinks(`{ file: { path: "${file}" } }`, hook) });
+  t.after(() => third.kill9());
+  await receiver.waitFor(({ body }) => body.includes(finding.id), DEADLINE_MS, "the alert that waited");
+  assert.equal(await third.stop(), 0);
 });
 
 test("a full outbox refuses, says so at once, and tells how many when it is empty again", async (t) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { PassThrough } from "node:stream";
-import { test } from "node:test";
+import { describe, it, test } from "node:test";
 import fc from "fast-check";
 import type { SinkSettings, Tenant } from "../../src/configuration.ts";
 import { alertLine, hideTenants, viewFor, type Alert } from "../../src/responders/alert-view.ts";
@@ -118,7 +118,7 @@ const TENANTS: readonly Tenant[] = [
 
 function recordingOutboxes(answers: Record<string, "full" | Error> = {}) {
   const pushed: { name: string; alert: Alert; payload: string }[] = [];
-  const openOutbox: OpenOutbox = (name) => ({
+  const openOutbox: OpenOutbox = ({ name }) => ({
     async push(payload) {
       const answer = answers[name];
       if (answer instanceof Error) throw answer;
@@ -184,4 +184,41 @@ test("the names of sinks are file names, tell tenants apart and hold nothing of 
   );
   assert.equal(new Set(names).size, names.length);
   for (const name of names) assert.match(name, /^tenant-[A-Za-z0-9._-]{1,80}-1-webhook$/);
+});
+
+describe("the key of an outbox", () => {
+  const TENANT = tenant("org-pharma");
+  const URL = "https://hooks.example.org/T0/s3cr3t-t0ken";
+  const HOOK = { kind: "webhook", url: URL, method: "POST", timeoutMs: 1_000 } as const;
+  const SINKS: readonly SinkSettings[] = [
+    { kind: "stdout" },
+    { kind: "file", path: "/var/log/alerts" },
+    { kind: "file", path: "/var/log/other" },
+    HOOK,
+    { ...HOOK, url: "https://hooks.example.org/T1/x" },
+    { ...HOOK, kind: "falcosidekick" },
+    { kind: "syslog", transport: "udp", host: "log", port: 514, facility: 16 },
+    { kind: "syslog", transport: "tcp", host: "log", port: 514, facility: 16 },
+    { kind: "exec", command: ["/bin/tell", "--token=s3cr3t-t0ken"], timeoutMs: 1_000 },
+  ];
+  const keys = (audience: Parameters<typeof createSinks>[0], settings: readonly SinkSettings[]): string[] =>
+    createSinks(audience, settings, new PassThrough()).map(({ key }) => key);
+
+  it("is the same wherever the sink stands, and no other's", () => {
+    const [forth, back] = [keys(CLUSTER, SINKS), keys(CLUSTER, SINKS.toReversed())];
+    assert.deepEqual(forth, back.toReversed());
+    assert.equal(new Set([...forth, ...keys(TENANT, SINKS)]).size, 2 * SINKS.length);
+    assert.equal(new Set(keys(CLUSTER, [HOOK, HOOK, HOOK])).size, 3);
+  });
+
+  it("stays when a token's file or a timeout changes", () => {
+    const other = { ...HOOK, timeoutMs: 2_000, bearer: { file: "/run/token" } };
+    assert.deepEqual(keys(CLUSTER, [HOOK]), keys(CLUSTER, [other]));
+  });
+
+  it("has nothing of a URL or a command in it", () => {
+    for (const key of [...keys(CLUSTER, SINKS), ...keys(TENANT, SINKS)]) {
+      assert.match(key, /^(cluster|tenant-org-pharma)-[a-z]+-[0-9a-f]{16}$/);
+    }
+  });
 });

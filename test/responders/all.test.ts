@@ -73,7 +73,7 @@ test("a verdict is answered by all of them; an alert waits for a receiver that i
         throw new Error("nothing is in scope");
       },
     },
-    openOutbox: (name, deliver) => spool.outbox(name, deliver, { minRetryMs: 10, maxRetryMs: 10 }),
+    openOutbox: ({ name, key }, deliver) => spool.outbox(name, deliver, { key, minRetryMs: 10, maxRetryMs: 10 }),
     stdout,
     isProtected: () => false,
     inScope: () => false,

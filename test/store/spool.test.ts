@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
-import { openSpool, outboxDirectory, type Deliver, type OutboxOptions, type Spool } from "../../src/store/spool.ts";
+import { outboxDirectory } from "../../src/store/outbox-directory.ts";
+import { openSpool, type Deliver, type OutboxOptions, type Spool } from "../../src/store/spool.ts";
 import { namesIn, scratch, smallDisk, until, type Trouble } from "./scratch.ts";
 
 const QUICK: OutboxOptions = { minRetryMs: 2, maxRetryMs: 8, timeoutMs: 5000 };
@@ -495,4 +496,80 @@ test("kills lose no queued alert, and keep the order", { timeout: 120_000 }, asy
   // A delivery may be repeated after a kill; the first ones are in order.
   const first = [...seen].filter((id) => queued.includes(id));
   assert.deepEqual(first, queued);
+});
+
+/** What a run leaves whose sinks take nothing. */
+async function leave(t: TestContext, directory: string, boxes: readonly (readonly [string, OutboxOptions])[]) {
+  const { spool } = await spoolIn(t, directory);
+  const shut = sink();
+  shut.open = false;
+  for (const [name, options] of boxes) {
+    const outbox = spool.outbox(name, shut.deliver, { ...QUICK, ...options });
+    for (const payload of letters(2)) await outbox.push(`${name} ${payload}`);
+  }
+  await spool.close(0);
+}
+
+test("an outbox with a key is found again under another name", async (t) => {
+  const directory = scratch(t);
+  await leave(t, directory, [
+    ["mail 1", { key: "a" }],
+    ["mail 2", { key: "b" }],
+  ]);
+  const { spool, troubles } = await spoolIn(t, directory);
+  const [a, b] = [sink(), sink()];
+  spool.outbox("mail 1", b.deliver, { ...QUICK, key: "b" });
+  spool.outbox("mail 2", a.deliver, { ...QUICK, key: "a" });
+  await spool.tellAbandoned();
+  await until("all are delivered", () => a.taken.length + b.taken.length === 4);
+  assert.ok(a.taken.every((payload) => payload.startsWith("mail 1 ")));
+  assert.ok(b.taken.every((payload) => payload.startsWith("mail 2 ")));
+  assert.deepEqual(troubles, []);
+});
+
+test("what waits under the name alone is taken over, or told where there is no such name any more", async (t) => {
+  const directory = scratch(t);
+  await leave(t, directory, [
+    ["mail 1", {}],
+    ["mail 2", {}],
+  ]);
+  const { spool, troubles } = await spoolIn(t, directory);
+  const far = sink();
+  spool.outbox("mail 1", far.deliver, { ...QUICK, key: "a" });
+  await spool.tellAbandoned();
+  await until("both are delivered", () => far.taken.length === 2);
+  assert.deepEqual(
+    far.taken.map((payload) => payload.slice(0, 6)),
+    ["mail 1", "mail 1"],
+  );
+  const old = outboxDirectory(directory, "mail 2");
+  assert.deepEqual(
+    troubles.map(({ message }) => message),
+    [
+      `2 alerts wait in ${old} for a sink that is no longer configured: configured again, it gets them; ` +
+        "if it will not be, remove that folder",
+    ],
+  );
+  assert.ok(!namesIn(directory).includes(basename(outboxDirectory(directory, "mail 1"))));
+  await spool.close(0);
+
+  // What was put aside was told when that was done.
+  for (const name of namesIn(old)) renameSync(join(old, name), join(old, `${name}.refused`));
+  const later = await spoolIn(t, directory);
+  await later.spool.tellAbandoned();
+  assert.deepEqual(later.troubles, []);
+});
+
+test("what waits under the name is told where something waits under the key already, and neither is lost", async (t) => {
+  const directory = scratch(t);
+  await leave(t, directory, [["mail 1", { key: "a" }]]);
+  await leave(t, directory, [["mail 1", {}]]);
+  // The second run had both: a version that knows no keys came after one that does.
+  const { spool, troubles } = await spoolIn(t, directory);
+  const far = sink();
+  spool.outbox("mail 1", far.deliver, { ...QUICK, key: "a" });
+  await spool.tellAbandoned();
+  await until("those under the key are delivered", () => far.taken.length === 2);
+  assert.equal(troubles.length, 1);
+  assert.match(troubles[0]?.message ?? "", /^2 alerts wait in .*mail_1-/);
 });

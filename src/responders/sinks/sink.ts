@@ -2,7 +2,7 @@
 // sink never does.
 
 export interface Sink {
-  /** Names its outbox: stable across restarts, nothing of a URL in it. */
+  /** Its place in the configuration, for whoever reads of it; nothing of a URL in it. */
   readonly name: string;
   /**
    * Resolves once the receiver has the payload, as far as its protocol lets us know. Rejects with an error that has
