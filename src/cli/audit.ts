@@ -1,12 +1,14 @@
 // `rimon audit show|verify`: reading the log, and proving that it is whole.
 
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import type { Configuration } from "../configuration.ts";
 import { RimonError, reasonOf } from "../errors.ts";
 import { printable } from "../responders/printable.ts";
+import { isClosedFile } from "../store/audit-files.ts";
 import { readAuditLog, verifyAuditLog } from "../store/audit-verify.ts";
 import { clock } from "./present.ts";
-import { stateDirectory } from "./setup.ts";
+import { loadSetup, stateDirectory } from "./setup.ts";
 import type { Terminal } from "./terminal.ts";
 
 export function defaultAuditLog(): string {
@@ -70,13 +72,18 @@ function summary(type: string, body: Readonly<Record<string, unknown>>): string 
   return JSON.stringify(body);
 }
 
+export interface VerifyOptions {
+  readonly json: boolean;
+  readonly publicKey?: string;
+  readonly config?: string;
+}
+
 /** Exit code 1 if the log does not verify. */
-export async function auditVerifyCommand(
-  file: string,
-  options: { readonly json: boolean; readonly publicKey?: string },
-  terminal: Terminal,
-): Promise<number> {
-  const found = await verifyAuditLog(file, options.publicKey === undefined ? {} : { publicKeyFile: options.publicKey });
+export async function auditVerifyCommand(file: string, options: VerifyOptions, terminal: Terminal): Promise<number> {
+  const { publicKeyFile, note } = await keyFor(file, options);
+  const verified = await verifyAuditLog(file, publicKeyFile === undefined ? {} : { publicKeyFile });
+  const notes = [...verified.notes, ...(note === undefined ? [] : [note])];
+  const found = { ...verified, ...(publicKeyFile === undefined ? {} : { publicKeyFile }), notes };
   if (options.json) {
     terminal.write(`${JSON.stringify({ type: "verification", version: 1, file, ...found })}\n`);
     return found.ok ? 0 : 1;
@@ -97,4 +104,31 @@ export async function auditVerifyCommand(
   }
   for (const note of found.notes) terminal.write(`${style("dim", "note")}  ${printable(note)}\n`);
   return found.ok ? 0 : 1;
+}
+
+interface Key {
+  /** Undefined: the key that the log itself names. */
+  readonly publicKeyFile?: string;
+  readonly note?: string;
+}
+
+/** The key that was named, or that of the configuration if it is this log that it means. */
+async function keyFor(file: string, { publicKey, config }: VerifyOptions): Promise<Key> {
+  if (publicKey !== undefined) return checkedAgainst(publicKey);
+  let audit: Configuration["audit"];
+  try {
+    ({ audit } = (await loadSetup(config === undefined ? {} : { config })).configuration);
+  } catch (thrown) {
+    if (config !== undefined) throw thrown;
+    // A configuration that is broken is no reason to leave a log unread.
+    return { note: `no key is taken from the configuration: ${reasonOf(thrown)}` };
+  }
+  const path = resolve(file);
+  const isItsLog = path === audit.path || (isClosedFile(path) && path.startsWith(`${audit.path}.`));
+  const publicKeyFile = `${audit.keyFile}.pub`;
+  return isItsLog && existsSync(publicKeyFile) ? checkedAgainst(publicKeyFile) : {};
+}
+
+function checkedAgainst(publicKeyFile: string): Key {
+  return { publicKeyFile, note: `signatures were checked against ${publicKeyFile}` };
 }

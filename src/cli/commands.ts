@@ -181,7 +181,11 @@ audit
   .command("verify")
   .description("check every record and every signature; exit code 1 and the first bad record if one fails")
   .argument("[file]", "the log (default: audit.ndjson in the state folder)")
-  .option("--public-key <file>", "the key the checkpoints must be signed with (default: the one beside the log)")
+  .option(
+    "--public-key <file>",
+    "the key the checkpoints must be signed with (default: the configured keyFile's .pub if this is the configured log, else the key that the log names)",
+  )
+  .addOption(configOption())
   .addOption(jsonOption())
   .action(async (file: string | undefined, options: Common & { publicKey?: string }) => {
     const { auditVerifyCommand, defaultAuditLog } = await import("./audit.ts");

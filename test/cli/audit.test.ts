@@ -182,6 +182,54 @@ describe("audit verify", { concurrency: 2 }, () => {
     }
   });
 
+  describe("without --public-key", () => {
+    /** Verifies with a configuration whose log is `log` and whose key is `key`. */
+    async function verify(log: string, key: string, file = log) {
+      const config = join(temporaryDirectory("config"), "rimon.yaml");
+      writeFileSync(config, `audit: { path: "${log}", keyFile: "${key}" }\n`);
+      return runCommand(["audit", "verify", file, "--config", config]);
+    }
+    const keyOf = (log: string): string => join(log, "..", "audit.key");
+
+    it("the configured log is held against the configured key, which is said", async () => {
+      const path = await written();
+      const own = await verify(path, keyOf(path));
+      assert.equal(own.code, 0, own.stderr);
+      assert.ok(own.stdout.includes(`note  signatures were checked against ${keyOf(path)}.pub`), own.stdout);
+      // Whoever writes a log anew signs it with a key of their own.
+      const other = await written();
+      const forged = await verify(path, keyOf(other));
+      assert.equal(forged.code, 1);
+      assert.ok(forged.stdout.includes(`note  signatures were checked against ${keyOf(other)}.pub`), forged.stdout);
+    });
+
+    it("so are its rotated files, and the log of the state folder where nothing is configured", async () => {
+      const path = await written({ rotateBytes: 1_000 });
+      const rotated = readdirSync(join(path, "..")).find((name) => /\.\d{12}$/.test(name)) ?? "";
+      const told = await verify(path, keyOf(path), join(path, "..", rotated));
+      assert.match(told.stdout, /note {2}signatures were checked against .*audit\.key\.pub$/m);
+      const folder = join(path, "..");
+      renameSync(path, join(folder, "audit.ndjson"));
+      for (const name of readdirSync(folder)) {
+        const renamed = name.replace(/^audit\.log\.(?=\d)/, "audit.ndjson.");
+        if (renamed !== name) renameSync(join(folder, name), join(folder, renamed));
+      }
+      const usual = await runCommand(["audit", "verify", "--json"], { env: { RIMON_STATE_DIR: folder } });
+      assert.equal(jsonLines(usual.stdout)[0]?.["publicKeyFile"], `${keyOf(path)}.pub`);
+    });
+
+    it("any other log, and one whose key is not there, against the key that it names, which is said", async () => {
+      const path = await written();
+      const other = await written();
+      const copied = await verify(other, keyOf(other), path);
+      assert.equal(copied.code, 0, copied.stderr);
+      assert.match(copied.stdout, /note {2}signatures were checked against \S+, which the log itself names/);
+      const keyless = await verify(path, join(temporaryDirectory("key"), "audit.key"));
+      assert.equal(keyless.code, 0, keyless.stderr);
+      assert.match(keyless.stdout, /which the log itself names/);
+    });
+  });
+
   it("a missing file: exit code 1 and a sentence that names it", async () => {
     const missing = join(temporaryDirectory("audit"), "audit.ndjson");
     const { code, stdout } = await runCommand(["audit", "verify", missing]);
