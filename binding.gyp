@@ -100,6 +100,7 @@
             "native/gate_deputy.c",
             "native/gate_file.c",
             "native/gate_mounts.c",
+            "native/gate_queue.c",
             "native/gate_slots.c",
             "native/gate_table.c",
             "native/gate_told.c",

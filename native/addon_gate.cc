@@ -165,6 +165,7 @@ private:
 			{ "unsettled", status.unsettled },
 			{ "lost", status.lost },
 			{ "overflows", status.overflows },
+			{ "unopened", status.unopened },
 			{ "stoodIn", status.stood_in },
 			{ "longestNs", status.longest_ns },
 			{ "queued", status.queued },
@@ -174,6 +175,8 @@ private:
 		for (const auto &[name, count] : counts)
 			result.Set(name, Napi::Number::New(info.Env(), static_cast<double>(count)));
 		result.Set("hasDeputy", Napi::Boolean::New(info.Env(), status.has_deputy));
+		if (status.unopened_error)
+			result.Set("unopenedError", Napi::String::New(info.Env(), uv_err_name(-status.unopened_error)));
 		if (status.lock_error)
 			result.Set("lockError", Napi::String::New(info.Env(), uv_err_name(-status.lock_error)));
 		return result;

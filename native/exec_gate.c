@@ -20,7 +20,6 @@
 
 #include "gate_inner.h"
 
-#define PERMISSION	(FAN_OPEN_EXEC_PERM | FAN_OPEN_PERM)
 #define NICE		(-10)
 
 void gate_post(int fd, uint64_t count)
@@ -245,6 +244,10 @@ static struct slot *event_consider(struct exec_gate *g, struct gate_ask *ask, co
 	struct slot *s;
 	bool tell;
 
+	if (ev->fd < 0 && !(ev->mask & FAN_Q_OVERFLOW)) {
+		gate_queue_unopened(g, ev);
+		return NULL;
+	}
 	if (ev->fd < 0) {
 		pthread_mutex_lock(&g->lock);
 		g->status.overflows++;
@@ -255,7 +258,7 @@ static struct slot *event_consider(struct exec_gate *g, struct gate_ask *ask, co
 			gate_tell(g);
 		return NULL;
 	}
-	if (!(ev->mask & PERMISSION)) {
+	if (!(ev->mask & GATE_PERMISSION)) {
 		gate_unsettle(g, ev->fd);
 		close(ev->fd);
 		return NULL;
@@ -384,7 +387,7 @@ static struct slot *lead(struct exec_gate *g, struct worker *me)
 			if (tell)
 				gate_tell(g);
 		}
-		while (read(g->fan, &ev, sizeof(ev)) == (ssize_t)sizeof(ev)) {
+		while (gate_queue_read(g, &ev)) {
 			bool hands_over;
 			uint64_t at_once;
 

@@ -37,6 +37,8 @@ struct exec_gate_status {
 	uint64_t unsettled;	/* taken back since the file was open for writing */
 	uint64_t lost;		/* records for which the ring had no room */
 	uint64_t overflows;	/* of the kernel's queue */
+	uint64_t unopened;	/* the kernel could not open the file for us, and refused it */
+	int unopened_error;	/* errno of the last one; 0: none */
 	uint64_t longest_ns;	/* from the reading of an event to its answer */
 	uint32_t queued;	/* events that wait to be read, now */
 	uint32_t busy;		/* threads that read files, now */

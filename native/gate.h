@@ -142,5 +142,6 @@ struct gate_cache {
 bool gate_cache_find(struct gate_cache *c, const struct gate_file *f, unsigned char ret[DIGEST_LEN]);
 void gate_cache_keep(struct gate_cache *c, const struct gate_file *f, const unsigned char digest[DIGEST_LEN]);
 void gate_cache_forget(struct gate_cache *c, uint64_t dev, uint64_t inode);
+void gate_cache_clear(struct gate_cache *c);
 
 #endif

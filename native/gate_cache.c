@@ -53,3 +53,11 @@ void gate_cache_forget(struct gate_cache *c, uint64_t dev, uint64_t inode)
 		if (set[i].is_set && set[i].file.dev == dev && set[i].file.inode == inode)
 			set[i].is_set = 0;
 }
+
+void gate_cache_clear(struct gate_cache *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < GATE_CACHED; i++)
+		c->entry[i].is_set = 0;
+}

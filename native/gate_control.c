@@ -15,10 +15,6 @@
 
 #include "gate_inner.h"
 
-#ifndef FAN_REPORT_TID
-#define FAN_REPORT_TID 0x100	/* v4.20 */
-#endif
-
 #define EVENT_SIZE	24	/* sizeof(struct fanotify_event_metadata) */
 #define PARTING_MS	2000
 
@@ -103,15 +99,10 @@ int exec_gate_open(const struct procfs *p, void (*notify)(void *arg), void *arg,
 		if (err)
 			goto fail;
 	}
-	/* Without FAN_UNLIMITED_QUEUE a queue that is full lets everything run. */
 	what = "fanotify_init";
-	g->fan = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE |
-				       FAN_UNLIMITED_MARKS | FAN_REPORT_TID,
-			       O_RDONLY | O_LARGEFILE | O_CLOEXEC | O_NOATIME);
-	if (g->fan < 0) {
-		err = -errno;
+	err = gate_queue_open(g);
+	if (err)
 		goto fail;
-	}
 	what = "eventfd";
 	g->wake = eventfd(0, EFD_CLOEXEC);
 	g->leads = eventfd(1, EFD_CLOEXEC | EFD_SEMAPHORE);
@@ -226,7 +217,9 @@ void exec_gate_get_status(struct exec_gate *g, struct exec_gate_status *ret)
 	pthread_mutex_unlock(&g->lock);
 	ret->stood_in = __atomic_load_n(&g->stood_in, __ATOMIC_RELAXED);
 	ret->unanswered += ret->stood_in;
-	ret->events += ret->stood_in;
+	ret->unopened = __atomic_load_n(&g->unopened, __ATOMIC_RELAXED);
+	ret->unopened_error = __atomic_load_n(&g->unopened_error, __ATOMIC_RELAXED);
+	ret->events += ret->stood_in + ret->unopened;
 	if (ioctl(g->fan, FIONREAD, &bytes) == 0)
 		ret->queued = (uint32_t)bytes / EVENT_SIZE;
 }

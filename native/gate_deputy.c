@@ -21,7 +21,6 @@
 #include "gate_inner.h"
 
 #define LOOK_MIN_NS	100000000ull
-#define PERMISSION	(FAN_OPEN_EXEC_PERM | FAN_OPEN_PERM)
 
 #if defined(__x86_64__)
 static long ask(long nr, long a, long b, long c, long d, long e)
@@ -83,15 +82,33 @@ static bool answer_overdue(struct exec_gate *g, uint64_t look_ns, bool only_asks
 	return any;
 }
 
+static void unopened(struct exec_gate *g, int error)
+{
+	__atomic_store_n(&g->unopened_error, error, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&g->unopened, 1, __ATOMIC_RELAXED);
+}
+
+/* As gate_queue_read(). */
 static bool answer_next(struct exec_gate *g)
 {
 	struct fanotify_event_metadata ev;
+	int bytes = 0;
+	long n;
 
-	if (ask(SYS_read, g->fan, (long)&ev, sizeof(ev), 0, 0) != sizeof(ev))
+	if (!g->has_fd_errors)
+		ask(SYS_ioctl, g->fan, FIONREAD, (long)&bytes, 0, 0);
+	n = ask(SYS_read, g->fan, (long)&ev, sizeof(ev), 0, 0);
+	if (n != sizeof(ev)) {
+		if (n < 0 && (n != -EAGAIN || bytes > 0))
+			unopened(g, (int)-n);
 		return false;
-	if (ev.fd < 0)
+	}
+	if (ev.fd < 0) {
+		if (!(ev.mask & FAN_Q_OVERFLOW))
+			unopened(g, -ev.fd);
 		return true;
-	if (ev.mask & PERMISSION)
+	}
+	if (ev.mask & GATE_PERMISSION)
 		answer(g, ev.fd, ev.pid == 1);
 	else	/* What was left to the kernel was open for writing. */
 		ask(SYS_fanotify_mark, g->fan, FAN_MARK_REMOVE | FAN_MARK_IGNORED_MASK, FAN_OPEN_EXEC_PERM, ev.fd, 0);

@@ -2,8 +2,11 @@
 #ifndef RIMON_GATE_INNER_H
 #define RIMON_GATE_INNER_H
 
+#include <sys/fanotify.h>
+
 #include "gate.h"
 
+#define GATE_PERMISSION		(FAN_OPEN_EXEC_PERM | FAN_OPEN_PERM)
 #define GATE_THREADS		4
 #define GATE_SLOTS		256
 #define GATE_MARKS		1024
@@ -86,6 +89,7 @@ struct exec_gate {
 
 	pthread_mutex_t lock;		/* everything below but the descriptors */
 	int fan;
+	bool has_fd_errors;		/* an event says itself that its file could not be opened */
 	int wake;
 	int leads;			/* a count of one is the lead */
 	int gone;			/* counts the threads that ended */
@@ -122,6 +126,8 @@ struct exec_gate {
 	uint32_t beat;			/* another one with each turn of who leads */
 	uint64_t look_ns;
 	uint64_t stood_in;		/* events that it answered */
+	uint64_t unopened;		/* events without a file, whoever read them */
+	int unopened_error;		/* errno of the last one */
 	bool denies_unanswered;		/* whatever it is of */
 	pid_t self;
 	pid_t deputy;			/* 0: none */
@@ -131,6 +137,12 @@ struct exec_gate {
 /* exec_gate.c; the argument is a struct worker. */
 void *gate_run(void *arg);
 void gate_post(int fd, uint64_t count);
+
+/* gate_queue.c */
+int gate_queue_open(struct exec_gate *g);
+/* false: it is empty. Where the file could not be opened its descriptor is -errno. */
+bool gate_queue_read(struct exec_gate *g, struct fanotify_event_metadata *ret);
+void gate_queue_unopened(struct exec_gate *g, const struct fanotify_event_metadata *ev);
 
 /* gate_slots.c; these five with the lock held. */
 void gate_table_drop(struct table *t);

@@ -189,6 +189,10 @@ export interface GateStatus {
   readonly unsettled: number;
   readonly lost: number;
   readonly overflows: number;
+  /** The kernel could not open the file for the gate, and refused it: it is under a lease, or there are too many open files. */
+  readonly unopened: number;
+  /** The errno name, of the last one. */
+  readonly unopenedError?: string;
   readonly longestNs: number;
   /** Of those unanswered: by the deputy, while all of rimon stood still. */
   readonly stoodIn: number;

@@ -97,15 +97,15 @@ function tellCounts({ counts, status, upgrade, aliveAt }: GateState, { style, wr
   if (upgrade) write(style("medium", "an upgrade is declared: what the package manager starts runs\n"));
   if (status === undefined) return;
   write(`counted until ${clock(new Date(aliveAt).toISOString())}:\n`);
-  const { allowed, denied, wouldDeny, unanswered, spared, hashed, settled, queued, overflows, lost, longestNs } =
-    status;
+  const { allowed, denied, wouldDeny, unanswered, unopened, spared, hashed, settled, queued, overflows, lost, longestNs } = status; // prettier-ignore
   write(
     table([
       ["allowed", String(allowed), "", "read", String(hashed)],
       ["denied", String(denied), "", "left to the kernel", String(settled)],
       ["would be denied", String(wouldDeny), "", "waiting now", String(queued)],
       ["not judged", String(unanswered), "", "longest answer", `${(longestNs / 1e6).toFixed(1)} ms`],
-      ["spared", String(spared), "", "lost", String(overflows + lost)],
+      ["refused by the kernel", String(unopened), "", "lost", String(overflows + lost)],
+      ["spared", String(spared), "", "", ""],
     ]),
   );
 }

@@ -81,6 +81,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
   let counters: Readonly<Record<string, number>> = {};
   let keptAt = -Infinity;
   let stoodInBefore = 0;
+  let unopenedBefore = 0;
   let isUpgrade = false;
   let unmarkable: readonly string[] = [];
 
@@ -291,7 +292,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
     gate?.close();
     gate = undefined;
     loaded = undefined;
-    stoodInBefore = 0;
+    stoodInBefore = unopenedBefore = 0;
     marked.clear();
   }
 
@@ -324,12 +325,19 @@ export function createExecGate(context: SensorContext, settings: () => Configura
     if (full || isStale || !context.isLive(WATCHES_MOUNTS)) mark(asked);
     isUpgrade = upgradeDeclared(asked, context.now());
     gate.upgrade(isUpgrade);
-    const { queued, lockError, hasDeputy, stoodIn } = gate.status();
+    const { queued, lockError, hasDeputy, stoodIn, unopened, unopenedError = "" } = gate.status();
     if (stoodIn > stoodInBefore) {
       const reason = "rimon stood still, and what was executed meanwhile was answered as gate.unanswered says";
       context.emit({ kind: "sensor.lost", at: context.now(), sensor: name, reason, count: stoodIn - stoodInBefore });
     }
     stoodInBefore = stoodIn;
+    if (unopened > unopenedBefore) {
+      // Who and what it was the kernel does not say.
+      const why = unopenedError === "EAGAIN" ? "somebody has a lease on it" : unopenedError;
+      const reason = `the kernel could not open for rimon what was executed (${why}), and refused it`;
+      context.emit({ kind: "sensor.lost", at: context.now(), sensor: name, reason, count: unopened - unopenedBefore });
+    }
+    unopenedBefore = unopened;
     const troubles = [
       ...(problem === undefined ? [] : [problem]),
       ...(loaded?.refused ?? []).map(({ file, code }) => `${file} is refused (${code}): its last good copy is used`),

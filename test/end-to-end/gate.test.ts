@@ -122,6 +122,19 @@ test("what was not learned is refused and found, by a baseline that is sealed; t
   await blind.stop();
 });
 
+test("what the kernel refuses since somebody has a lease on it is told", async (t) => {
+  const made = await scene(t);
+  const holder = start(t, compile("gate-lease"), [made.evil]);
+  assert.equal(await lineOf(holder), "holds");
+  const monitor = started(t, { config: configOf(made) });
+  assert.ok(isLive(await monitor.ready, "exec-gate"), monitor.stderr);
+  assert.equal(run(made.evil), REFUSED);
+  await monitor.waitForFinding("sensor-blind", DEADLINE_MS, ({ message }) =>
+    message.includes("could not open for rimon what was executed (somebody has a lease on it), and refused it"),
+  );
+  await monitor.stop();
+});
+
 test("a baseline is read anew when its file is another, without a restart; a bad one leaves the last good one", async (t) => {
   const made = await scene(t);
   const { folder, good, evil, baseline, key } = made;
