@@ -164,6 +164,20 @@ static size_t mark_find(struct exec_gate *g, uint64_t dev)
 	return i;
 }
 
+/*
+ * A number comes again with the next file system, and so do the inodes and, in
+ * one that somebody made for it, the times: digests end with their file system.
+ * Whose number has no mark (the subvolumes of btrfs have their own) may be of it.
+ */
+static void forget_digests(struct exec_gate *g, uint64_t dev)
+{
+	struct gate_cached *c;
+
+	for (c = g->cache.entry; c < g->cache.entry + GATE_CACHED; c++)
+		if (c->is_set && (c->file.dev == dev || mark_find(g, c->file.dev) == g->n_marks))
+			c->is_set = 0;
+}
+
 /* Never by the path alone: where a file system was unmounted it leads to the one below, which nobody has named. */
 int exec_gate_mark(struct exec_gate *g, uint32_t pid, const char *path, uint64_t mount_id, uint32_t mode, bool opens,
 		   uint64_t *ret_dev, bool *ret_is_new)
@@ -181,6 +195,8 @@ int exec_gate_mark(struct exec_gate *g, uint32_t pid, const char *path, uint64_t
 	pthread_mutex_lock(&g->lock);
 	at = mark_find(g, dev);
 	is_new = !gate_is_marked(g, fd);
+	if (is_new)
+		forget_digests(g, dev);
 	/* Its mode is known before its first event; where there is no room left, it is the strictest of the others'. */
 	if (at < g->n_marks && g->marks[at].opens && !opens)
 		mark(g, FAN_MARK_REMOVE, FAN_OPEN_PERM, fd);
@@ -214,6 +230,7 @@ void exec_gate_unmark(struct exec_gate *g, uint32_t pid, const char *path, uint6
 		gate_marks_changed(g);
 		gate_unsettle_all(g);
 	}
+	forget_digests(g, dev);
 	/* Where it is no longer mounted its mark is there for as long as somebody has it, in the strictest of the modes. */
 	if (gate_find_known(g->procfs, pid, path, &fd, &known) == 0) {
 		if (known.dev == dev)

@@ -5,18 +5,37 @@ import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
+  closeSync,
   copyFileSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   statSync,
   utimesSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { GATE_MODE } from "../../src/native.ts";
+import {
+  EVIL,
+  NOBODY,
+  disk,
+  knowing,
+  markedWith,
+  mountOf,
+  openGate,
+  programs,
+  run,
+  sha256Of,
+  tmpfs,
+} from "../fixtures/gate.ts";
+import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { until } from "./child.ts";
-import { EVIL, NOBODY, disk, knowing, openGate, programs, run, sha256Of } from "../fixtures/gate.ts";
 
 const REFUSED = 126;
 /** Longer than two ticks of any kernel: what changed within them is not remembered. */
@@ -104,6 +123,50 @@ test("what is not in memory is read from the disk and judged the same", async (t
   gate.close();
   // Without a gate it runs, and is the other one.
   assert.equal(run(evil), EVIL);
+});
+
+/** Bytes of the device below whatever file system is on it: neither a number nor a time of a file is another then. */
+function swapBelow(device: string, before: Buffer, after: Buffer): void {
+  const bytes = readFileSync(device);
+  const at = bytes.indexOf(before);
+  assert.ok(at > 0 && bytes.indexOf(before, at + 1) === -1, "it is there once");
+  const fd = openSync(device, "r+");
+  writeSync(fd, after, 0, after.length, at);
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+test("of another file system that comes to its number nothing is remembered, whatever its files say of themselves", async (t) => {
+  const beside = temporaryDirectory("gate-again");
+  chmodSync(beside, 0o755);
+  const [content, image, folder] = [join(beside, "content"), join(beside, "image"), join(beside, "mounted")];
+  for (const each of [content, folder]) mkdirSync(each);
+  const made = programs();
+  const program = join(folder, "program");
+  copyFileSync(made.good, join(content, "program"));
+  chmodSync(join(content, "program"), 0o755);
+  chownSync(join(content, "program"), NOBODY, NOBODY);
+  execFileSync("mke2fs", ["-q", "-t", "ext4", "-d", content, image, "16M"]);
+  const device = execFileSync("losetup", ["--find", "--show", image], { encoding: "utf8" }).trim();
+  t.after(() => execFileSync("losetup", ["-d", device]));
+  await sleep(SETTLED_MS);
+  const { gate } = openGate(t, tmpfs(t), knowing(sha256Of(made.good)));
+  const numbers: unknown[] = [];
+  for (const [round, ends] of [0, REFUSED].entries()) {
+    execFileSync("mount", ["-t", "ext4", "-o", "ro,noload", device, folder]);
+    try {
+      const { dev, isNew } = gate.mark(0, folder, mountOf(folder), GATE_MODE.enforce, false);
+      const { ino, size, ctimeMs, mtimeMs } = statSync(program);
+      numbers.push({ dev, isNew, ino, size, ctimeMs, mtimeMs });
+      assert.equal(run(program), ends);
+      assert.equal(run(program), ends);
+      assert.deepEqual([gate.status().hashed, gate.status().remembered], [round + 1, round + 1]);
+    } finally {
+      execFileSync("umount", [folder]);
+    }
+    if (round === 0) swapBelow(device, markedWith(made.good), markedWith(made.evil));
+  }
+  assert.deepEqual(numbers[0], numbers[1]);
 });
 
 /** Of each thread of the gates here, how often it has waited. */
