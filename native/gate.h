@@ -36,7 +36,7 @@ struct gate_asked {
 struct gate_answer {
 	enum gate_verdict verdict;
 	uint32_t rule;
-	/* Whether nothing was asked for but the file itself: what is said of it holds until it is changed. */
+	/* Whether nothing was asked for but content and file system: what is said of it holds until it is written to. */
 	bool is_of_content;
 };
 
@@ -109,10 +109,10 @@ static inline bool gate_file_same(const struct gate_file *a, const struct gate_f
 	return a->dev == b->dev && a->inode == b->inode && a->size == b->size && a->mtime_ns == b->mtime_ns &&
 	       a->ctime_ns == b->ctime_ns;
 }
-/* Whether nobody but root may write to it. */
+/* Whether nobody but root may write to it; the group's bits may be the mask of an access control list. */
 static inline bool gate_file_is_roots(const struct gate_file *f)
 {
-	return f->uid == 0 && !(f->mode & S_IWOTH) && (f->gid == 0 || !(f->mode & S_IWGRP));
+	return f->uid == 0 && !(f->mode & (S_IWOTH | S_IWGRP));
 }
 /* Whether its change time tells of every change of its content that comes after now. */
 bool gate_file_is_datable(int fd, const struct gate_file *f, uint64_t realtime_ns);

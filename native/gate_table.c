@@ -139,8 +139,11 @@ static bool is_below(const char *path, size_t len, const char *prefix, size_t pr
 
 static uint32_t writers_of(const struct gate_file *f)
 {
-	/* Who owns a file can open it for writing whatever its mode says. */
-	return (f->uid != 0 ? GATE_WRITERS_OWNER : 0u) | ((f->mode & S_IWGRP) && f->gid != 0 ? GATE_WRITERS_GROUP : 0u) |
+	/*
+	 * Who owns a file can open it for writing whatever its mode says. Of one with an access control list the mode has the mask
+	 * where the group's bits are (acl(5)): whom that lets write, to whatever group it belongs, is not asked of the disk.
+	 */
+	return (f->uid != 0 ? GATE_WRITERS_OWNER : 0u) | ((f->mode & S_IWGRP) ? GATE_WRITERS_GROUP : 0u) |
 	       ((f->mode & S_IWOTH) ? GATE_WRITERS_OTHERS : 0u);
 }
 
@@ -154,6 +157,9 @@ static int matches(const struct gate_table *t, const struct gate_rule *r, const 
 
 	if ((on & GATE_ON_FILESYSTEM) && (a->filesystem(a->arg, &number) < 0 || number != r->filesystem))
 		return 0;
+	/* Of these nothing tells when they change: a group that is given descriptors has no event for it. */
+	if (on & (GATE_ON_OWNER | GATE_ON_WRITERS))
+		*of_content = false;
 	if ((on & GATE_ON_OWNER) && a->file->uid != r->owner)
 		return 0;
 	if ((on & GATE_ON_WRITERS) && !(writers_of(a->file) & r->writers))
