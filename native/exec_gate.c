@@ -366,7 +366,7 @@ static struct slot *lead(struct exec_gate *g, struct worker *me)
 
 	for (;;) {
 		struct fanotify_event_metadata ev;
-		uint64_t next = expire(g, me);
+		uint64_t next = expire(g, me), turn_ns;
 		struct timespec timeout = { (time_t)(next / 1000000000ull), (long)(next % 1000000000ull) };
 		struct slot *s;
 
@@ -387,7 +387,9 @@ static struct slot *lead(struct exec_gate *g, struct worker *me)
 			if (tell)
 				gate_tell(g);
 		}
-		while (gate_queue_read(g, &ev)) {
+		turn_ns = monotonic_ns() + GATE_HOLD_NS;
+		/* Where there is always another event, what is late and what else is waited for have their turn all the same. */
+		while (monotonic_ns() < turn_ns && gate_queue_read(g, &ev)) {
 			bool hands_over;
 			uint64_t at_once;
 
@@ -412,7 +414,6 @@ static struct slot *lead(struct exec_gate *g, struct worker *me)
 			pthread_mutex_unlock(&g->lock);
 			if (hands_over)
 				return s;
-			expire(g, me);
 		}
 	}
 }

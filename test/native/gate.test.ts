@@ -2,16 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import {
-  chmodSync,
-  chownSync,
-  copyFileSync,
-  mkdirSync,
-  readFileSync,
-  readdirSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -22,8 +13,10 @@ import { decodeRecords } from "../../src/records.ts";
 import { compile } from "../fixtures/compile.ts";
 import {
   EVIL,
+  HUGE,
   NOBODY,
   TABLE,
+  huge,
   knowing,
   mountOf,
   openGate,
@@ -38,17 +31,6 @@ import { exitOf, lineOf, start, startNode, until } from "./child.ts";
 
 const REFUSED = 126;
 const NOTHING = "0".repeat(64);
-/** Takes any thread of the gate many seconds to read, and no memory. */
-const HUGE = 2 ** 36;
-
-/** The good program, followed by so much of nothing that it is not read in time. */
-function huge(folder: string, name: string): string {
-  const path = join(folder, name);
-  copyFileSync(join(folder, "good"), path);
-  truncateSync(path, HUGE);
-  return path;
-}
-
 test("in mode enforce what is not known is refused with EPERM and told with its digest; what is known runs", async (t) => {
   const { folder, good, evil, known } = scene(t);
   const { gate, told } = openGate(t, folder, knowing(known));
@@ -238,7 +220,7 @@ test("a path that only the mounts of who runs it have allows nothing", (t) => {
 
 test("what is not read in time is answered as it is said to be, and everything else goes on", async (t) => {
   const { folder, good, evil, known } = scene(t);
-  const files = ["a", "b", "c", "d", "e", "f"].map((name) => huge(folder, name));
+  const files = ["a", "b", "c", "d", "e", "f"].map((name) => huge(good, folder, name));
   const table: GateTable = { ...knowing(known), deadlineMs: 3_000, maxBytes: 2 * HUGE };
   const { gate, told } = openGate(t, folder, table);
   // Nothing of it is remembered, so that each is read.
@@ -269,8 +251,8 @@ test("what is not read in time is answered as it is said to be, and everything e
 });
 
 test("a gate closes while a file is read, and who waits goes on", async (t) => {
-  const { folder, known } = scene(t);
-  const file = huge(folder, "a");
+  const { folder, good, known } = scene(t);
+  const file = huge(good, folder, "a");
   const { gate } = openGate(t, folder, { ...knowing(known), deadlineMs: 60_000, maxBytes: 2 * HUGE });
   const waits = start(t, "sh", ["-c", '"$0"; echo $?', file]);
   await until("it to be read", () => (gate.status().busy === 1 ? true : undefined));
@@ -279,8 +261,8 @@ test("a gate closes while a file is read, and who waits goes on", async (t) => {
 });
 
 test("a gate that is killed while a program waits lets it run", async (t) => {
-  const { folder, known } = scene(t);
-  const file = huge(folder, "a");
+  const { folder, good, known } = scene(t);
+  const file = huge(good, folder, "a");
   const table = compileGateTable({ ...knowing(known), deadlineMs: 60_000, maxBytes: 2 * HUGE });
   const agent = startNode(
     t,
