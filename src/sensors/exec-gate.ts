@@ -3,6 +3,7 @@
 // unless the configuration asks for it.
 
 import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { release } from "node:os";
 import type { Configuration, GateSettings } from "../configuration.ts";
 import type { RefusedBaseline } from "../baselines/in-use.ts";
 import { reasonOf } from "../errors.ts";
@@ -13,7 +14,7 @@ import type { Observation } from "../observation.ts";
 import type { GateRecord, NativeRecord } from "../record.ts";
 import { decodeRecords } from "../records.ts";
 import { createGateLook, type KnownMount } from "./gate-look.ts";
-import { wantedMarks, type WantedMark } from "./gate-mounts.ts";
+import { tellsLayers, wantedMarks, type WantedMark } from "./gate-mounts.ts";
 import { createMountNamespaces } from "./mount-namespaces.ts";
 import { createStateReporter, type Sensor, type SensorContext } from "./sensor.ts";
 
@@ -24,6 +25,7 @@ const MANY_WAITING = 10_000;
 const MAX_UNCHECKED_KEPT = 64;
 /** It watches the mount tables of all namespaces; without it they are read at every pass. */
 const WATCHES_MOUNTS = "fanotify";
+const LAYERS_ARE_TOLD = tellsLayers(release());
 const MODES: readonly GateMode[] = ["learn", "audit", "enforce"];
 
 /** How the gate stands, kept for `rimon gate status` and for the next start. */
@@ -182,6 +184,7 @@ export function createExecGate(context: SensorContext, settings: () => Configura
       interpreters,
       openedTicks,
       isUpgrade,
+      tellsLayers: LAYERS_ARE_TOLD,
       mount(id, again) {
         if (again || isStale) mark(asked);
         return mounts.get(id);

@@ -43,6 +43,8 @@ export interface Looked {
   /** Of the process and its parents, nearest first. */
   lineage(pid: number, startTime: number): readonly Process[];
   isUpgrade: boolean;
+  /** What lies on an overlay is checked by its layers. */
+  readonly tellsLayers: boolean;
 }
 
 type Told = Omit<ExecJudged, "kind" | "at" | "sensor" | "rule"> & Pick<GateRecord, "rule">;
@@ -103,7 +105,7 @@ export function createGateLook(): GateLook {
     const place = placeOf(process, looked);
     if (place === undefined) return [];
     const { on, by: through, path, file } = place;
-    if (on?.foreign === true && on.type === "overlay") return [];
+    if (on?.foreign === true && on.type === "overlay" && looked.tellsLayers) return [];
     const mark = on && looked.marked(on.device);
     if (mark !== undefined && mark.since < at - NEW_MS) return [];
     if (!isNew(`${processKey(process)} ${exe}`)) return [];

@@ -83,11 +83,17 @@ export function wantedMarks(settings: readonly GateMount[], tables: readonly Mou
 }
 
 /**
- * An overlay of another user namespace anybody may have laid over what a silent server answers for: its layers, where
- * they are marked, have their events all the same.
+ * An overlay of another user namespace anybody may have laid over what a silent server answers for. Its layers, where
+ * they are marked, have their events all the same if the kernel tellsLayers().
  */
 export function isChecked({ type }: Mounted, foreign: boolean): boolean {
   return CHECKED.has(type) && !(foreign && type === "overlay");
+}
+
+/** Whether what is opened by way of an overlay is an event of the file system below, too: v6.5, bc2473c90fca. */
+export function tellsLayers(release: string): boolean {
+  const [, major = 0, minor = 0] = /^(\d+)\.(\d+)/.exec(release)?.map(Number) ?? [];
+  return major > 6 || (major === 6 && minor >= 5);
 }
 
 /** Not checked, though programs can lie there. */

@@ -8,6 +8,7 @@ import { WANT } from "../../src/native.ts";
 import type { ProcessSeen } from "../../src/observation.ts";
 import { decodeRecords } from "../../src/records.ts";
 import { createGateLook, type KnownMount, type Looked } from "../../src/sensors/gate-look.ts";
+import { tellsLayers } from "../../src/sensors/gate-mounts.ts";
 import { mountsIn } from "../../src/mountinfo.ts";
 import { compile } from "../fixtures/compile.ts";
 import { knowing, openGate, sha256Of, tmpfs } from "../fixtures/gate.ts";
@@ -63,6 +64,7 @@ function lookedAt(
     marked: () => (since === undefined ? undefined : { since, mode: "enforce", opens: false }),
     lineage: () => [],
     isUpgrade: false,
+    tellsLayers: true,
   };
 }
 
@@ -96,4 +98,22 @@ test("a program on a file system that was marked a moment ago, or not at all, is
       `${since} ${known.length}`,
     );
   }
+});
+
+test("a program on an overlay of another user namespace is told where its layers have no events", async (t) => {
+  const folder = tmpfs(t);
+  const seen = await running(t, "tmpfs", folder);
+  const looked = lookedAt(t, folder, seen, []);
+  const mount: Looked["mount"] = (id, again) => {
+    const known = looked.mount(id, again);
+    return known && { ...known, type: "overlay", foreign: true };
+  };
+  const told = (kernel: string) =>
+    createGateLook()
+      .look(seen, { ...looked, mount, tellsLayers: tellsLayers(kernel) })
+      .map(({ reason, denied, sha256 }) => ({ reason, denied, sha256 }));
+  const unmarked = [{ reason: "unmarked", denied: false, sha256: undefined }];
+  for (const kernel of ["5.10.0-30-amd64", "6.4.16", "of somebody's own"])
+    assert.deepEqual(told(kernel), unmarked, kernel);
+  for (const kernel of ["6.5.0", "6.12.9-arm64", "7.0-rc1"]) assert.deepEqual(told(kernel), [], kernel);
 });
