@@ -14,8 +14,6 @@
 #include <string.h>
 #include <sys/fanotify.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "gate_inner.h"
@@ -161,6 +159,8 @@ static void work(struct exec_gate *g, struct worker *me, struct slot *s)
 	} else if (s->is_written) {
 		a.verdict = GATE_DENY;
 		answer(g, &me->ask, s, &a, GATE_WRITTEN_TO, 0);
+	} else if (s->file.size > gate_table_head(s->table->table)->size_max) {
+		unanswered(g, &me->ask, s, GATE_TOO_LARGE, EFBIG);
 	} else {
 		read_and_judge(g, me, s, true);
 	}
@@ -182,9 +182,7 @@ static bool consider(struct exec_gate *g, struct gate_ask *ask, struct slot *s)
 	struct gate_answer a = { GATE_ALLOW, GATE_RULE_NONE, false };
 	int err;
 
-	/* One of our own threads; signal 0 only asks. */
-	if (!s->table || s->tid == 1 || (s->tid && syscall(SYS_tgkill, getpid(), s->tid, 0) == 0) ||
-	    gate_file_stat(s->fd, &s->file) < 0 || !S_ISREG(s->file.mode)) {
+	if (gate_slot_is_exempt(s)) {
 		pthread_mutex_lock(&g->lock);
 		answer_write(g, s, true);
 		g->status.allowed++;
@@ -228,7 +226,8 @@ static bool consider(struct exec_gate *g, struct gate_ask *ask, struct slot *s)
 		judge(g, ask, s);
 		goto done;
 	}
-	if (s->file.size <= gate_table_head(s->table->table)->size_max)
+	/* A program must be told from data first, which may take a disk. */
+	if ((s->is_open && !s->is_interpreted) || s->file.size <= gate_table_head(s->table->table)->size_max)
 		return true;
 	unanswered(g, ask, s, GATE_TOO_LARGE, EFBIG);
 done:
@@ -239,7 +238,6 @@ done:
 /* A slot whose file has to be read, or NULL. */
 static struct slot *event_consider(struct exec_gate *g, struct gate_ask *ask, const struct fanotify_event_metadata *ev)
 {
-	struct fanotify_response allow = { ev->fd, FAN_ALLOW };
 	uint64_t now = monotonic_ns();
 	struct slot *s;
 	bool tell;
@@ -266,17 +264,7 @@ static struct slot *event_consider(struct exec_gate *g, struct gate_ask *ask, co
 	pthread_mutex_lock(&g->lock);
 	g->status.events++;
 	s = gate_slot_take(g);
-	if (!s) {
-		bool deny = g->table && gate_table_head(g->table->table)->unanswered == GATE_DENY && g->strictest == GATE_ENFORCE;
-
-		/* Every slot is at a disk that does not answer. */
-		allow.response = deny ? FAN_DENY : FAN_ALLOW;
-		if (write(g->fan, &allow, sizeof(allow)) < 0)
-			g->status.overflows++;
-		g->status.unanswered++;
-		g->untold++;
-		tell = gate_told_any(g);
-	} else {
+	if (s) {
 		*s = (struct slot){ .state = SLOT_NEW, .fd = ev->fd, .tid = (uint32_t)ev->pid,
 				    .is_open = ev->mask & FAN_OPEN_PERM, .since_ns = now, .table = g->table };
 		if (s->table) {
@@ -286,9 +274,7 @@ static struct slot *event_consider(struct exec_gate *g, struct gate_ask *ask, co
 	}
 	pthread_mutex_unlock(&g->lock);
 	if (!s) {
-		close(ev->fd);
-		if (tell)
-			gate_tell(g);
+		gate_slot_lacks(g, ask, ev);
 		return NULL;
 	}
 	return consider(g, ask, s) ? s : NULL;

@@ -153,6 +153,10 @@ uint32_t gate_mode_of(struct exec_gate *g, uint64_t dev);
 struct slot *gate_slot_take(struct exec_gate *g);
 void gate_slot_free(struct exec_gate *g, struct slot *s);
 /* These without. */
+/* Not for the gate to judge: the first process, our own threads, what is no file. Of all else the file is known then. */
+bool gate_slot_is_exempt(struct slot *s);
+/* Answers where every slot is at a disk that does not answer: what it is of is neither read nor told by name. */
+void gate_slot_lacks(struct exec_gate *g, struct gate_ask *ask, const struct fanotify_event_metadata *ev);
 void gate_settle(struct exec_gate *g, struct slot *s);
 void gate_unsettle(struct exec_gate *g, int fd);
 /* An answered slot: holds its lease until the exec is over, or is free. */

@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/fanotify.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "gate_inner.h"
@@ -66,6 +68,51 @@ struct slot *gate_slot_take(struct exec_gate *g)
 	}
 	g->taken++;
 	return s;
+}
+
+bool gate_slot_is_exempt(struct slot *s)
+{
+	/* Signal 0 only asks. */
+	return !s->table || s->tid == 1 || (s->tid && syscall(SYS_tgkill, getpid(), s->tid, 0) == 0) ||
+	       gate_file_stat(s->fd, &s->file) < 0 || !S_ISREG(s->file.mode);
+}
+
+void gate_slot_lacks(struct exec_gate *g, struct gate_ask *ask, const struct fanotify_event_metadata *ev)
+{
+	struct slot s = { .fd = ev->fd, .tid = (uint32_t)ev->pid };
+	struct fanotify_response response = { ev->fd, FAN_ALLOW };
+	bool is_exempt, is_spared = false, tell = false;
+
+	pthread_mutex_lock(&g->lock);
+	s.table = g->table;
+	if (s.table)
+		s.table->held++;
+	pthread_mutex_unlock(&g->lock);
+	is_exempt = gate_slot_is_exempt(&s);
+	if (!is_exempt) {
+		gate_ask_begin(ask, g->procfs, s.fd, s.tid, &s.file);
+		is_spared = gate_ask_is_spared(ask, s.table->table, __atomic_load_n(&g->is_upgrade, __ATOMIC_RELAXED));
+	}
+	pthread_mutex_lock(&g->lock);
+	if (is_exempt) {
+		g->status.allowed++;
+	} else if (is_spared) {
+		g->status.spared++;
+	} else {
+		if (gate_table_head(s.table->table)->unanswered == GATE_DENY &&
+		    gate_mode_of(g, s.file.dev) == GATE_ENFORCE)
+			response.response = FAN_DENY;
+		g->status.unanswered++;
+		g->untold++;
+		tell = gate_told_any(g);
+	}
+	if (write(g->fan, &response, sizeof(response)) < 0)
+		g->status.overflows += errno != ENOENT;
+	gate_table_drop(s.table);
+	pthread_mutex_unlock(&g->lock);
+	close(s.fd);
+	if (tell)
+		gate_tell(g);
 }
 
 /*
