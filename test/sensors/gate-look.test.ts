@@ -26,7 +26,7 @@ const SETTINGS = {
 async function running(t: TestContext, way: "tmpfs" | "detached", folder: string): Promise<ProcessSeen> {
   const program = compile("gate-newmount");
   // What rimon itself starts is spared: there is a shell in between, and it ends with that.
-  const script = 'setpriv --pdeathsig KILL "$@" & echo $!; wait';
+  const script = 'setpriv --pdeathsig KILL "$@" >/dev/null & echo $!; wait';
   const shell = start(t, "sh", ["-c", script, "sh", program, way, folder, compile("sleeper"), "0"]);
   const pid = Number(await lineOf(shell));
   const exe = () => readlinkSync(`/proc/${pid}/exe`);
