@@ -395,6 +395,9 @@ class DiskOutbox implements Outbox {
   /** After a delivery. */
   async #remove(waiting: Waiting): Promise<void> {
     this.#delivered += 1;
+    const refusedSince = this.#failures > 1 ? this.#failingSince : undefined;
+    this.#failures = 0;
+    this.#failingSince = undefined;
     // A push may be writing this very alert to disk; its file goes after it came.
     const removed = this.#disk.then(async () => {
       this.#queue.shift();
@@ -402,12 +405,10 @@ class DiskOutbox implements Outbox {
     });
     this.#disk = removed.catch((thrown: unknown) => this.#diskRefused(thrown));
     await this.#disk;
-    if (this.#failures > 1 && this.#failingSince !== undefined) {
-      const seconds = Math.round((this.#now() - this.#failingSince) / 1000);
+    if (refusedSince !== undefined) {
+      const seconds = Math.round((this.#now() - refusedSince) / 1000);
       this.#onTrouble(`${this.#name} takes alerts again after ${seconds} s, ${this.#queue.length} still wait`, true);
     }
-    this.#failures = 0;
-    this.#failingSince = undefined;
     this.#tellDrained();
   }
 

@@ -33,6 +33,7 @@ import {
   run,
   sha256Of,
   tmpfs,
+  unmount,
 } from "../fixtures/gate.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { until } from "./child.ts";
@@ -162,7 +163,7 @@ test("of another file system that comes to its number nothing is remembered, wha
       assert.equal(run(program), ends);
       assert.deepEqual([gate.status().hashed, gate.status().remembered], [round + 1, round + 1]);
     } finally {
-      execFileSync("umount", [folder]);
+      unmount(folder);
     }
     if (round === 0) swapBelow(device, markedWith(made.good), markedWith(made.evil));
   }

@@ -25,6 +25,7 @@ import {
   scene,
   sha256Of,
   tmpfs,
+  unmount,
 } from "../fixtures/gate.ts";
 import { temporaryDirectory } from "../fixtures/temporary.ts";
 import { exitOf, lineOf, start, startNode, until } from "./child.ts";
@@ -110,7 +111,7 @@ test("a file system that comes to the number of one that is gone is marked anew"
       assert.equal(gate.place(0, evil).isMarked, true);
       assert.equal(run(evil), REFUSED);
     } finally {
-      execFileSync("umount", [folder]);
+      unmount(folder);
     }
   }
   assert.equal(numbers.length, 2);
