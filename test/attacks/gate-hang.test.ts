@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -131,7 +131,18 @@ async function agent(t: TestContext, folder: string, known: string, deadlineMs: 
   );
   assert.equal(await lineOf(child), "ready");
   return {
-    signal: (name: NodeJS.Signals) => void child.kill(name),
+    goOn: () => void child.kill("SIGCONT"),
+    /** Each of its threads: the signal is taken by one of them, when that has a turn. */
+    async stop() {
+      child.kill("SIGSTOP");
+      await until(
+        "all its threads to stop",
+        () =>
+          readdirSync(`/proc/${child.pid}/task`).every((tid) =>
+            /\) T /.test(readFileSync(`/proc/${child.pid}/task/${tid}/stat`, "latin1")),
+          ) || undefined,
+      );
+    },
     async status() {
       child.stdin?.write("\n");
       return JSON.parse(await lineOf(child)) as { unanswered: number };
@@ -141,12 +152,12 @@ async function agent(t: TestContext, folder: string, known: string, deadlineMs: 
 
 test("a rimon that is stopped holds nobody up", async (t) => {
   const { folder, good, evil, known } = scene(t);
-  const { signal, status } = await agent(t, folder, known, 500);
+  const { stop, goOn, status } = await agent(t, folder, known, 500);
   assert.deepEqual([run(good), run(evil)], [0, REFUSED]);
-  signal("SIGSTOP");
+  await stop();
   // As what cannot be judged is answered.
   for (let i = 0; i < 5; i++) assert.notEqual(run(evil), REFUSED);
-  signal("SIGCONT");
+  goOn();
   await until("it to go on", () => (run(evil) === REFUSED ? true : undefined));
   const { unanswered } = await status();
   assert.ok(unanswered >= 5, String(unanswered));
@@ -154,11 +165,11 @@ test("a rimon that is stopped holds nobody up", async (t) => {
 
 test("once it goes on, nothing more is answered in its place", async (t) => {
   const { folder, evil, known } = scene(t);
-  const { signal, status } = await agent(t, folder, known, 200);
+  const { stop, goOn, status } = await agent(t, folder, known, 200);
   for (let time = 0; time < 8; time++) {
-    signal("SIGSTOP");
+    await stop();
     assert.notEqual(run(evil), REFUSED);
-    signal("SIGCONT");
+    goOn();
     await status();
     await sleep(GOES_ON_MS);
     assert.equal(run(evil), REFUSED, `the ${time + 1}th time`);
