@@ -135,7 +135,7 @@ export function createProtectedProcesses(context: SensorContext, watch: Watch): 
   return {
     notice(observation) {
       spared.notice(observation);
-      // Whoever is excepted is not refused anything until the next pass; what fails is told by that.
+      // Not only at the next pass: until then whoever is excepted would be refused. What fails is told by that.
       if (observation.kind === "executable.identified" && observation.sha256 !== undefined)
         void spare().catch(() => undefined);
       switch (observation.kind) {
